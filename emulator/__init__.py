@@ -1,0 +1,1 @@
+"""The machine: a virtual clock, radio links, processors, budgets, records and reports."""

@@ -1,0 +1,89 @@
+"""The output schema: the columns of every CSV file are the field names of these frozen records."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw."""
+
+    run_id: str
+    policy: str
+    seed: int
+    status: Literal["done", "failed"]
+    pretrain_rounds: int
+    finetune_rounds: int
+    planned_pretrain_rounds: int
+    planned_finetune_rounds: int
+    predicted_delay_s: float
+    delay_s: float
+    predicted_energy_j: float
+    energy_j: float
+    server_energy_j: float
+    compute_energy_j: float
+    uplink_energy_j: float
+    downlink_energy_j: float
+    wasted_energy_j: float
+    overrun_delay_s: float
+    overrun_energy_j: float
+    bound: float
+    bound_ft: float
+    mean_grad_norm_sq: float
+    train_loss: float
+    test_accuracy: float
+    stop_reason: str
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One completed round.
+
+    ``grad_norm_sq`` is that of the model the round started from (what the bound averages); ``train_loss`` and
+    ``test_accuracy`` are those of the model it ended with. Rounds that were not evaluated leave them NaN.
+    """
+
+    run_id: str
+    stage: Literal["pretrain", "finetune"]
+    round: int
+    start_s: float
+    end_s: float
+    energy_j: float
+    train_loss: float
+    test_accuracy: float
+    grad_norm_sq: float
+    participants: int
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """One device in one fine-tuning round; what did not happen is NaN.
+
+    ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``, ``absent``.
+    """
+
+    run_id: str
+    round: int
+    device: int
+    batch: int
+    frequency_hz: float
+    power_w: float
+    download_start_s: float
+    download_end_s: float
+    compute_start_s: float
+    compute_end_s: float
+    upload_start_s: float
+    upload_end_s: float
+    compute_energy_j: float
+    uplink_energy_j: float
+    delivered_bits: float
+    outcome: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything one run left behind."""
+
+    run: RunRecord
+    rounds: tuple[RoundRecord, ...]
+    devices: tuple[DeviceRecord, ...]

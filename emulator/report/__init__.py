@@ -1,0 +1,1 @@
+"""Figures and the self-contained HTML report, made from the CSV files of an output folder alone."""

@@ -1,0 +1,296 @@
+"""The frozen records that pass between planner, clock and learner, and the protocols that join them.
+
+Everything is SI and every name carries its unit. Per-device fields are read-only float64 arrays of shape (K,).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def frozen_array(values: ArrayLike) -> FloatArray:
+    """A read-only float64 copy of ``values``."""
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+class _ArrayFields:
+    """Makes every array field of a frozen dataclass float64 and read-only."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            object.__setattr__(self, field.name, frozen_array(getattr(self, field.name)))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a whole training run, both stages together, may use."""
+
+    delay_s: float
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Constants of the convergence bound (docs/theory.md): L, eta, F(w0) - F*, Delta^2; and of its fitted variant.
+
+    ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
+    they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated.
+    """
+
+    smoothness: float
+    learning_rate: float
+    initial_gap: float
+    discrepancy: float
+    pretrain_contraction: float | None = None
+    pretrain_floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """The edge server: cycles per sample, capacitance in J/(cycle Hz^2), gradient variance, and box limits."""
+
+    cycles_per_sample: float
+    capacitance: float
+    gradient_variance: float
+    min_frequency_hz: float
+    max_frequency_hz: float
+    min_batch: float
+    max_batch: float
+
+
+@dataclass(frozen=True)
+class Devices(_ArrayFields):
+    """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with."""
+
+    cycles_per_sample: FloatArray
+    capacitance: FloatArray
+    gradient_variance: FloatArray
+    weight: FloatArray
+    min_frequency_hz: FloatArray
+    max_frequency_hz: FloatArray
+    min_batch: FloatArray
+    max_batch: FloatArray
+    max_power_w: FloatArray
+    gain: FloatArray
+    bandwidth_hz: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.gain)
+
+
+@dataclass(frozen=True)
+class Radio:
+    """Noise power spectral density, payload of one device and round, and what one round's downlink costs."""
+
+    noise_psd_w_hz: float
+    uplink_bits: float
+    downlink_delay_s: float
+    downlink_energy_j: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All a policy may know before a run starts."""
+
+    budget: Budget
+    learning: Learning
+    server: Server
+    devices: Devices
+    radio: Radio
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """What the server does in a pre-training round."""
+
+    batch: float
+    frequency_hz: float
+
+
+@dataclass(frozen=True)
+class DevicesPlan(_ArrayFields):
+    """What the devices do in a fine-tuning round; every field has shape (K,)."""
+
+    batch: FloatArray
+    frequency_hz: FloatArray
+    power_w: FloatArray
+    upload_s: FloatArray
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxed (real-valued) optimum with its certificate: ``gap`` is bound / lower_bound - 1, at least 0.
+
+    ``bound`` and ``lower_bound`` are in the policy's own objective. ``delay_price`` and ``energy_price`` are the
+    shadow prices: by how much the optimal bound falls per further second, per further joule (never negative).
+    """
+
+    pretrain_rounds: float
+    finetune_rounds: float
+    server: ServerPlan
+    devices: DevicesPlan
+    bound: float
+    lower_bound: float
+    gap: float
+    delay_price: float
+    energy_price: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Integers N and M and what server and devices do in each of their rounds.
+
+    ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
+    (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
+    """
+
+    pretrain_rounds: int
+    finetune_rounds: int
+    server: ServerPlan
+    devices: DevicesPlan
+    relaxed: Relaxed | None = None
+    integer_gap: float | None = None
+    objective: Literal["bound", "bound_ft"] = "bound"
+
+
+Stage = Literal["pretrain", "finetune"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an adaptive policy sees before each round.
+
+    ``remaining`` is what is left of both budgets; ``gain`` (K,) the gains at this instant, ``available`` (K,) 1.0 for
+    each device that can take part now, else 0.0; ``task_loss`` the last evaluated training loss of the task;
+    ``problem`` and ``plan`` are what was planned at the start.
+    """
+
+    problem: Problem
+    plan: Plan
+    pretrain_rounds_done: int
+    finetune_rounds_done: int
+    time_s: float
+    remaining: Budget
+    gain: FloatArray
+    available: FloatArray
+    task_loss: float
+
+
+@dataclass(frozen=True)
+class RoundDecision:
+    """The next round: which stage, and what everyone does in it. ``stage="stop"`` ends the training."""
+
+    stage: Stage | Literal["stop"]
+    server: ServerPlan
+    devices: DevicesPlan
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides from immutable data and never sees the engine.
+
+    A policy is a class whose constructor takes only keyword parameters with defaults (the scenario's
+    ``[policies.NAME]``).
+    """
+
+    def plan(self, problem: Problem) -> Plan:
+        """The plan before anything has happened.
+
+        Raises InfeasibleError where the budgets do not allow one round.
+        """
+        ...
+
+
+@runtime_checkable
+class AdaptivePolicy(Policy, Protocol):
+    """A policy that also decides every round anew."""
+
+    def adapt(self, observation: Observation) -> RoundDecision:
+        """The next round, given what is left and what is seen now."""
+        ...
+
+
+class Evaluation(NamedTuple):
+    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set."""
+
+    train_loss: float
+    test_accuracy: float
+    grad_norm_sq: float
+
+
+class Learner(Protocol):
+    """One model in training. Learning happens only when the clock calls; nothing here knows of time."""
+
+    def pretrain(self, batch: int) -> None:
+        """One step of mini-batch SGD on ``batch`` samples of the general data."""
+        ...
+
+    def finetune(self, batches: NDArray[np.int64], weights: FloatArray) -> None:
+        """One round of federated SGD: the step along sum_k weights_k grad F_k(batches_k samples of device k).
+
+        Both (K,); a device with weight 0 did not arrive and draws nothing.
+        """
+        ...
+
+    def evaluate(self) -> Evaluation:
+        """The exact task loss, test accuracy and squared norm of the full task gradient at the present model."""
+        ...
+
+
+class WorkloadCost(NamedTuple):
+    """What one sample, one round and one upload cost.
+
+    Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
+    round (local steps), and payload bits.
+    """
+
+    flops_per_sample: float
+    local_steps: int
+    uplink_bits: float
+
+
+class Constants(NamedTuple):
+    """Measured constants of the bound; ``device_variance`` has one value per device."""
+
+    smoothness: float
+    learning_rate: float
+    initial_gap: float
+    discrepancy: float
+    server_variance: float
+    device_variance: tuple[float, ...]
+    pretrain_contraction: float
+    pretrain_floor: float
+
+
+class Workload(Protocol):
+    """Data, model and training recipe of a scenario: costs, constants, and a fresh learner for each run."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Share rho_k of each device in the task loss; sums to one."""
+        ...
+
+    @property
+    def cost(self) -> WorkloadCost:
+        """Of the actual network."""
+        ...
+
+    def constants(self) -> Constants:
+        """Measured by a pilot on the actual data and model; deterministic."""
+        ...
+
+    def learner(self, seed: int, learning_rate: float) -> Learner:
+        """A new learner; the same seed gives the same initial model and the same order of samples."""
+        ...
+
+    def provenance(self) -> Mapping[str, str]:
+        """What the manifest should say of the data: names, sizes, checksums."""
+        ...

@@ -1,0 +1,1 @@
+"""The learners: torch networks, their data, their training, and the constants measured on them."""

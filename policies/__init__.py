@@ -1,0 +1,1 @@
+"""The decisions: resource-allocation policies, from the exact joint design to practitioners' habits."""
