@@ -1,0 +1,142 @@
+"""One emulation: everything set up on a fresh virtual clock, run to its end, recorded and audited."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from emulator.access import Discipline
+from emulator.audit import audit
+from emulator.channel.base import Channel
+from emulator.device import Device, PowerControl
+from emulator.downlink import Downlink
+from emulator.faults import NO_FAULTS, Faults
+from emulator.ledger import BUDGET_SLACK, Ledger
+from emulator.medium import Medium
+from emulator.pilot import Pilot
+from emulator.prediction import Prediction
+from emulator.processor import Processor, ProcessorModel
+from emulator.records import RunRecord, RunResult
+from emulator.server import EdgeServer
+from emulator.types import Learner, Plan, Problem
+
+OVERRUN_HORIZON = 1000.0
+"""With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one run is made of, all of it handed in. Channel, learner and selection carry the run's randomness."""
+
+    problem: Problem
+    plan: Plan
+    prediction: Prediction
+    pilot: Pilot
+    learner: Learner
+    channel: Channel
+    access: Discipline
+    downlink: Downlink
+    selection: np.random.Generator
+    processor: ProcessorModel = ProcessorModel()
+    faults: Faults = NO_FAULTS
+    power_control: PowerControl = "fixed"
+    participation: float = 1.0
+    stop_at_budget: bool = True
+    evaluate_every: int = 1
+
+
+def run(setting: Setting, run_id: str, policy: str, seed: int) -> RunResult:
+    """Emulate ``setting`` and return its records.
+
+    Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
+    adaptive policy decides what cannot be done.
+    """
+    problem, budget = setting.problem, setting.problem.budget
+    env = simpy.Environment()
+    ledger = Ledger(budget.energy_j if setting.stop_at_budget else math.inf)
+    medium = Medium(env, setting.channel, setting.access, problem.radio.noise_psd_w_hz, ledger)
+    horizon_s = budget.delay_s * (1.0 + BUDGET_SLACK if setting.stop_at_budget else OVERRUN_HORIZON)
+    server = EdgeServer(
+        run_id,
+        env,
+        problem,
+        setting.plan,
+        setting.pilot,
+        setting.learner,
+        setting.channel,
+        setting.downlink,
+        setting.faults,
+        ledger,
+        setting.participation,
+        setting.selection,
+        setting.evaluate_every,
+        horizon_s,
+    )
+    server.devices = [
+        Device(
+            k,
+            run_id,
+            env,
+            problem,
+            setting.channel,
+            medium,
+            ledger,
+            Processor(setting.processor, k, float(problem.devices.capacitance[k])),
+            setting.faults,
+            setting.power_control,
+            lambda: server.stop("energy"),
+        )
+        for k in range(len(problem.devices))
+    ]
+    env.timeout(horizon_s).callbacks.append(lambda _: server.stop("delay" if setting.stop_at_budget else "no signal"))
+    reason = str(env.run(until=server.process))
+    result = RunResult(
+        _summary(setting, run_id, policy, seed, server, ledger, env.now, reason),
+        tuple(server.rounds),
+        tuple(server.device_rounds),
+    )
+    audit(result, setting, medium.peak_band_hz)
+    return result
+
+
+def _summary(
+    setting: Setting,
+    run_id: str,
+    policy: str,
+    seed: int,
+    server: EdgeServer,
+    ledger: Ledger,
+    now_s: float,
+    reason: str,
+) -> RunRecord:
+    budget = setting.problem.budget
+    delay_s = min(now_s, budget.delay_s) if setting.stop_at_budget else now_s
+    norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
+    return RunRecord(
+        run_id=run_id,
+        policy=policy,
+        seed=seed,
+        status="done",
+        pretrain_rounds=server.rounds_done["pretrain"],
+        finetune_rounds=server.rounds_done["finetune"],
+        planned_pretrain_rounds=int(setting.plan.pretrain_rounds),
+        planned_finetune_rounds=int(setting.plan.finetune_rounds),
+        predicted_delay_s=setting.prediction.delay_s,
+        delay_s=delay_s,
+        predicted_energy_j=setting.prediction.energy_j,
+        energy_j=ledger.total_j,
+        server_energy_j=float(ledger.spent_j["server"]),
+        compute_energy_j=float(ledger.spent_j["compute"]),
+        uplink_energy_j=float(ledger.spent_j["uplink"]),
+        downlink_energy_j=float(ledger.spent_j["downlink"]),
+        wasted_energy_j=ledger.wasted_j,
+        overrun_delay_s=max(0.0, delay_s - budget.delay_s),
+        overrun_energy_j=max(0.0, ledger.total_j - budget.energy_j * (1.0 + BUDGET_SLACK)),
+        bound=setting.prediction.bound,
+        bound_ft=setting.prediction.bound_ft,
+        mean_grad_norm_sq=math.fsum(norms) / len(norms) if norms else math.nan,
+        train_loss=server.evaluation.train_loss,
+        test_accuracy=server.evaluation.test_accuracy,
+        stop_reason=reason,
+    )
