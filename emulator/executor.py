@@ -1,0 +1,127 @@
+"""Where runs are executed: here, in processes of this machine, or on a Dask cluster; all through one interface."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any, Protocol
+
+from emulator.errors import InputError
+
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class Workers(Protocol):
+    """Makes executors. A new one is opened whenever the last one broke."""
+
+    @property
+    def width(self) -> int:
+        """How many runs are under way at once."""
+        ...
+
+    def open(self) -> Executor:
+        """A fresh executor."""
+        ...
+
+
+class _Here(Executor):
+    """Runs each call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One run after the other in this process."""
+
+    width: int = 1
+
+    def open(self) -> Executor:
+        """An executor that has no processes of its own."""
+        return _Here()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """``width`` worker processes on this machine.
+
+    They are spawned, not forked: a fork would copy threads' locks. Each ends when its parent is gone, however that
+    ended, and on Ctrl-C.
+    """
+
+    width: int
+
+    def open(self) -> Executor:
+        """A pool of fresh processes."""
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.width, mp_context=context, initializer=_begin_worker)
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``)."""
+
+    address: str
+    width: int = 1
+
+    @classmethod
+    def connect(cls, address: str) -> "Dask":
+        """Raises InputError where ``distributed`` is not installed or nothing answers at ``address``."""
+        with _client(address) as client:
+            threads = sum(client.nthreads().values())
+        if threads == 0:
+            raise InputError(f"--scheduler {address}: the cluster has no workers; start one: dask worker {address}")
+        return cls(address, 2 * threads)  # the next run waits at the worker while the last one's result travels
+
+    def open(self) -> Executor:
+        """An executor on the cluster; shutting it down leaves the cluster as it was."""
+        return _DaskExecutor(_client(self.address))
+
+
+class _DaskExecutor(Executor):
+    """The client's own executor, that closes its connection with it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait=wait)
+        self._client.close()
+
+
+def _client(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("--scheduler needs distributed: pip install 'prefine[cluster]'") from None
+    try:
+        return Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # untyped
+    except (OSError, ValueError) as error:  # nobody there; not an address
+        reason = " ".join(str(error).split())
+        raise InputError(f"--scheduler {address}: no Dask scheduler answers ({reason})") from None
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers behind."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

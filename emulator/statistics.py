@@ -1,0 +1,68 @@
+"""Intervals, paired differences and agreement of rankings; everything that cannot be known is NaN."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+class Estimate(NamedTuple):
+    """A mean and the half-width of its 95 % confidence interval (Student's t; NaN for fewer than two values)."""
+
+    mean: float
+    half_width: float
+
+
+def estimate(values: ArrayLike) -> Estimate:
+    """Mean and 95 % half-width of ``values`` (any shape (n,)), NaN left out."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if known.size == 0:
+        return Estimate(np.nan, np.nan)
+    if known.size == 1 or not np.isfinite(known).all():
+        return Estimate(float(known.mean()), np.nan)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, known.size - 1))
+    return Estimate(float(known.mean()), quantile * float(known.std(ddof=1)) / float(np.sqrt(known.size)))
+
+
+def win_rate(values: ArrayLike, reference: ArrayLike) -> float:
+    """The share of pairs in which ``values`` is above ``reference``, both (n,); ties count half, NaN not at all."""
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    difference = difference[~np.isnan(difference)]
+    return float(np.mean(0.5 * (1 + np.sign(difference)))) if difference.size else np.nan
+
+
+def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
+    """Kendall's tau-b of two (n,) samples, pairs with NaN left out; NaN where one of them does not vary."""
+    pairs = np.column_stack([np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)])
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    if len(pairs) < 2 or (pairs == pairs[0]).all(axis=0).any():
+        return np.nan
+    return float(stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+def kendall_w(scores: ArrayLike) -> float:
+    """Kendall's coefficient of concordance of ``scores`` (judges, items), with the correction for ties.
+
+    1: every judge ranks the items alike; 0: no agreement. Judges with a NaN are left out. NaN for fewer than two
+    judges or items, or where nothing differs (Kendall & Babington Smith 1939).
+    """
+    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    table = table[~np.isnan(table).any(axis=1)]
+    judges, items = table.shape
+    if judges < 2 or items < 2:
+        return np.nan
+    ranks = stats.rankdata(table, axis=1)
+    spread = float(((ranks.sum(axis=0) - judges * (items + 1) / 2) ** 2).sum())
+    ties = sum(float((counts**3 - counts).sum()) for row in ranks for counts in [np.unique(row, return_counts=True)[1]])
+    scale = judges**2 * (items**3 - items) - judges * ties
+    return 12 * spread / scale if scale > 0 else np.nan
+
+
+def paired(values: "pd.Series[float]", reference: "pd.Series[float]") -> "pd.Series[float]":
+    """``values - reference`` over the labels (seeds) that both have."""
+    return (values - reference).dropna()
