@@ -1,0 +1,77 @@
+"""Small-scale fading with unit mean power: Rayleigh and Rician by sum of sinusoids, and block fading.
+
+Clarke's model: the scattered field is many waves from all directions, each shifted by f_d cos(angle). Simulated as in
+Xiao, Zheng and Beaulieu (2006), "Novel Sum-of-Sinusoids Simulation Models for Rayleigh and Rician Fading Channels",
+IEEE Trans. Wireless Commun. 5(12): random phases, one random angle in each of N equal sectors. Over the draws the
+autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has mean power one.
+"""
+
+import numpy as np
+
+from emulator.channel.base import Grid
+from emulator.randomness import stream
+from emulator.types import FloatArray
+
+TWO_PI = 2.0 * np.pi
+
+
+class Rician:
+    """A wave of constant strength beside a scattered field, with K = ``k_factor`` times its power; 0 is Rayleigh."""
+
+    def __init__(self, devices: int, doppler_hz: float, seed: int, k_factor: float = 0.0, sinusoids: int = 64) -> None:
+        draws = [_waves(stream(seed, "fading", device), sinusoids) for device in range(devices)]
+        angle, self._phase = (np.stack(parts) for parts in zip(*draws, strict=True))
+        self._shift = TWO_PI * doppler_hz * np.cos(angle)
+        scattered = np.full(sinusoids, np.sqrt(1.0 / (sinusoids * (k_factor + 1.0))))
+        self._amplitude = np.append(np.sqrt(k_factor / (k_factor + 1.0)), scattered)
+        if k_factor == 0.0:
+            self._amplitude, self._phase, self._shift = self._amplitude[1:], self._phase[:, 1:], self._shift[:, 1:]
+
+    def sample(self, device: int, grid: Grid) -> FloatArray:
+        """|h|^2 at the instants of ``grid``.
+
+        The grid is split into rows of instants, and exp(j w (a + b)) = exp(j w a) exp(j w b) saves most exponentials.
+        """
+        columns = max(1, int(np.sqrt(grid.count)))
+        rows = -(-grid.count // columns)
+        shift = self._shift[device]
+        row_start = grid.start_s + grid.step_s * columns * np.arange(rows)
+        coarse = self._amplitude * np.exp(1j * (self._phase[device] + np.multiply.outer(row_start, shift)))
+        fine = np.exp(1j * np.multiply.outer(grid.step_s * np.arange(columns), shift))
+        h = np.einsum("rn,cn->rc", coarse, fine).ravel()[: grid.count]
+        power: FloatArray = h.real**2 + h.imag**2
+        return power
+
+
+def _waves(random: np.random.Generator, sinusoids: int) -> tuple[FloatArray, FloatArray]:
+    """Angles of arrival and phases, (1 + sinusoids,) each; the first wave is the constant one."""
+    sector = np.arange(sinusoids)
+    angle = TWO_PI * np.append(random.random(), (sector + random.random(sinusoids)) / sinusoids)
+    return angle, TWO_PI * random.random(1 + sinusoids)
+
+
+class BlockFading:
+    """Gain constant over blocks of ``block_s``, independent from block to block; Rician with ``k_factor``."""
+
+    BLOCKS = 256
+
+    def __init__(self, devices: int, block_s: float, seed: int, k_factor: float = 0.0) -> None:
+        self._block_s = block_s
+        self._line = np.sqrt(k_factor / (k_factor + 1.0))
+        self._spread = np.sqrt(0.5 / (k_factor + 1.0))
+        self._key = [int(stream(seed, "fading", device).integers(2**63)) for device in range(devices)]
+
+    def sample(self, device: int, grid: Grid) -> FloatArray:
+        """|h|^2 at the instants of ``grid``."""
+        block = np.floor(grid.times() / self._block_s).astype(np.int64)
+        first = int(block[0]) // self.BLOCKS
+        last = int(block[-1]) // self.BLOCKS
+        power = np.concatenate([self._draw(device, chunk) for chunk in range(first, last + 1)])
+        return power[block - first * self.BLOCKS]
+
+    def _draw(self, device: int, chunk: int) -> FloatArray:
+        """Blocks [chunk BLOCKS, (chunk + 1) BLOCKS): Philox counts, so any stretch of it can be had directly."""
+        random = np.random.Generator(np.random.Philox(key=self._key[device], counter=[0, 0, 0, chunk]))
+        real, imaginary = self._spread * random.standard_normal((2, self.BLOCKS))
+        power: FloatArray = (self._line + real) ** 2 + imaginary**2
+        return power

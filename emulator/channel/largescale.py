@@ -1,0 +1,71 @@
+"""Path loss, shadowing and antenna gain along a device's way, as one factor of the gain."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.special import ndtr
+
+from emulator.channel.base import Grid
+from emulator.channel.mobility import Mobility
+from emulator.channel.pathloss import PathLoss
+from emulator.types import FloatArray
+
+
+class Field(Protocol):
+    """A value at each place."""
+
+    def at(self, position_m: FloatArray) -> FloatArray:
+        """Values at ``position_m`` (n, 2), shape (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConstantField:
+    """The same value everywhere: no shadowing (0), always sight (-inf), never sight (inf)."""
+
+    value: float
+
+    def at(self, position_m: FloatArray) -> FloatArray:
+        """The value, n times."""
+        return np.full(len(position_m), self.value)
+
+
+@dataclass(frozen=True)
+class Shadowing:
+    """Standard deviation in dB and unit-variance field, for places without (0) and with (1) line of sight."""
+
+    deviation_db: tuple[float, float]
+    field: tuple[Field, Field]
+
+    def shadow_db(self, position_m: FloatArray, sight: FloatArray) -> FloatArray:
+        """Shadowing in dB at each place."""
+        blocked, line = (s * f.at(position_m) for s, f in zip(self.deviation_db, self.field, strict=True))
+        return np.where(sight > 0.0, line, blocked)
+
+
+NO_SHADOWING = Shadowing((0.0, 0.0), (ConstantField(0.0), ConstantField(0.0)))
+
+
+@dataclass(frozen=True)
+class LargeScale:
+    """The slow `Process`: 10^((antenna gain - path loss + shadowing)/10).
+
+    A place has line of sight where the standard normal ``sight`` field, mapped to (0, 1), is below the probability.
+    """
+
+    mobility: Mobility
+    path_loss: PathLoss
+    shadowing: Shadowing
+    sight: Field
+    antenna_gain_db: float = 0.0
+    min_distance_m: float = 1.0
+
+    def sample(self, device: int, grid: Grid) -> FloatArray:
+        """Linear power gain at the instants of ``grid``."""
+        position_m = self.mobility.positions(device, grid.times())
+        distance_m = np.maximum(np.hypot(position_m[:, 0], position_m[:, 1]), self.min_distance_m)
+        sight = (ndtr(self.sight.at(position_m)) < self.path_loss.sight_probability(distance_m)).astype(np.float64)
+        loss_db = self.path_loss.loss_db(distance_m, sight) - self.shadowing.shadow_db(position_m, sight)
+        gain: FloatArray = 10.0 ** ((self.antenna_gain_db - loss_db) / 10.0)
+        return gain
