@@ -1,0 +1,203 @@
+"""The devices under prices: the cheapest synchronous round (docs/theory.md, section 3, "barrier").
+
+Let a second of the barrier cost ``ratio`` joules and a joule ``energy_price``. Device k reacts to its own share r_k
+of ``ratio`` (W): sum_k r_k = ratio, and every device finishes at the barrier. The state of the search is the SNR s_k
+at which device k would transmit without its power limits; then r_k = rho_k ((1 + s) ln(1 + s) - s) with
+rho_k = N0 W_k / g_k, and everything else is explicit. All devices and the barrier take Newton steps together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.physics import LN2
+from emulator.prediction import RoundCost, device_round
+from emulator.types import Devices, DevicesPlan, FloatArray, Radio
+from policies.root import IncreasingRoot
+
+PASSES = 25
+"""Newton passes before the search falls back to bisection."""
+
+TOLERANCE = 1e-12
+"""Relative error left in the barrier and in the sum of the shares."""
+
+_LONGEST_STEP = 3.0
+_SMALL_SNR = 0.03
+_FLATTEST = 1e-9
+_NEGLIGIBLE_SHARE = 1e-20
+_ATTEMPTS = 300
+
+
+@dataclass(frozen=True)
+class Response:
+    """What every device does under its share, shape (K,) each, with logarithmic slopes in the SNR state."""
+
+    share: FloatArray
+    share_slope: FloatArray
+    finish_s: FloatArray
+    finish_slope: FloatArray
+    batch: FloatArray
+    frequency_hz: FloatArray
+    snr: FloatArray
+
+
+@dataclass(frozen=True)
+class DeviceRound:
+    """A fine-tuning round: the decision, its cost, its noise sum_k alpha_k / b_k, and the search's state.
+
+    ``price`` is h1 at the prices asked for, less what the search left open: a lower bound.
+    """
+
+    plan: DevicesPlan
+    cost: RoundCost
+    noise: float
+    price: float
+    snr_state: FloatArray
+
+
+class DeviceStage:
+    """Finds the devices' round of least noise plus cost; ``noise`` (K,) is alpha_k.
+
+    ``full_power`` pins every device to its maximum power.
+    """
+
+    def __init__(self, devices: Devices, radio: Radio, noise: FloatArray, *, full_power: bool = False) -> None:
+        self.devices, self.radio, self.noise = devices, radio, noise
+        self._watts = radio.noise_psd_w_hz * devices.bandwidth_hz / devices.gain
+        self._most_nats = np.log1p(devices.max_power_w / self._watts)
+        self._least_nats = self._most_nats if full_power else np.zeros(len(devices))
+        self._nat_seconds = radio.uplink_bits * LN2 / devices.bandwidth_hz
+
+    def least_finish_s(self) -> FloatArray:
+        """(K,) The soonest each device can finish: least batch, full speed, full power."""
+        devices = self.devices
+        compute_s = devices.min_batch * devices.cycles_per_sample / devices.max_frequency_hz
+        return compute_s + self._nat_seconds / self._most_nats
+
+    def solve(self, ratio: float, energy_price: float, snr_state: FloatArray | None = None) -> DeviceRound:
+        """The best round at these prices (both > 0); ``snr_state`` of a similar round saves passes."""
+        state = self._even_shares(ratio) if snr_state is None else snr_state
+        for _ in range(PASSES):
+            response = self._respond(state, energy_price)
+            barrier_s = float(np.max(response.finish_s))
+            total = float(np.sum(response.share))
+            idle = barrier_s * total - float(response.share @ response.finish_s)
+            if abs(total - ratio) <= TOLERANCE * ratio and idle <= TOLERANCE * total * barrier_s:
+                return self._round(response, state, ratio, energy_price)
+            state = self._newton(state, response, ratio)
+        state = self._bisect(state, ratio, energy_price)
+        return self._round(self._respond(state, energy_price), state, ratio, energy_price)
+
+    def _newton(self, state: FloatArray, response: Response, ratio: float) -> FloatArray:
+        """One step of all devices and the barrier: z_k(s_k) = Z for each, shares summing to ``ratio``."""
+        log_finish = np.log(response.finish_s)
+        slope = np.maximum(response.finish_slope, _FLATTEST)
+        weight = response.share * response.share_slope / slope
+        excess = float(np.sum(response.share)) - ratio
+        log_barrier = (float(weight @ log_finish) + excess) / float(np.sum(weight))
+        step = np.clip((log_finish - log_barrier) / slope, -_LONGEST_STEP, _LONGEST_STEP)
+        return state * np.exp(step)
+
+    def _respond(self, state: FloatArray, energy_price: float) -> Response:
+        """Closed forms of section 3 at the uncapped SNR ``state`` (K,)."""
+        devices = self.devices
+        nats = np.log1p(state)
+        psi = _psi(state, nats)
+        share = self._watts * psi
+        share_slope = state * nats / psi
+        sent_nats = np.clip(nats, self._least_nats, self._most_nats)
+        upload_s = self._nat_seconds / sent_nats
+        free = np.cbrt(share / (2.0 * devices.capacitance))
+        frequency = np.clip(free, devices.min_frequency_hz, devices.max_frequency_hz)
+        cycle_price = share / frequency
+        sample_price = devices.cycles_per_sample * (cycle_price + devices.capacitance * frequency**2)
+        wanted = np.sqrt(self.noise / (energy_price * sample_price))
+        batch = np.clip(wanted, devices.min_batch, devices.max_batch)
+        compute_s = batch * devices.cycles_per_sample / frequency
+        compute_slope = np.where(frequency == free, 1.0 / 3.0, 0.0)
+        compute_slope += np.where(batch == wanted, 0.5 * devices.cycles_per_sample * cycle_price / sample_price, 0.0)
+        upload_slope = np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0)
+        finish_s = compute_s + upload_s
+        finish_slope = (upload_s * upload_slope + compute_s * compute_slope * share_slope) / finish_s
+        return Response(share, share_slope, finish_s, finish_slope, batch, frequency, np.expm1(sent_nats))
+
+    def _round(self, response: Response, state: FloatArray, ratio: float, energy_price: float) -> DeviceRound:
+        devices, radio = self.devices, self.radio
+        power = np.minimum(self._watts * response.snr, devices.max_power_w)
+        upload_s = self._nat_seconds / np.log1p(power / self._watts)
+        plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
+        cost = device_round(devices, radio, plan)
+        noise = float(np.sum(self.noise / response.batch))
+        total = float(np.sum(response.share))
+        seconds_price = total * radio.downlink_delay_s + float(response.share @ response.finish_s)
+        price = noise + energy_price * (cost.energy_j + seconds_price)
+        return DeviceRound(plan, cost, noise, price * min(1.0, ratio / total), state)
+
+    def _even_shares(self, ratio: float) -> FloatArray:
+        return self._state_of(np.full(len(self.devices), ratio / len(self.devices)))
+
+    def _state_of(self, share: FloatArray) -> FloatArray:
+        """The state (K,) in which each device has ``share``: Newton's method in logarithms, from above."""
+        target = share / self._watts
+        state = target / 3.0 + np.sqrt(target**2 / 9.0 + 2.0 * target)
+        for _ in range(6):
+            nats = np.log1p(state)
+            psi = _psi(state, nats)
+            state = state * np.exp(np.log(target / psi) * psi / (state * nats))
+        return state
+
+    def _bisect(self, state: FloatArray, ratio: float, energy_price: float) -> FloatArray:
+        """The state found by bracketing the barrier, and every device's state at each trial barrier.
+
+        Where the shares jump at the barrier (devices whose every limit binds for a range of shares) the two sides
+        are mixed so that the shares sum to ``ratio``.
+        """
+        even = self._respond(self._even_shares(ratio), energy_price)
+        soonest, latest = float(np.max(self.least_finish_s())), float(np.max(even.finish_s))
+        floor = self._state_of(np.full(len(self.devices), ratio * _NEGLIGIBLE_SHARE))
+        ceiling = self._state_of(np.full(len(self.devices), ratio))
+        search = IncreasingRoot(np.log(latest), np.log(soonest), np.log(latest))
+        over, under = ceiling, floor
+        while not search.exhausted:
+            log_barrier = search.next()
+            state = self._meet(log_barrier, state, floor, ceiling, energy_price)
+            total = float(np.sum(self._shares(state)))
+            search.update(log_barrier, np.log(ratio / total))
+            if abs(total - ratio) <= TOLERANCE * ratio:
+                return state
+            over, under = (state, under) if total > ratio else (over, state)
+        most, least = self._shares(over), self._shares(under)
+        mix = (ratio - np.sum(least)) / (np.sum(most) - np.sum(least))
+        return self._state_of(mix * most + (1.0 - mix) * least)
+
+    def _shares(self, state: FloatArray) -> FloatArray:
+        return self._watts * _psi(state, np.log1p(state))
+
+    def _meet(
+        self, log_barrier: float, state: FloatArray, floor: FloatArray, ceiling: FloatArray, energy_price: float
+    ) -> FloatArray:
+        """The states (K,) in [floor, ceiling] at which every device finishes at the barrier, or as near as it can."""
+        low, high = floor, ceiling
+        state = np.clip(state, low, high)
+        for attempt in range(_ATTEMPTS):
+            response = self._respond(state, energy_price)
+            error = np.log(response.finish_s) - log_barrier
+            low, high = np.where(error > 0.0, state, low), np.where(error <= 0.0, state, high)
+            if np.all((np.abs(error) <= TOLERANCE) | (high <= low * (1.0 + TOLERANCE))):
+                break
+            newton = state * np.exp(np.clip(error / np.maximum(response.finish_slope, _FLATTEST), -50.0, 50.0))
+            trusted = (newton > low) & (newton < high) & (attempt % 3 != 2)
+            state = np.where(trusted, newton, np.sqrt(low * high))
+        return state
+
+
+def _psi(snr: FloatArray, nats: FloatArray) -> FloatArray:
+    """(1 + s) ln(1 + s) - s, by its series where the difference would cancel."""
+    psi = (1.0 + snr) * nats - snr
+    if np.min(snr) < _SMALL_SNR:
+        series = np.zeros_like(snr)
+        small = np.minimum(snr, _SMALL_SNR)
+        for order in range(11, 1, -1):
+            series = series * small + (-1.0) ** order / (order * (order - 1))
+        psi = np.where(snr < _SMALL_SNR, series * small**2, psi)
+    return psi

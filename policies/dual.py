@@ -1,0 +1,166 @@
+"""The relaxed joint design by its one-dimensional dual, with a certificate (docs/theory.md, sections 3 and 3c)."""
+
+import math
+from dataclasses import dataclass
+
+from emulator.prediction import server_round
+from emulator.types import FloatArray, Relaxed, ServerPlan
+from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
+from policies.root import IncreasingRoot
+from policies.server_stage import ServerRound
+from policies.stages import Stages
+
+GAP = 1e-9
+"""Relative gap between primal and dual at which the search stops."""
+
+EDGE = 25.0
+"""Largest |log-odds| of theta. Stopping this short of 0 and 1 costs at most exp(-EDGE) = 1.4e-11 of the bound."""
+
+_TRIALS = 120
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a search for a similar problem ended: hand it to `relax` to save work."""
+
+    log_odds: float = 0.0
+    snr_state: FloatArray | None = None
+
+
+class _Search:
+    """Evaluates prices and remembers the best lower bound and the best design."""
+
+    def __init__(self, stages: Stages, objective: Objective, start: Start) -> None:
+        self.stages, self.objective = stages, objective
+        self._state = start.snr_state
+        self.lower_bound, self.value = -math.inf, math.inf
+        self.best: Trial | None = None
+
+    def trial(self, log_odds: float) -> Trial:
+        """Both stages' responses at ``log_odds``."""
+        stages, objective = self.stages, self.objective
+        prices = objective.prices(stages, log_odds)
+        devices = stages.devices.solve(prices.ratio, prices.energy, self._state)
+        self._state = devices.snr_state
+        trial = Trial(log_odds, prices, stages.server.respond(prices.ratio, prices.energy), devices)
+        self.lower_bound = max(self.lower_bound, objective.lower_bound(stages, trial))
+        value = objective.value(stages, objective.rounds(stages, trial), trial)
+        if value < self.value or self.best is None:
+            self.value, self.best = value, trial
+        return trial
+
+    @property
+    def closed(self) -> bool:
+        """Whether the certificate is good enough."""
+        return self.value <= self.lower_bound * (1.0 + GAP)
+
+
+def relax(stages: Stages, objective: Objective, start: Start | None = None) -> Relaxed:
+    """The optimum over real rounds and batches, with its lower bound.
+
+    Every device must be reachable (`Stages.reachable`).
+    """
+    return relax_warm(stages, objective, start or Start())[0]
+
+
+def relax_warm(stages: Stages, objective: Objective, start: Start) -> tuple[Relaxed, Start]:
+    """`relax`, and the start for a similar problem."""
+    search = _Search(stages, objective, start)
+    root = IncreasingRoot(start.log_odds, -EDGE, EDGE, slope=0.5)
+    sides: dict[bool, Trial] = {}
+    for _ in range(_TRIALS):
+        trial = search.trial(root.next())
+        residual = objective.residual(stages, trial)
+        if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
+            break
+        root.update(trial.log_odds, residual)
+        sides[residual > 0.0] = trial
+        if isinstance(objective, AllRounds) and len(sides) == 2 and _differ(stages, objective, sides):
+            _cross(search, objective, sides[False], sides[True])
+            break
+    return _relaxed(search), _start(search)
+
+
+def _differ(stages: Stages, objective: AllRounds, sides: dict[bool, Trial]) -> bool:
+    """Whether different stages decide the lower bound on the two sides of the best prices."""
+    return objective.crossing(stages, sides[False]) * objective.crossing(stages, sides[True]) < 0.0
+
+
+def _cross(search: _Search, objective: AllRounds, low: Trial, high: Trial) -> None:
+    """Between ``low`` and ``high`` the two stages change places: find where h0 = h1."""
+    stages = search.stages
+    sign = 1.0 if objective.crossing(stages, high) > 0.0 else -1.0
+    ends = {trial.log_odds: sign * objective.crossing(stages, trial) for trial in (low, high)}
+    root = IncreasingRoot(low.log_odds, low.log_odds, high.log_odds)
+    for log_odds, value in ends.items():
+        root.update(log_odds, value)
+    for _ in range(_TRIALS):
+        if root.exhausted:
+            return
+        trial = search.trial(root.next())
+        if search.closed:
+            return
+        root.update(trial.log_odds, sign * objective.crossing(stages, trial))
+
+
+def _start(search: _Search) -> Start:
+    assert search.best is not None  # noqa: S101 - every search tries at least one price
+    return Start(search.best.log_odds, search.best.devices.snr_state)
+
+
+def _relaxed(search: _Search) -> Relaxed:
+    assert search.best is not None  # noqa: S101 - as above
+    stages, objective, trial = search.stages, search.objective, search.best
+    rounds = objective.rounds(stages, trial)
+    per_round = 1.0 / (rounds[1] if objective.name == "bound_ft" else sum(rounds))
+    delay_price, energy_price = _shadow(trial.log_odds, trial.prices, per_round)
+    return Relaxed(
+        rounds[0],
+        rounds[1],
+        trial.server.plan,
+        trial.devices.plan,
+        search.value,
+        search.lower_bound,
+        max(0.0, search.value / search.lower_bound - 1.0),
+        delay_price,
+        energy_price,
+    )
+
+
+def _shadow(log_odds: float, prices: Prices, per_round: float) -> tuple[float, float]:
+    """What one more second and one more joule take off the bound; zero for a budget that does not bind."""
+    delay = 0.0 if log_odds <= -EDGE else prices.delay * per_round
+    energy = 0.0 if log_odds >= EDGE else prices.energy * per_round
+    return delay, energy
+
+
+def relax_pretraining(stages: Stages) -> Relaxed:
+    """The optimum with M = 0: the same search where only the server is priced, in scalars."""
+    budget, terms = stages.problem.budget, stages.terms
+
+    def response(log_odds: float) -> tuple[Prices, ServerRound]:
+        prices = Prices.of(log_odds, budget, terms.start)
+        return prices, stages.server.respond(prices.ratio, prices.energy)
+
+    root = IncreasingRoot(0.0, -EDGE, EDGE)
+    lower_bound, value, best = -math.inf, math.inf, (0.0, *response(0.0))
+    for _ in range(_TRIALS):
+        log_odds = root.next()
+        prices, server = response(log_odds)
+        lower_bound = max(lower_bound, terms.shift + server.price(prices.delay, prices.energy))
+        rounds = affordable(server.cost, budget)
+        bound = terms.shift + server.noise + terms.start / rounds
+        if bound < value:
+            value, best = bound, (log_odds, prices, server)
+        residual = imbalance(server.cost, budget)
+        if value <= lower_bound * (1.0 + GAP) or root.exhausted or (
+            abs(log_odds) == EDGE and log_odds * residual < 0.0
+        ):
+            break
+        root.update(log_odds, residual)
+    log_odds, prices, server = best
+    rounds = affordable(server.cost, budget)
+    gap = max(0.0, value / lower_bound - 1.0)
+    delay_price, energy_price = _shadow(log_odds, prices, 1.0 / rounds)
+    idle = stages.fastest_devices
+    return Relaxed(rounds, 0.0, server.plan, idle, value, lower_bound, gap, delay_price, energy_price)
