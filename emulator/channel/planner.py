@@ -1,0 +1,180 @@
+"""The one gain per device that a planner reckons with: a statistic of the varying channel, the same for every policy.
+
+``upload-time`` (the default) is the gain whose upload time is the expected upload time of a transfer that starts at a
+uniformly random instant and integrates the varying rate. (The textbook shortcut, the mean of bits/rate over the
+distribution of the gain, is infinite for Rayleigh fading: 1/log(1 + s x) is not integrable against exp(-x) at 0.)
+``mean`` is the mean gain over time, ``quantile`` the gain undercut during the given fraction of time.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from emulator.channel.base import Channel
+from emulator.channel.build import build_channel
+from emulator.channel.trace import Trace
+from emulator.errors import InputError
+from emulator.physics import gain_for_rate, rate
+from emulator.randomness import stream
+from emulator.settings.channel import ChannelSettings, Statistic
+from emulator.types import FloatArray
+
+STARTS = 4096
+"""Uploads, evenly spread over the horizon, of which the expected upload time is the mean."""
+HORIZON_COHERENCE_TIMES = 4000.0
+PATIENCE_HORIZONS = 100.0
+"""An upload that is not through after so many horizons has no signal to speak of."""
+
+
+def planning_gain(
+    channel: Channel,
+    power_w: FloatArray,
+    bits: float,
+    bandwidth_hz: FloatArray,
+    noise_psd_w_hz: float,
+    *,
+    horizon_s: FloatArray | float,
+    statistic: Statistic = "upload-time",
+    quantile: float = 0.5,
+) -> FloatArray:
+    """The planner's gain (K,) of each device sending ``bits`` at ``power_w`` (K,) in ``bandwidth_hz`` (K,).
+
+    Statistics are taken over [0, ``horizon_s``] (one value or (K,)). A gain that never changes is returned as it is.
+    Raises InputError where a device gets no signal.
+    """
+    devices = len(power_w)
+    horizon = np.broadcast_to(np.asarray(horizon_s, dtype=np.float64), (devices,))
+    gain = np.empty(devices)
+    for k in range(devices):
+        first = channel.steps(k, 0.0, 1)
+        if np.isinf(first.end_s[0]):
+            gain[k] = first.gain[0]
+        elif statistic == "upload-time":
+            upload_s = _mean_upload_s(channel, k, bits, power_w[k], bandwidth_hz[k], noise_psd_w_hz, horizon[k])
+            gain[k] = gain_for_rate(bits / upload_s, bandwidth_hz[k], power_w[k], noise_psd_w_hz)
+        else:
+            duration_s, gains = _history(channel, k, float(horizon[k]))
+            gain[k] = (
+                np.average(gains, weights=duration_s)
+                if statistic == "mean"
+                else _time_quantile(duration_s, gains, quantile)
+            )
+        if not gain[k] > 0.0:
+            raise InputError(f"channel: device {k} has no signal to plan with ({statistic} gain is {gain[k]:g})")
+    return gain
+
+
+def planning_channel(
+    settings: ChannelSettings, location_m: FloatArray, *, layout_seed: int, trace: Trace | None = None
+) -> Channel:
+    """A channel to take the planner's statistics from: the scenario's layout, its own fading, no run's.
+
+    A trace is planned with as if it repeated, whatever ``on_end`` says.
+    """
+    seed = int(stream(layout_seed, "planning").integers(2**63))
+    repeating = settings.model_copy(update={"on_end": "wrap"})
+    return build_channel(repeating, location_m, seed=seed, layout_seed=layout_seed, trace=trace)
+
+
+def planning_horizon_s(
+    settings: ChannelSettings, devices: int, delay_s: float, trace: Trace | None = None
+) -> FloatArray:
+    """The stretch of time (K,) to take statistics over.
+
+    A trace's length; the delay budget where devices move away; else long enough that the fading averages out.
+    """
+    if trace is not None:
+        return np.array([trace.end_s[k % len(trace)] for k in range(devices)])
+    if settings.mobility != "fixed" or settings.model == "static":
+        return np.full(devices, delay_s)
+    coherence_s = settings.block_s or settings.coherence_time_s
+    return np.full(devices, max(delay_s, HORIZON_COHERENCE_TIMES * coherence_s))
+
+
+def _mean_upload_s(
+    channel: Channel,
+    device: int,
+    bits: float,
+    power_w: float,
+    bandwidth_hz: float,
+    noise_psd_w_hz: float,
+    horizon_s: float,
+) -> float:
+    """Mean duration of `STARTS` uploads, by one pass: each ends where the bits sent since time 0 have risen by ``bits``.
+
+    The same as `emulator.link.transfer_end` from each start, without walking the channel again for each.
+    """
+    start_s = (np.arange(STARTS) + 0.5) / STARTS * horizon_s
+    parts: list[_Sent] = []
+    needed_bits, total_bits = math.inf, 0.0
+    for begin_s, end_s, gain in _walk(channel, device):
+        sent = _sent(begin_s, end_s, rate(bandwidth_hz, power_w, gain, noise_psd_w_hz), total_bits)
+        parts.append(sent)
+        total_bits = float(sent.after_bits[-1])
+        if begin_s[0] <= start_s[-1] < end_s[-1]:
+            needed_bits = bits + float(sent.until(start_s[-1:])[0])
+        if total_bits >= needed_bits:
+            break
+        if end_s[-1] > PATIENCE_HORIZONS * horizon_s:
+            raise InputError(
+                f"channel: device {device} cannot upload {bits:g} bits at {power_w:g} W within {end_s[-1]:g} s; "
+                "its gain is too low, or zero for too long"
+            )
+    whole = _Sent(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return float(np.mean(whole.when(whole.until(start_s) + bits) - start_s))
+
+
+class _Sent(NamedTuple):
+    """Bits sent since time 0 by the time each step begins and ends, and the rate during the step."""
+
+    begin_s: FloatArray
+    rate_bit_s: FloatArray
+    before_bits: FloatArray
+    after_bits: FloatArray
+
+    def until(self, time_s: FloatArray) -> FloatArray:
+        """Bits sent by ``time_s``."""
+        at = np.searchsorted(self.begin_s, time_s, "right") - 1
+        bits: FloatArray = self.before_bits[at] + self.rate_bit_s[at] * (time_s - self.begin_s[at])
+        return bits
+
+    def when(self, bits: FloatArray) -> FloatArray:
+        """The first time at which ``bits`` have been sent."""
+        at = np.searchsorted(self.after_bits, bits)
+        time_s: FloatArray = self.begin_s[at] + (bits - self.before_bits[at]) / self.rate_bit_s[at]
+        return time_s
+
+
+def _sent(begin_s: FloatArray, end_s: FloatArray, rate_bit_s: FloatArray, before_bits: float) -> _Sent:
+    bits = np.zeros_like(begin_s)
+    np.multiply(rate_bit_s, end_s - begin_s, out=bits, where=rate_bit_s > 0.0)
+    after = before_bits + np.cumsum(bits)
+    return _Sent(begin_s, rate_bit_s, np.append(before_bits, after[:-1]), after)
+
+
+def _walk(channel: Channel, device: int) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Begins, ends and gains of the steps from time 0 on, without end."""
+    time_s = 0.0
+    while True:
+        end_s, gain = channel.steps(device, time_s, 4096)
+        yield np.append(time_s, end_s[:-1]), end_s, gain
+        time_s = float(end_s[-1])
+
+
+def _history(channel: Channel, device: int, horizon_s: float) -> tuple[FloatArray, FloatArray]:
+    """Durations and gains of all steps of [0, horizon_s]."""
+    durations, gains = [], []
+    for begin_s, end_s, gain in _walk(channel, device):
+        durations.append(np.clip(np.minimum(end_s, horizon_s) - begin_s, 0.0, None))
+        gains.append(gain)
+        if end_s[-1] >= horizon_s:
+            break
+    return np.concatenate(durations), np.concatenate(gains)
+
+
+def _time_quantile(duration_s: FloatArray, gain: FloatArray, quantile: float) -> float:
+    order = np.argsort(gain, kind="stable")
+    share = np.cumsum(duration_s[order])
+    return float(gain[order][np.searchsorted(share, quantile * share[-1])])
