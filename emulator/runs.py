@@ -29,7 +29,12 @@ class Job(Protocol):
 
     @property
     def policy(self) -> str:
-        """The policy's name."""
+        """How the policy was asked for: its name, or a file and class."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The policy's name in tables."""
         ...
 
     @property
@@ -186,7 +191,7 @@ def failed(job: Job, reason: str) -> RunResult:
     """The row of a run that did not come about: no rounds, every figure NaN."""
     blank = {"int64": 0, "float64": math.nan, "str": ""}
     values: dict[str, Any] = {name: blank[kind] for name, kind in column_types(RunRecord).items()}
-    values |= {"run_id": job.run_id, "policy": job.policy, "seed": job.seed, "status": "failed", "stop_reason": reason}
+    values |= {"run_id": job.run_id, "policy": job.label, "seed": job.seed, "status": "failed", "stop_reason": reason}
     return RunResult(RunRecord(**values), (), ())
 
 

@@ -32,6 +32,10 @@ class SyntheticJob:
         values = "".join(f"{value}-" for _, value in self.varied)
         return f"{values}{self.policy}-s{self.seed}"
 
+    @property
+    def label(self) -> str:
+        return self.policy
+
     def content(self) -> Mapping[str, object]:
         return {"policy": self.policy, "seed": self.seed, "varied": list(map(list, self.varied))}
 

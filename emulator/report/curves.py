@@ -1,0 +1,113 @@
+"""Accuracy and gradient norm as training goes on: over virtual time, over energy spent."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+
+from emulator import statistics
+from emulator.report.data import Tables, cases
+from emulator.report.figure import Figure
+from emulator.report.style import legend_below, looks, panels, size
+
+_POINTS = 120
+
+
+class Quantity(NamedTuple):
+    """What a curve shows: a column of rounds.csv, its name, and whether it belongs to a round's start or end."""
+
+    column: str
+    name: str
+    at: str
+    logarithmic: bool
+
+
+class Course(NamedTuple):
+    """What a curve runs along."""
+
+    column: str
+    name: str
+
+
+ACCURACY = Quantity("test_accuracy", "test accuracy", "end", False)
+GRADIENT = Quantity("grad_norm_sq", "squared gradient norm of the task loss", "start", True)
+TIME = Course("time_s", "virtual time in s")
+ENERGY = Course("energy_j", "energy spent in J")
+
+
+def figures(tables: Tables) -> Iterator[Figure]:
+    """Two quantities over two courses; what was never evaluated has no figure."""
+    rounds = _spent(tables)
+    for quantity in (ACCURACY, GRADIENT):
+        for course in (TIME, ENERGY):
+            data = _curves(rounds, tables.keys, quantity, course)
+            if not data.empty:
+                yield _figure(data, tables, quantity, course)
+
+
+def _figure(data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> Figure:
+    count = len(list(cases(data, tables.keys)))
+    return Figure(
+        name=f"{quantity.column}-over-{course.column}".replace("_", "-"),
+        title=f"{quantity.name[0].upper()}{quantity.name[1:]} over {course.name.rpartition(' in ')[0]}",
+        caption="Mean over seeds with its 95 % interval (t). A run that has ended keeps its last value; a curve begins "
+        "where every seed has been evaluated.",
+        data=data,
+        draw=partial(_draw, tables=tables, quantity=quantity, course=course),
+        size_in=size(count) if count > 1 else (8.4, 3.6),
+    )
+
+
+def _spent(tables: Tables) -> pd.DataFrame:
+    """rounds.csv with the time and the energy spent at each round's start and end."""
+    rounds = tables.with_run(tables.rounds)
+    rounds["time_s_end"] = rounds["end_s"]
+    rounds["time_s_start"] = rounds["start_s"]
+    rounds["energy_j_end"] = rounds.groupby("run_id", sort=False)["energy_j"].cumsum()
+    rounds["energy_j_start"] = rounds["energy_j_end"] - rounds["energy_j"]
+    return rounds
+
+
+def _curves(rounds: pd.DataFrame, keys: list[str], quantity: Quantity, course: Course) -> pd.DataFrame:
+    """Columns: varied keys, policy, the course, mean and ci95, on a common grid per combination and policy."""
+    known = rounds.dropna(subset=[quantity.column])
+    parts = []
+    for names, group in known.groupby([*keys, "policy"], sort=False, dropna=False):
+        x, values = _held(group, f"{course.column}_{quantity.at}", quantity.column)
+        estimates = [statistics.estimate(column) for column in values.T]
+        part = pd.DataFrame(
+            {course.column: x, "mean": [one.mean for one in estimates], "ci95": [one.half_width for one in estimates]}
+        )
+        labels = pd.DataFrame([names] * len(part), columns=[*keys, "policy"])
+        parts.append(pd.concat([labels, part], axis="columns"))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "policy"])
+
+
+def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The step functions of each seed, (seeds, points), on one grid from the last seed's first value on."""
+    runs = [(run[x].to_numpy(float), run[y].to_numpy(float)) for _, run in group.groupby("run_id", sort=False)]
+    grid = np.linspace(max(at[0] for at, _ in runs), max(at[-1] for at, _ in runs), _POINTS)
+    return grid, np.array([values[np.searchsorted(at, grid, side="right") - 1] for at, values in runs])
+
+
+def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> None:
+    style = looks(tables.policies)
+    split = list(cases(data, tables.keys))
+    grid = panels(canvas, [title for title, _ in split])
+    for axes, (_, part) in zip(grid, split, strict=True):
+        for policy in [name for name in tables.policies if name in set(part["policy"])]:
+            curve = part[part["policy"] == policy]
+            x, mean, band = (curve[name].to_numpy(float) for name in (course.column, "mean", "ci95"))
+            look = style[policy]
+            every = len(x) // 6
+            axes.plot(x, mean, look.line, color=look.colour, marker=look.marker, markevery=every, label=policy)
+            axes.fill_between(x, mean - band, mean + band, color=look.colour, alpha=0.15, linewidth=0)
+        if quantity.logarithmic:
+            axes.set_yscale("log")
+        axes.set_xlabel(course.name)
+    grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
+    legend_below(canvas, grid)
