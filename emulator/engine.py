@@ -38,7 +38,7 @@ class Setting:
     access: Discipline
     downlink: Downlink
     selection: np.random.Generator
-    processor: ProcessorModel = ProcessorModel()
+    processor: ProcessorModel = ProcessorModel()  # noqa: RUF009  # frozen and stateless
     faults: Faults = NO_FAULTS
     power_control: PowerControl = "fixed"
     participation: float = 1.0

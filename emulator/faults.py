@@ -26,7 +26,7 @@ class Faults:
     A round with fewer than ``min_participants`` available devices waits; one where fewer arrive updates nothing.
     """
 
-    availability: OnOff = AlwaysOn()
+    availability: OnOff = AlwaysOn()  # noqa: RUF009  # frozen and stateless
     outage: Outage = Outage()
     round_deadline_s: float = math.inf
     min_participants: int = 1

@@ -246,15 +246,16 @@ class Learner(Protocol):
 
 
 class WorkloadCost(NamedTuple):
-    """What one sample, one round and one upload cost.
+    """What one sample, one round, one upload and one download cost.
 
     Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
-    round (local steps), and payload bits.
+    round (local steps), payload bits of an upload, and bits of the model itself.
     """
 
     flops_per_sample: float
     local_steps: int
     uplink_bits: float
+    model_bits: float
 
 
 class Constants(NamedTuple):
@@ -288,7 +289,10 @@ class Workload(Protocol):
         ...
 
     def learner(self, seed: int, learning_rate: float) -> Learner:
-        """A new learner; the same seed gives the same initial model and the same order of samples."""
+        """A new learner; the same seed gives the same initial model and the same order of samples.
+
+        ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far real steps go beyond.
+        """
         ...
 
     def provenance(self) -> Mapping[str, str]:

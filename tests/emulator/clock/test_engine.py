@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.emulator.clock.worlds import CountingLearner, StillChannel, plan, problem, setting
 
 from emulator.engine import run
 from emulator.types import Budget
+from tests.emulator.clock.worlds import CountingLearner, StillChannel, plan, problem, setting
 
 
 def test_static_channel_realises_the_prediction() -> None:

@@ -1,0 +1,216 @@
+"""The verbs of the command line as functions: a scenario in, pandas tables out.
+
+>>> from emulator import api                                            # doctest: +SKIP
+>>> api.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from emulator.errors import InfeasibleError, InputError
+from emulator.executor import Dask, Processes, Serial, Workers
+from emulator.files import write_bytes
+from emulator.job import Job, execute
+from emulator.manifest import manifest
+from emulator.output import check_tables, result_store, write_output
+from emulator.pilot import check_plan
+from emulator.plugins import calling, label_of, make_policy, policy_class
+from emulator.prediction import Prediction, predict
+from emulator.problem_file import parse_problem, plan_document
+from emulator.records import RunResult
+from emulator.report.data import Tables, read_tables
+from emulator.report.figure import Format
+from emulator.report.page import write_report
+from emulator.runs import run_many
+from emulator.source import Source, bundled_text, read_source
+from emulator.types import Plan, Problem
+
+Scenario = str | Path | Source | None
+"""A path, the name of a bundled scenario, one that was read already, or None for the bundled default."""
+
+OnDone = Callable[[Job, RunResult], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a policy plans for a problem, what that promises, and how long it took."""
+
+    policy: str
+    problem: Problem
+    plan: Plan
+    predicted: Prediction
+    solve_s: float
+
+
+def source_of(scenario: Scenario, overrides: Sequence[str] = ()) -> Source:
+    """``scenario`` as a Source. Raises InputError where it is wrong."""
+    return scenario if isinstance(scenario, Source) else read_source(scenario, overrides)
+
+
+def workers(jobs: int, scheduler: str | None = None) -> Workers:
+    """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
+    if scheduler is not None:
+        return Dask(scheduler)
+    return Serial() if jobs == 1 else Processes(jobs)
+
+
+def plan(problem: Problem, policy: str = "joint", parameters: dict[str, object] | None = None) -> Solution:
+    """What ``policy`` plans for ``problem``.
+
+    Raises InfeasibleError where the budgets do not allow one round, PolicyError where the policy's answer is no plan.
+    """
+    made = make_policy(policy, parameters or {})
+    start = time.perf_counter()
+    answer = calling(policy, "plan", problem, made)
+    solve_s = time.perf_counter() - start
+    checked = check_plan(policy, problem, answer)
+    return Solution(policy, problem, checked, predict(problem, checked), solve_s)
+
+
+def plan_scenario(scenario: Scenario = None, policy: str = "joint", overrides: Sequence[str] = ()) -> Solution:
+    """What ``policy`` plans for ``scenario``, with its ``[policies.NAME]`` parameters; raises as `plan` does."""
+    source = source_of(scenario, overrides)
+    return plan(source.world().problem, policy, source.scenario.policies.get(policy, {}))
+
+
+def compare(
+    scenario: Scenario = None,
+    *,
+    policies: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    reference: str | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    tables: Literal["csv", "parquet"] = "csv",
+    figures: Sequence[Format] = (),
+    command: str = "emulator.api.compare",
+    on_done: OnDone = lambda job, result: None,
+) -> Tables:
+    """Every policy with every seed on identical channels, faults and batches; raises InputError, PrefineError.
+
+    ``seeds`` is a number of seeds or the seeds themselves. What is None comes from the scenario's ``[compare]``.
+    Files go to ``out``; without it only the tables are returned.
+    """
+    source = source_of(scenario, overrides)
+    settings = source.scenario.compare
+    names = list(dict.fromkeys(settings.policies if policies is None else policies))
+    chosen = _seeds(settings.seeds if seeds is None else seeds)
+    against = reference_of(source, reference, names)
+    check_feasible(source, names)
+    return run_jobs(
+        source.jobs(names, chosen),
+        source,
+        against,
+        out=out,
+        workers=workers(jobs, scheduler),
+        tables=tables,
+        figures=figures,
+        command=command,
+        on_done=on_done,
+    )
+
+
+def run_jobs(
+    work: Sequence[Job],
+    source: Source,
+    reference: str,
+    *,
+    out: str | Path | None,
+    workers: Workers,
+    tables: str,
+    figures: Sequence[Format],
+    command: str,
+    on_done: OnDone,
+) -> Tables:
+    """Run ``work``, keeping what is finished in ``out``, and write all output there."""
+    check_tables(tables)
+    with ExitStack() as stack:
+        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
+        results = run_many(work, execute, workers, result_store(folder), on_done)
+        checksums = {**source.world().workload.provenance(), **dict(source.inputs())}
+        described = source.scenario.model_dump(mode="json", exclude_none=True)
+        content = manifest(work, described, label_of(reference), command, checksums)
+        return write_output(folder, results, content, tables, figures)
+
+
+def reference_of(source: Source, reference: str | None, policies: Sequence[str]) -> str:
+    """The policy to compare with: as asked, else the scenario's if it takes part, else the first.
+
+    Raises InputError where the one asked for is not among ``policies``.
+    """
+    if reference is None:
+        wanted = source.scenario.compare.reference
+        return wanted if wanted in policies else policies[0]
+    if reference not in policies:
+        raise InputError(f"reference {reference!r} is not among the policies compared: {', '.join(policies)}")
+    return reference
+
+
+def report(folder: str | Path, figures: Sequence[Format] = ()) -> Tables:
+    """Rebuild plots and report.html of an output folder from its CSV files; raises InputError where there are none."""
+    write_report(Path(folder), figures)
+    return read_tables(Path(folder))
+
+
+def validate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> Problem:
+    """The problem of ``scenario``, everything it refers to read and checked; raises InputError where it is wrong."""
+    source = source_of(scenario, overrides)
+    source.inputs()
+    world = source.world()
+    for name in {*source.scenario.policies, *source.scenario.compare.policies}:
+        world.policy(name)
+    world.channel(seed=0)
+    return world.problem
+
+
+def plan_file(problem: str | Path, policy: str = "joint") -> Solution:
+    """What ``policy`` plans for the problem in a JSON file; raises InputError where the file is wrong."""
+    path = Path(problem)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    return plan(parse_problem(text, str(path)), policy)
+
+
+def document(solution: Solution) -> dict[str, object]:
+    """A solution as the JSON object of ``prefine plan --json``."""
+    return plan_document(solution.policy, solution.problem, solution.plan, solution.predicted, solution.solve_s)
+
+
+def new_scenario(file: str | Path, like: str) -> None:
+    """Write a copy of the bundled scenario ``like``; raises InputError where ``file`` exists."""
+    path = Path(file)
+    if path.exists():
+        raise InputError(f"{path}: exists already; give a new name")
+    write_bytes(path, bundled_text(like).encode())
+
+
+def check_feasible(source: Source, policies: Sequence[str]) -> None:
+    """Raises InputError where a policy is unknown, or where none of them can afford one round."""
+    for name in policies:
+        policy_class(name)
+    world = source.world()
+    errors: list[InfeasibleError] = []
+    for name in policies:
+        policy = world.policy(name)
+        try:
+            world.plan(name, policy)
+        except InfeasibleError as error:
+            errors.append(error)
+    if errors and len(errors) == len(policies):
+        raise errors[0]
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    if not chosen or min(chosen) < 0:
+        raise InputError(f"seeds = {seeds}: at least one seed is needed, and none may be negative")
+    return chosen

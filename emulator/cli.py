@@ -1,0 +1,269 @@
+"""The command line: ``prefine compare``, ``run``, ``plan``, ``sweep``, ``report`` and their helpers."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from emulator import api, describe, screen
+from emulator.errors import InputError, PrefineError
+from emulator.plugins import parameters_of, policy_class, policy_names
+from emulator.source import DEFAULT, bundled, read_source
+from traces.commands import app as trace_app
+
+app = typer.Typer(
+    name="prefine",
+    help="Emulate two-stage edge learning: pre-train on a server, fine-tune on devices, on one virtual clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(trace_app, name="trace")
+
+ScenarioArgument = Annotated[
+    str | None, typer.Argument(metavar="[SCENARIO]", help="A TOML file, or the name of a bundled scenario.")
+]
+NeededScenario = Annotated[str, typer.Argument(metavar="SCENARIO", help="A TOML file, or a bundled scenario's name.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any scenario key, such as budget.delay_s=20."),
+]
+Policies = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Policies, by comma; names, or file.py:ClassName for your own.")
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...")]
+Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder [default: out/NAME].")]
+Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
+TablesOption = Annotated[Literal["csv", "parquet"], typer.Option(help="Also write Parquet beside CSV.")]
+Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
+
+
+def main() -> None:
+    """Run the command line; every foreseen error is one line and an exit status."""
+    try:
+        app(standalone_mode=True)
+    except PrefineError as error:
+        sys.stderr.write(f"prefine: {error}\n")
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("prefine: interrupted; finished runs are kept, the same command goes on from there\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Emulate two-stage edge learning: pre-train on a server, fine-tune on devices, on one virtual clock.
+
+    Start with: prefine compare
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"prefine {installed('prefine')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: prefine compare scenarios/mild.toml --policies joint,joint-ft,uniform --seeds 5 --jobs 2")
+def compare(
+    scenario: ScenarioArgument = None,
+    policies: Policies = None,
+    seeds: Seeds = None,
+    reference: Reference = None,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    out: Out = None,
+    overrides: Set = None,
+    tables: TablesOption = "csv",
+    figures: Figures = "",
+    quiet: Quiet = False,
+) -> None:
+    """Compare policies on identical channels, batches and faults; write tables and report.html."""
+    source = read_source(scenario, overrides or ())
+    folder = out or Path("out") / source.scenario.name
+    console = Console()
+    names = _names(policies) or list(source.scenario.compare.policies)
+    total = len(names) * (seeds or source.scenario.compare.seeds)
+    with screen.progress(total, console, quiet) as tick:
+        result = api.compare(
+            source,
+            policies=names,
+            seeds=seeds,
+            reference=reference,
+            out=folder,
+            jobs=jobs,
+            scheduler=scheduler,
+            tables=tables,
+            figures=_formats(figures),
+            command=_command(),
+            on_done=tick,
+        )
+    _finish(result, folder, console, quiet)
+
+
+@app.command(epilog="Example: prefine run default --policy joint-ft --seed 3 --out out/one")
+def run(
+    scenario: NeededScenario,
+    policy: Annotated[str, typer.Option(help="A policy's name, or file.py:ClassName.")],
+    seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
+    out: Out = None,
+    overrides: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Emulate one policy with one seed."""
+    source = read_source(scenario, overrides or ())
+    folder = out or Path("out") / f"{source.scenario.name}-run"
+    console = Console()
+    result = api.compare(source, policies=[policy], seeds=[seed], out=folder, command=_command())
+    _finish(result, folder, console, quiet)
+
+
+@app.command(
+    epilog="Example: prefine sweep default --vary budget.delay_s=16,32,64 --policies joint-ft,uniform --jobs 2"
+)
+def sweep(
+    scenario: NeededScenario,
+    vary: Annotated[list[str], typer.Option(metavar="KEY=V1,V2,...", help="A scenario key and its values.")],
+    pairs: Annotated[bool, typer.Option("--zip", help="Vary all keys together instead of as a grid.")] = False,
+    policies: Policies = None,
+    seeds: Seeds = None,
+    reference: Reference = None,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    out: Out = None,
+    overrides: Set = None,
+    tables: TablesOption = "csv",
+    figures: Figures = "",
+    quiet: Quiet = False,
+) -> None:
+    """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
+    source = read_source(scenario, overrides or ())
+    folder = out or Path("out") / f"{source.scenario.name}-sweep"
+    console = Console()
+    work = api.sweep_jobs(source, vary, pairs=pairs, policies=_names(policies), seeds=seeds, reference=reference)
+    with screen.progress(len(work), console, quiet) as tick:
+        result = api.run_jobs(
+            work,
+            source,
+            reference=api.reference_of(source, reference, [job.policy for job in work]),
+            out=folder,
+            workers=api.workers(jobs, scheduler),
+            tables=tables,
+            figures=_formats(figures),
+            command=_command(),
+            on_done=tick,
+        )
+    _finish(result, folder, console, quiet)
+
+
+@app.command(epilog="Example: prefine plan default --policy joint-ft; prefine plan --problem problem.json --json")
+def plan(
+    scenario: ScenarioArgument = None,
+    problem: Annotated[Path | None, typer.Option(metavar="FILE", help="A problem file instead of a scenario.")] = None,
+    policy: Annotated[str, typer.Option(help="A policy's name, or file.py:ClassName.")] = "joint",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    overrides: Set = None,
+) -> None:
+    """Solve only: the plan, what it promises, which budget binds, and the certificate."""
+    if problem is not None and (scenario is not None or overrides):
+        raise InputError("give a SCENARIO (with --set) or --problem FILE, not both")
+    solution = api.plan_file(problem, policy) if problem else api.plan_scenario(scenario, policy, overrides or ())
+    if as_json:
+        typer.echo(json.dumps(api.document(solution), allow_nan=False))
+    else:
+        describe.show_plan(solution, Console())
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
+    figures: Figures = "",
+) -> None:
+    """Rebuild plots and report.html from the CSV files of an output folder."""
+    api.report(folder, _formats(figures))
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def calibrate(
+    scenario: ScenarioArgument = None,
+    overrides: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Measure the bound's constants on the actual data and model, print and cache them."""
+    estimate = api.calibrate(scenario, overrides or ())
+    if as_json:
+        typer.echo(json.dumps(estimate, allow_nan=False))
+    else:
+        describe.show_constants(estimate, Console())
+
+
+@app.command()
+def validate(scenario: NeededScenario, overrides: Set = None) -> None:
+    """Check a scenario and everything it refers to; say what world it makes."""
+    source = read_source(scenario, overrides or ())
+    describe.show_problem(source.name, api.validate(source), Console())
+
+
+@app.command()
+def policies() -> None:
+    """List the policies with their parameters."""
+    rows = [(name, policy_class(name)) for name in policy_names()]
+    describe.show_policies([(name, made, parameters_of(made)) for name, made in rows], Console())
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="Where to write the scenario; must not exist.")],
+    like: Annotated[str, typer.Option(help="The bundled scenario to start from.")] = DEFAULT,
+) -> None:
+    """Write a commented scenario to start from."""
+    api.new_scenario(file, like)
+    typer.echo(f"{file}: written; edit it, then: prefine validate {file}; prefine compare {file}")
+
+
+@app.command()
+def scenarios() -> None:
+    """List the bundled scenarios."""
+    describe.show_scenarios([(name, read_source(name).scenario.description) for name in bundled()], Console())
+
+
+def _finish(result: Any, folder: Path, console: Console, quiet: bool) -> None:
+    if not quiet:
+        screen.show_comparison(result, console)
+        console.print(f"tables: {folder}/*.csv", highlight=False, soft_wrap=True)
+        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    if (result.runs["status"] == "failed").any():
+        raise typer.Exit(1)
+
+
+def _names(policies: str | None) -> list[str] | None:
+    return None if policies is None else [name.strip() for name in policies.split(",") if name.strip()]
+
+
+def _formats(figures: str) -> list[Any]:
+    wanted = [name.strip() for name in figures.split(",") if name.strip()]
+    for name in wanted:
+        if name not in ("svg", "pdf", "png"):
+            raise InputError(f"--figures {name}: allowed: svg, pdf, png")
+    return wanted
+
+
+def _command() -> str:
+    return shlex.join(["prefine", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

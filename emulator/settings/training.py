@@ -1,0 +1,42 @@
+"""``[training]``: the recipe, one per scenario, the same for every policy of a comparison."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from emulator.settings.base import NonNegative, Positive, Section
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "theory": {"learning_rate": "1/L", "momentum": 0.0, "average_last": 0.0},
+    "practice": {"learning_rate": "3/L", "momentum": 0.5, "average_last": 0.3},
+}
+"""``theory`` is what the bound proves; ``practice`` trains better outside the proof (docs/learning.md)."""
+
+BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+PerSmoothness = Annotated[str, Field(pattern=r"^(\d+\.?\d*|\.\d+)/L$")]
+
+
+class TrainingSettings(Section):
+    """The recipe. A preset fills what is not written; what is written wins.
+
+    ``learning_rate`` is a number, or a multiple of the inverse smoothness written ``"1/L"``, ``"3/L"``, ``"0.5/L"``.
+    ``average_last`` is the share of a stage's last iterates whose mean is the model that is kept (0: the last one).
+    ``decay`` slows fine-tuning: round m steps by the learning rate / (1 + decay m).
+    ``participation`` is the share of the devices that the server draws for a round.
+    ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
+    """
+
+    preset: Literal["theory", "practice"] = "theory"
+    learning_rate: Positive | PerSmoothness = "1/L"
+    momentum: BelowOne = 0.0
+    average_last: BelowOne = 0.0
+    decay: NonNegative = 0.0
+    weight_decay: NonNegative = 1e-3
+    participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return PRESETS.get(str(given.get("preset", "theory")), {}) | given

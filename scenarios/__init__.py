@@ -1,0 +1,1 @@
+"""Ready-made scenarios, one TOML file each; `prefine` finds them by name."""
