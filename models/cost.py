@@ -1,0 +1,22 @@
+"""What a network costs: floating-point operations of a sample, bits of an upload."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.objective import Batch, Objective
+from models.records import Samples
+
+COUNTED = 8
+
+
+def flops_per_sample(objective: Objective, samples: Samples) -> float:
+    """Floating-point operations of one sample's forward and backward pass, as torch counts them.
+
+    Matrix products and convolutions, two operations per multiply-add; elementwise work is not counted.
+    """
+    few = samples.take(torch.arange(min(COUNTED, len(samples))).numpy())
+    dtype = objective.weights.dtype
+    with FlopCounterMode(display=False) as counter:
+        objective.differentiate(Batch.of(few, dtype=dtype))
+    objective.gradient.zero_()
+    return float(counter.get_total_flops()) / len(few)

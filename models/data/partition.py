@@ -1,0 +1,64 @@
+"""The task's samples spread over the devices.
+
+Every device gets at least one sample; the parts are disjoint and together all the samples.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from models.records import IntArray, Samples
+
+Partition = Literal["iid", "dirichlet", "source"]
+BINS = 10
+
+
+def split(
+    samples: Samples, devices: int, how: Partition, alpha: float, generator: np.random.Generator
+) -> tuple[IntArray, ...]:
+    """Rows of each device.
+
+    ``iid``: equal random parts. ``dirichlet``: each class is spread by shares drawn from Dirichlet(alpha) (Yurochkin
+    et al., 2019); the smaller alpha, the more one-sided; a regression is spread by tenths of its target. ``source``:
+    each source (its class, where the data names none) lives on one device; sources are dealt out in random order.
+
+    Raises ValueError where there are fewer samples or sources than devices.
+    """
+    if len(samples) < devices:
+        raise ValueError(f"{len(samples)} task samples cannot be spread over {devices} devices")
+    order = generator.permutation(len(samples))
+    if how == "iid":
+        return tuple(np.sort(part) for part in np.array_split(order, devices))
+    if how == "source":
+        return _by_source(samples.source if len(samples.source) else _classes(samples), devices, generator)
+    return _dirichlet(_classes(samples)[order], order, devices, alpha, generator)
+
+
+def _classes(samples: Samples) -> IntArray:
+    """Classes, or the tenth of the target's range of quantiles."""
+    if samples.y.dtype == np.int64:
+        return samples.y.astype(np.int64)
+    edges = np.quantile(samples.y, np.linspace(0.0, 1.0, BINS + 1)[1:-1])
+    return np.searchsorted(edges, samples.y).astype(np.int64)
+
+
+def _by_source(source: IntArray, devices: int, generator: np.random.Generator) -> tuple[IntArray, ...]:
+    names = generator.permutation(np.unique(source))
+    if len(names) < devices:
+        raise ValueError(f"partition = 'source' needs a source per device; the data has {len(names)} for {devices}")
+    return tuple(np.flatnonzero(np.isin(source, names[device::devices])) for device in range(devices))
+
+
+def _dirichlet(
+    classes: IntArray, order: IntArray, devices: int, alpha: float, generator: np.random.Generator
+) -> tuple[IntArray, ...]:
+    owner = np.empty(len(order), dtype=np.int64)
+    for name in np.unique(classes):
+        rows = order[classes == name]
+        shares = np.cumsum(generator.dirichlet(np.full(devices, alpha)))[:-1]
+        owner[rows] = np.searchsorted(shares, (np.arange(len(rows)) + 0.5) / len(rows))
+    for device in range(devices):  # a device without data takes a sample from the device that has most
+        if not (owner == device).any():
+            richest = np.flatnonzero(owner == np.bincount(owner, minlength=devices).argmax())
+            owner[generator.choice(richest)] = device
+    return tuple(np.flatnonzero(owner == device) for device in range(devices))

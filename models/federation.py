@@ -1,0 +1,32 @@
+"""The data of a scenario as server and devices hold it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from models.objective import Batch
+from models.records import DataPair, IntArray
+
+
+@dataclass(frozen=True)
+class Federation:
+    """General, task and test data as tensors, and which task rows each device holds.
+
+    Device k's share of the task loss is rho_k = n_k / n, so the task loss F is the plain mean over all task samples.
+    """
+
+    general: Batch
+    task: Batch
+    test: Batch
+    parts: tuple[IntArray, ...]
+
+    @classmethod
+    def of(cls, pair: DataPair, parts: tuple[IntArray, ...], dtype: torch.dtype = torch.float32) -> "Federation":
+        """Tensors of ``dtype`` for a pair and its partition."""
+        general, task, test = (Batch.of(part, dtype=dtype) for part in (pair.general, pair.task, pair.test))
+        return cls(general, task, test, parts)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Share rho_k of each device in the task loss; sums to one."""
+        return tuple(len(part) / len(self.task) for part in self.parts)

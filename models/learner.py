@@ -1,0 +1,73 @@
+"""One model in training: plain federated SGD as one fused step.
+
+With one local step and exact uploads, the server's mean of the devices' gradients is the gradient of one weighted
+mini-batch over all their samples; that is what is computed.
+"""
+
+import numpy as np
+import torch
+
+from models.federation import Federation
+from models.objective import Objective, one_thread
+from models.recipe import LastIterate, Step, TailAverage
+from models.records import Evaluation, FloatArray, IntArray
+from models.sampling import Draws, stream
+
+
+class Learner:
+    """Trains when told to; the same arguments give the same bytes, on any number of torch threads."""
+
+    def __init__(
+        self, federation: Federation, objective: Objective, step: Step, average: LastIterate | TailAverage, seed: int
+    ) -> None:
+        self._data, self._objective, self._step, self._average = federation, objective, step, average
+        self._server = Draws(np.arange(len(federation.general)), stream(seed, "general samples"))
+        self._devices = [
+            Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
+        ]
+        self._finetune_rounds = 0
+
+    def pretrain(self, batch: int) -> None:
+        """One step on ``batch`` samples of the general data."""
+        rows = torch.from_numpy(self._server.take(batch))
+        share = torch.full((batch,), 1.0 / batch, dtype=self._objective.weights.dtype)
+        with one_thread():
+            self._objective.differentiate(self._data.general.take(rows, share))
+            self._objective.regularise(1.0)
+            self._move(self._step.rate)
+
+    def finetune(self, batches: IntArray, weights: FloatArray) -> None:
+        """One round: the step along sum_k weights_k grad F_k(batches_k samples of device k)."""
+        if self._finetune_rounds == 0:
+            self._average.restart()
+        here = np.flatnonzero(weights)
+        rate = self._step.rate_at(self._finetune_rounds)
+        self._finetune_rounds += 1
+        if not len(here):
+            return
+        sizes = batches[here]
+        rows = np.concatenate([self._devices[device].take(size) for device, size in zip(here, sizes, strict=True)])
+        share = torch.from_numpy(np.repeat(weights[here] / sizes, sizes)).to(self._objective.weights.dtype)
+        with one_thread():
+            self._objective.differentiate(self._data.task.take(torch.from_numpy(rows), share))
+            self._objective.regularise(float(weights.sum()))
+            self._move(rate)
+
+    def _move(self, rate: float) -> None:
+        self._step.apply(self._objective.weights, self._objective.gradient, rate)
+        self._average.add(self._objective.weights)
+
+    def evaluate(self) -> Evaluation:
+        """Exact task loss and test score of the model that would be kept, squared task gradient at the last iterate.
+
+        The two models differ only under tail averaging; the bound speaks of the iterates.
+        """
+        with one_thread():
+            loss = self._objective.full_gradient(self._data.task)
+            grad_norm_sq = float(self._objective.gradient.double().square().sum())
+            kept = self._average.kept(self._objective.weights)
+            if kept is self._objective.weights:
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)
+            with self._objective.at(kept):
+                loss = self._objective.loss(self._data.task)
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)

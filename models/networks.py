@@ -1,0 +1,162 @@
+"""The networks: by name, or by the user's own ``file.py:factory``.
+
+A network maps (n, *shape) to (n, outputs). It must treat samples one by one: layers that mix the samples of a batch
+or keep running statistics (batch normalisation) are refused, since then a weighted sum over all devices' samples
+would not be the mean of the devices' own gradients.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+"""Makes a network from the shape of one sample and the number of outputs."""
+
+HIDDEN = 64
+
+
+def logistic(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Multinomial logistic regression (linear regression with one output): the convex case."""
+    return _initialised(nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), outputs)))
+
+
+def mlp(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """One hidden layer of 64 tanh units: smooth, so the bound's smoothness exists."""
+    return _initialised(
+        nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, outputs))
+    )
+
+
+def cnn(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Two 3x3 convolutions with average pooling, then a linear layer; shape is (channels, height, width)."""
+    channels, height, width = _image(shape)
+    return _initialised(
+        nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * (height // 4) * (width // 4), outputs),
+        )
+    )
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(gelu(norm(conv(gelu(norm(x)))))), pre-activation (He et al., 2016), with group normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.GroupNorm(4, channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(4, channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output, of the shape of ``x``."""
+        result: Tensor = x + self.branch(x)
+        return result
+
+
+def resnet(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """A small residual network: two blocks of 16 channels, pooling between, global average at the end."""
+    channels, _, _ = _image(shape)
+    return _initialised(
+        nn.Sequential(
+            nn.Conv2d(channels, 16, 3, padding=1),
+            ResidualBlock(16),
+            nn.AvgPool2d(2),
+            ResidualBlock(16),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, outputs),
+        )
+    )
+
+
+NETWORKS: dict[str, Factory] = {"logistic": logistic, "mlp": mlp, "cnn": cnn, "resnet": resnet}
+
+
+def build(name: str, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
+    """The network called ``name``, or made by the factory in ``path/to/file.py:factory``.
+
+    Its initial weights are the constructors' own, drawn under ``seed``; torch's global generator is left as it was.
+    Raises ValueError where there is no such network or it cannot be trained here.
+    """
+    factory = _own_factory(name) if ".py:" in name else NETWORKS.get(name)
+    if factory is None:
+        raise ValueError(f"model {name!r} is unknown; use one of {', '.join(NETWORKS)} or path/to/file.py:factory")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = factory(shape, outputs)
+    _check(network, name, shape, outputs)
+    return network
+
+
+def _initialised(network: nn.Module) -> nn.Module:
+    """Weights normal with variance 1/fan_in (LeCun et al., 1998), biases zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.weight[0].numel()))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3 or min(shape[1:]) < 4:
+        raise ValueError(
+            f"model needs images of at least 4x4 pixels, but a sample has shape {shape}; use mlp or logistic"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _own_factory(name: str) -> Factory:
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"model {name!r}: there is no file {file}")
+    spec = importlib.util.spec_from_file_location(f"prefine_model_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"model {name!r}: {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own file may raise anything; say where and what
+        raise ValueError(f"model {name!r}: {file} fails with {type(error).__name__}: {error}") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise ValueError(  # noqa: TRY004  # wrong input is a ValueError here, whatever is wrong with it
+            f"model {name!r}: {file} has no function {attribute}(shape, outputs)"
+        )
+    made: Factory = factory
+    return made
+
+
+def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> None:
+    if not isinstance(network, nn.Module):
+        raise ValueError(  # noqa: TRY004  # as above
+            f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module"
+        )
+    if next(network.buffers(), None) is not None:
+        raise ValueError(f"model {name!r} keeps buffers (batch normalisation?); use group normalisation instead")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(f"model {name!r} has no parameters to train")
+    try:
+        with torch.no_grad():
+            made = network(torch.zeros(2, *shape))
+    except Exception as error:  # the user's own network may raise anything; say what it was given
+        raise ValueError(f"model {name!r} fails on an input of shape {(2, *shape)}: {error}") from error
+    if made.shape != (2, outputs):
+        raise ValueError(f"model {name!r} gives shape {tuple(made.shape)} for two samples; it must be {(2, outputs)}")

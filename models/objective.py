@@ -1,0 +1,138 @@
+"""The loss as a function of one flat weight vector, and its gradient.
+
+F(w) = sum_i s_i l(w; x_i, y_i) + (weight_decay / 2) |w|^2 sum_i s_i, with sample shares s_i. All of a network's
+parameters live in one vector and all their gradients in another, so a training step is one operation.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from models.records import Kind, Samples
+
+CHUNK = 2048
+"""Samples in one forward and backward pass where all of a data set is looked at."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs on one torch thread: parallel sums depend on the number of threads, and results must not."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Batch:
+    """Samples as tensors: ``x`` (n, ...), ``y`` (n,), and each sample's ``share`` (n,) in the loss."""
+
+    __slots__ = ("share", "x", "y")
+
+    def __init__(self, x: Tensor, y: Tensor, share: Tensor) -> None:
+        self.x, self.y, self.share = x, y, share
+
+    @classmethod
+    def of(cls, samples: Samples, share: Tensor | None = None, dtype: torch.dtype = torch.float32) -> "Batch":
+        """All of ``samples``; every one with the same share unless told."""
+        count = len(samples)
+        y = torch.from_numpy(samples.y)
+        return cls(
+            torch.from_numpy(samples.x).to(dtype),
+            y.to(dtype) if y.is_floating_point() else y,
+            torch.full((count,), 1.0 / count, dtype=dtype) if share is None else share.to(dtype),
+        )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Tensor, share: Tensor) -> "Batch":
+        """The given rows with new shares."""
+        return Batch(self.x[rows], self.y[rows], share)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """A stretch of the samples, with their shares."""
+        return Batch(self.x[start:stop], self.y[start:stop], self.share[start:stop])
+
+
+class Objective:
+    """A network and its loss; ``weights`` (P,) and ``gradient`` (P,) are what the network's parameters view.
+
+    Cross-entropy for classes, half the squared error for a regression.
+    """
+
+    def __init__(self, network: nn.Module, kind: Kind, weight_decay: float, dtype: torch.dtype = torch.float32) -> None:
+        self.network, self.kind, self.weight_decay = network.to(dtype), kind, weight_decay
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self.gradient = torch.zeros_like(self.weights)
+        start = 0
+        for parameter in parameters:
+            view = slice(start, start + parameter.numel())
+            parameter.data = self.weights[view].view_as(parameter)
+            parameter.grad = self.gradient[view].view_as(parameter)
+            start = view.stop
+
+    def _data_loss(self, batch: Batch) -> Tensor:
+        return sample_losses(self.network(batch.x), batch.y, self.kind) @ batch.share
+
+    def _penalty(self, total_share: float) -> float:
+        return 0.5 * self.weight_decay * total_share * float(self.weights.dot(self.weights))
+
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """F over ``batch`` at the present weights."""
+        parts = (batch.part(start, start + CHUNK) for start in range(0, len(batch), CHUNK))
+        return sum(float(self._data_loss(part)) for part in parts) + self._penalty(float(batch.share.sum()))
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> float:
+        """Share of right classes, or the coefficient of determination 1 - residual / total sum of squares."""
+        parts = (batch.part(start, start + CHUNK) for start in range(0, len(batch), CHUNK))
+        predicted = torch.cat([self.network(part.x) for part in parts])
+        if self.kind == "classification":
+            return float((predicted.argmax(dim=1) == batch.y).double().mean())
+        residual = (predicted[:, 0] - batch.y).double().square().sum()
+        return 1.0 - float(residual / (batch.y - batch.y.mean()).double().square().sum())
+
+    @contextmanager
+    def at(self, weights: Tensor) -> Iterator[None]:
+        """The network with other weights for a while."""
+        present = self.weights.clone()
+        self.weights.copy_(weights)
+        yield
+        self.weights.copy_(present)
+
+    def differentiate(self, batch: Batch) -> None:
+        """Leave the gradient of the data part of F over ``batch`` in ``self.gradient``."""
+        self.gradient.zero_()
+        self._data_loss(batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def full_gradient(self, batch: Batch) -> float:
+        """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
+        self.gradient.zero_()
+        loss = 0.0
+        for start in range(0, len(batch), CHUNK):
+            part: Tensor = self._data_loss(batch.part(start, start + CHUNK))
+            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            loss += float(part.detach())
+        total_share = float(batch.share.sum())
+        self.regularise(total_share)
+        return loss + self._penalty(total_share)
+
+    def regularise(self, total_share: float) -> None:
+        """Add the weight decay's part to ``self.gradient``."""
+        self.gradient.add_(self.weights, alpha=self.weight_decay * total_share)
+
+
+def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
+    """(n,) losses of (n, outputs) predictions."""
+    if kind == "classification":
+        return nn.functional.cross_entropy(predicted, y, reduction="none")
+    return 0.5 * (predicted[:, 0] - y).square()

@@ -1,0 +1,133 @@
+"""A pilot: both stages trained once with plain SGD, offline, measuring the bound's constants along the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import curve_fit, minimize
+
+from models.federation import Federation
+from models.learner import Learner
+from models.objective import Batch, Objective
+from models.probes import gradient_variance, top_curvature
+from models.recipe import LastIterate, Step
+from models.records import FloatArray
+from models.sampling import stream
+
+ROUNDS = 200
+PROBE_EVERY = 20
+SERVER_BATCH = 32
+DEVICE_SAMPLES = 160
+PROBED = 1000
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What one pilot saw; each array has one row per probed point of its stage.
+
+    ``task_loss`` (rounds + 1,) is F after each pre-training round, from w_0 on; ``lowest_loss`` the least F found.
+    """
+
+    smoothness: FloatArray
+    discrepancy: FloatArray
+    server_variance: FloatArray
+    device_variance: FloatArray
+    task_loss: FloatArray
+    lowest_loss: float
+
+
+def run(federation: Federation, objective: Objective, rate: float, seed: int) -> Pilot:
+    """Train at step size ``rate`` from the objective's present weights and measure.
+
+    Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, variance of F0's sample gradients (on at most 1,000
+    general samples); fine-tuning: curvature of F and each device's variance over all its samples.
+    """
+    learner = Learner(federation, objective, Step(objective.weights, rate, 0.0, 0.0), LastIterate(), seed)
+    few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
+    general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
+    general.share = general.share.to(objective.weights.dtype)
+    curvature = _Curvature(objective, seed)
+    smoothness, discrepancy, server_variance, device_variance = [], [], [], []
+    task_loss = [objective.loss(federation.task)]
+
+    for done in range(ROUNDS):
+        if done % PROBE_EVERY == 0:
+            smoothness.append(max(curvature(general), curvature(federation.task)))
+            discrepancy.append(_discrepancy(objective, federation))
+            server_variance.append(gradient_variance(objective, general))
+        learner.pretrain(SERVER_BATCH)
+        task_loss.append(objective.loss(federation.task))
+
+    weights = np.array(federation.weights)
+    batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
+    for done in range(ROUNDS):
+        if done % PROBE_EVERY == 0:
+            smoothness.append(curvature(federation.task))
+            device_variance.append(_device_variances(objective, federation))
+        learner.finetune(batches, weights)
+
+    return Pilot(
+        smoothness=np.array(smoothness),
+        discrepancy=np.array(discrepancy),
+        server_variance=np.array(server_variance),
+        device_variance=np.array(device_variance),
+        task_loss=np.array(task_loss),
+        lowest_loss=lowest_loss(objective, federation.task),
+    )
+
+
+class _Curvature:
+    """Top eigenvalue at the present weights; each search starts from the last eigenvector of the same data."""
+
+    def __init__(self, objective: Objective, seed: int) -> None:
+        self._objective = objective
+        self._first = stream(seed, "curvature").standard_normal(len(objective.weights))
+        self._last: dict[int, FloatArray] = {}
+
+    def __call__(self, batch: Batch) -> float:
+        value, self._last[id(batch)] = top_curvature(self._objective, batch, self._last.get(id(batch), self._first))
+        return value
+
+
+def _discrepancy(objective: Objective, federation: Federation) -> float:
+    """|grad F0 - grad F|^2 over all general and all task data; the weight decay cancels."""
+    objective.full_gradient(federation.general)
+    general = objective.gradient.double()
+    objective.full_gradient(federation.task)
+    return float((general - objective.gradient.double()).square().sum())
+
+
+def _device_variances(objective: Objective, federation: Federation) -> list[float]:
+    held = (torch.from_numpy(part) for part in federation.parts)
+    return [gradient_variance(objective, federation.task.take(rows, torch.ones(len(rows)))) for rows in held]
+
+
+def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
+    """Top curvature of the task loss at the objective's present weights."""
+    return _Curvature(objective, seed)(federation.task)
+
+
+def lowest_loss(objective: Objective, batch: Batch) -> float:
+    """An upper estimate of min F: what L-BFGS reaches from the present weights (they are left as they were)."""
+
+    def value(weights: FloatArray) -> tuple[float, FloatArray]:
+        with objective.at(torch.from_numpy(weights)):
+            loss = objective.full_gradient(batch)
+        return loss, objective.gradient.double().numpy()
+
+    found = minimize(value, objective.weights.double().numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return float(found.fun)
+
+
+def fit_contraction(task_loss: FloatArray, lowest: float) -> tuple[float, float]:
+    """a and G_floor of G_N = (G_0 - G_floor) exp(-a N) + G_floor, by least squares over a pilot's loss curve."""
+    gap = task_loss - lowest
+    rounds = np.arange(len(gap), dtype=np.float64)
+
+    def curve(n: FloatArray, contraction: float, floor: float) -> FloatArray:
+        result: FloatArray = (gap[0] - floor) * np.exp(-contraction * n) + floor
+        return result
+
+    guess = (3.0 / len(gap), float(np.clip(gap.min(), 0.0, gap[0])))
+    (contraction, floor), _ = curve_fit(curve, rounds, gap, p0=guess, bounds=([1e-6, 0.0], [5.0, float(gap[0])]))
+    return float(contraction), float(floor)

@@ -1,0 +1,74 @@
+"""What is measured at one point of a pilot: gradients per sample, their variance, the curvature of the loss."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+from torch.func import functional_call, grad, jvp, vmap
+
+from models.objective import CHUNK, Batch, Objective, sample_losses
+from models.records import FloatArray
+
+GRADIENT_CHUNK = 256
+"""Per-sample gradients held at once: bounds memory at this many times the model."""
+
+EIGENVALUE_TOLERANCE = 1e-2
+
+
+def loss_of_weights(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """F as a pure function of (weights (P,), x (n, ...), y (n,), share (n,)), for torch.func."""
+    parameters = [(name, p) for name, p in objective.network.named_parameters() if p.requires_grad]
+    sizes = [p.numel() for _, p in parameters]
+
+    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+        pieces = zip(parameters, torch.split(weights, sizes), strict=True)
+        views = {name: piece.view(p.shape) for (name, p), piece in pieces}
+        data = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind) @ share
+        return data + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum()
+
+    return loss
+
+
+def gradient_variance(objective: Objective, batch: Batch) -> float:
+    """E |g_i - mean g|^2 over the samples' own gradients g_i, at the present weights: sigma^2 of one sample.
+
+    The weight decay is common to all samples and cancels.
+    """
+    one = grad(loss_of_weights(objective))
+    single = torch.ones(1, dtype=objective.weights.dtype)
+    each = vmap(lambda x, y: one(objective.weights, x[None], y[None], single))
+    squares, total = 0.0, torch.zeros(len(objective.weights), dtype=torch.float64)
+    for start in range(0, len(batch), GRADIENT_CHUNK):
+        part = batch.part(start, start + GRADIENT_CHUNK)
+        gradients = each(part.x, part.y).double()
+        squares += float(gradients.square().sum())
+        total += gradients.sum(dim=0)
+    return max(0.0, squares / len(batch) - float((total / len(batch)).square().sum()))
+
+
+def top_curvature(objective: Objective, batch: Batch, start: FloatArray) -> tuple[float, FloatArray]:
+    """The largest eigenvalue of F's Hessian over ``batch`` and its eigenvector, by Lanczos from ``start`` (P,).
+
+    Good to 1 %; Hessian-vector products are forward-over-reverse, so the Hessian is never formed.
+    """
+    gradient = grad(loss_of_weights(objective))
+    weights = objective.weights.detach().clone()
+
+    def product(vector: FloatArray) -> FloatArray:
+        direction = torch.from_numpy(vector.reshape(-1)).to(weights.dtype)
+        total = torch.zeros_like(weights)
+        for begin in range(0, len(batch), CHUNK):
+            part = batch.part(begin, begin + CHUNK)
+            total += jvp(lambda w, b=part: gradient(w, b.x, b.y, b.share), (weights,), (direction,))[1]
+        result: FloatArray = total.double().numpy()
+        return result
+
+    size = len(weights)
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    try:
+        values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=EIGENVALUE_TOLERANCE, ncv=min(size, 8))
+    except ArpackNoConvergence:  # the Rayleigh quotient of the start is a lower estimate, and still deterministic
+        return float(start @ product(start) / (start @ start)), start
+    return float(values[0].real), np.ascontiguousarray(vectors[:, 0].real)

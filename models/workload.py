@@ -1,0 +1,95 @@
+"""Data, model and training recipe of one scenario, behind the interface the emulator asks for."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from models import cache, networks
+from models.constants import Estimate, estimate
+from models.cost import flops_per_sample
+from models.data.pairs import load
+from models.data.partition import split
+from models.federation import Federation
+from models.learner import Learner
+from models.objective import Objective
+from models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
+from models.records import Constants, WorkloadCost
+from models.sampling import stream
+
+
+class Workload:
+    """Made from the scenario's ``[task]`` and ``[training]`` (as plain dictionaries), devices and seed.
+
+    The seed chooses the task's samples and their spread over the devices; a run's own seed chooses initial weights
+    and the order of samples. Raises ValueError or OSError, in one line, where settings and data do not fit.
+    """
+
+    def __init__(self, task: Mapping[str, Any], training: Mapping[str, Any], devices: int, seed: int) -> None:
+        self._task, self._training, self._seed = dict(task), dict(training), seed
+        self._pair = load(task, stream(seed, "task subset"))
+        generator = stream(seed, "partition")
+        parts = split(self._pair.task, devices, task["partition"], task["dirichlet_alpha"], generator)
+        self._federation = Federation.of(self._pair, parts)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Share rho_k of each device in the task loss: its share of the task samples."""
+        return self._federation.weights
+
+    @cached_property
+    def cost(self) -> WorkloadCost:
+        """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
+        objective = self.objective(0)
+        bits = len(objective.weights) * float(self._task["parameter_bits"])
+        return WorkloadCost(flops_per_sample(objective, self._pair.general), 1, bits, bits)
+
+    def objective(self, seed: int) -> Objective:
+        """The network with the initial weights of run ``seed``, and its loss."""
+        shape = self._pair.general.x.shape[1:]
+        initial = int(stream(seed, "initial weights").integers(2**63))
+        network = networks.build(self._task["model"], shape, self._pair.outputs, initial)
+        return Objective(network, self._pair.kind, self._training["weight_decay"])
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The bound's constants with their spread; measured once, then read from the cache."""
+        return estimate(self._federation, self.objective, self._content())
+
+    def constants(self) -> Constants:
+        """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""
+        measured = self.estimate.constants()
+        return measured._replace(learning_rate=bound_rate(self._training["learning_rate"], measured.smoothness))
+
+    def learner(self, seed: int, learning_rate: float) -> Learner:
+        """A new learner: initial model and order of samples follow from ``seed``.
+
+        ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far the real step goes
+        beyond it: not at all for ``"1/L"``, three times as far for ``"3/L"``; a recipe with a number uses that.
+        """
+        objective = self.objective(seed)
+        training = self._training
+        rate = real_rate(training["learning_rate"], learning_rate)
+        step = Step(objective.weights, rate, training["momentum"], training["decay"])
+        share = training["average_last"]
+        return Learner(self._federation, objective, step, TailAverage(share) if share else LastIterate(), seed)
+
+    def provenance(self) -> dict[str, str]:
+        """Names, sizes and checksum of the data, and the versions they came with."""
+        sizes = {part: str(len(getattr(self._pair, part))) for part in ("general", "task", "test")}
+        packages = {name: version(name) for name in ("torch", "scikit-learn", "mlxtend")}
+        return {"data": self._pair.name, **sizes, "sha256": self._data_digest(), **packages}
+
+    def _data_digest(self) -> str:
+        pair = self._pair
+        arrays = [array for part in (pair.general, pair.task, pair.test) for array in (part.x, part.y)]
+        return cache.digest(*(np.ascontiguousarray(array).tobytes() for array in arrays))
+
+    def _content(self) -> bytes:
+        """All that the constants depend on."""
+        parts = cache.digest(*(part.tobytes() for part in self._federation.parts))
+        initial = cache.digest(self.objective(0).weights.numpy().tobytes())
+        model = f"{self._task['model']} {self._training['weight_decay']}"
+        return f"{self._data_digest()} {parts} {initial} {model}".encode()
