@@ -109,6 +109,8 @@ class Device:
         )
         try:
             yield self._env.timeout(task.start_compute_s - self._env.now)
+            if task.download_end_s > task.start_compute_s:
+                yield self._env.event()  # the model never came; the server calls back
             activity.download_end_s = task.download_end_s
             yield from self._compute(task, activity)
             yield from self._upload(task, activity)

@@ -34,9 +34,10 @@ def _send(access: Discipline, starts: list[float], bits: list[float], budget_j: 
 
     processes = [env.process(upload(k)) for k in range(len(bits))]
     env.run(env.all_of(processes))
-    assert ledger.total_j == pytest.approx(sum(p.value[1] for p in processes), rel=1e-12)
+    done: list[Any] = [process.value for process in processes]
+    assert ledger.total_j == pytest.approx(sum(energy for _, energy, _ in done), rel=1e-12)
     assert medium.peak_band_hz <= 2e6 * (1 + 1e-12)
-    return [process.value for process in processes]
+    return done
 
 
 def test_fdma_uploads_do_not_touch_each_other() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_throttling_and_resuming_at_the_exponentials_crossing_times() -> None:
 def test_energy_under_throttling_is_the_sum_over_levels() -> None:
     processor = Processor(ProcessorModel(heat=HEAT), 0, 1e-27)
     segments = list(_segments(processor, 1e9, 4e10))
-    cycles = [f * (after[0] - begin) for (begin, f, _), after in zip(segments[:-1], segments[1:], strict=True)]
+    cycles = [f * (after[0] - begin) for (begin, f, _), after in pairwise(segments)]
     assert math.fsum(cycles) == pytest.approx(4e10, rel=1e-9)
     expected = math.fsum(1e-27 * n * f**2 for n, (_, f, _) in zip(cycles, segments[:-1], strict=True))
     assert math.fsum(e for _, _, e in segments) == pytest.approx(expected, rel=1e-9)
