@@ -1,1 +1,1 @@
-"""Channel trace files: readers of common formats, and the writer of the canonical one."""
+"""Channel trace files: importers of common formats, synthesis, statistics, and the ``prefine trace`` commands."""

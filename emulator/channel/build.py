@@ -1,8 +1,10 @@
 """Settings -> channel: large scale x fading, or a trace in their place."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+from pydantic import ValidationError
 
 from emulator.channel.base import Channel, Grid, Process
 from emulator.channel.fading import BlockFading, Rician
@@ -53,6 +55,16 @@ def build_channel(
     else:
         hold = _hold(settings, step_s)
     return SampledChannel(slow, _fading(settings, devices, seed), step_s, hold)
+
+
+def settings_from(keys: Mapping[str, object]) -> ChannelSettings:
+    """Settings from plain keys, as on a command line. Raises InputError with the first thing that is wrong."""
+    try:
+        return ChannelSettings.model_validate(dict(keys))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["channel", *(str(part) for part in first["loc"][:1])])
+        raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def sample_step_s(settings: ChannelSettings) -> float:

@@ -59,7 +59,7 @@ def planning_gain(
             gain[k] = (
                 np.average(gains, weights=duration_s)
                 if statistic == "mean"
-                else _time_quantile(duration_s, gains, quantile)
+                else time_quantile(duration_s, gains, quantile)
             )
         if not gain[k] > 0.0:
             raise InputError(f"channel: device {k} has no signal to plan with ({statistic} gain is {gain[k]:g})")
@@ -102,7 +102,7 @@ def _mean_upload_s(
     noise_psd_w_hz: float,
     horizon_s: float,
 ) -> float:
-    """Mean duration of `STARTS` uploads, by one pass: each ends where the bits sent since time 0 have risen by ``bits``.
+    """Mean duration of `STARTS` uploads, by one pass: each ends where the bits sent have risen by ``bits``.
 
     The same as `emulator.link.transfer_end` from each start, without walking the channel again for each.
     """
@@ -174,7 +174,8 @@ def _history(channel: Channel, device: int, horizon_s: float) -> tuple[FloatArra
     return np.concatenate(durations), np.concatenate(gains)
 
 
-def _time_quantile(duration_s: FloatArray, gain: FloatArray, quantile: float) -> float:
-    order = np.argsort(gain, kind="stable")
+def time_quantile(duration_s: FloatArray, value: FloatArray, quantile: float) -> float:
+    """The smallest of ``value`` (n,) that is not exceeded during at least ``quantile`` of the time."""
+    order = np.argsort(value, kind="stable")
     share = np.cumsum(duration_s[order])
-    return float(gain[order][np.searchsorted(share, quantile * share[-1])])
+    return float(value[order][np.searchsorted(share, quantile * share[-1])])

@@ -1,0 +1,107 @@
+"""From the bytes of a file in any known format to a channel trace."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from emulator.channel.text import decoded, quoted, wrong
+from emulator.channel.trace import Trace
+from emulator.channel.tracefile import HEADER, parse_trace
+from traces.cooked import parse_cooked
+from traces.gnettrack import COLUMNS, Column, parse_gnettrack
+from traces.mahimahi import parse_mahimahi
+from traces.npz import parse_npz
+from traces.series import GapRule, Link, Series, gaps_of, to_trace
+from traces.table import Unit, parse_table
+
+Format = Literal["auto", "canonical", "mahimahi", "gnettrack", "cooked", "csv", "npz"]
+FORMATS = "canonical, mahimahi, gnettrack, cooked, csv or npz"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a file: what the importers take as arguments, each for itself."""
+
+    format: Format = "auto"
+    columns: tuple[str, ...] = ()
+    unit: Unit | None = None
+    time_column: str | None = None
+    step_s: float | None = None
+    bin_s: float = 0.1
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A trace and where it came from: format, notes of the importer, and gaps as (device, start, length)."""
+
+    trace: Trace
+    format: Format
+    notes: tuple[str, ...]
+    gaps: tuple[tuple[int, float, float], ...]
+
+
+def import_trace(data: bytes, source: str, reading: Reading, link: Link, gaps: GapRule) -> Imported:
+    """The trace in ``data``. Raises InputError: ``source:line: what is wrong, what is allowed``."""
+    checksum = hashlib.sha256(data).hexdigest()
+    lines = [] if data.startswith(b"PK") else decoded(data, source, f"a trace file: {FORMATS}")
+    kind = _detected(data, lines, source) if reading.format == "auto" else reading.format
+    if kind == "canonical":
+        trace = parse_trace(lines, source)
+        return Imported(trace, kind, (f"sha256 {checksum}",), ())
+    series = _series(kind, data, lines, source, reading)
+    notes = (f"sha256 {checksum}", *(note for one in series for note in one.notes))
+    found = tuple((k, *gap) for k, one in enumerate(series) for gap in gaps_of(one, gaps.longest_s))
+    return Imported(to_trace(series, link, gaps, source), kind, notes, found)
+
+
+def _series(kind: Format, data: bytes, lines: list[str], source: str, reading: Reading) -> tuple[Series, ...]:
+    if kind == "npz":
+        return parse_npz(data, source, reading.step_s)
+    if kind == "mahimahi":
+        return (parse_mahimahi(lines, source, reading.bin_s),)
+    if kind == "cooked":
+        return (parse_cooked(lines, source),)
+    if kind == "gnettrack":
+        return tuple(parse_gnettrack(lines, source, column) for column in _gnettrack_columns(reading, source))
+    return parse_table(lines, source, reading.columns, reading.unit, reading.time_column, reading.step_s)
+
+
+def _gnettrack_columns(reading: Reading, source: str) -> tuple[Column | None, ...]:
+    known: dict[str, Column] = {name: name for name in COLUMNS}
+    for name in reading.columns:
+        if name not in known:
+            raise wrong(
+                source, 1, f"column {quoted(name)} is not read from G-NetTrack logs; allowed: {', '.join(COLUMNS)}"
+            )
+    return tuple(known[name] for name in reading.columns) or (None,)
+
+
+def _detected(data: bytes, lines: list[str], source: str) -> Format:
+    """The format by what the first line looks like."""
+    if data.startswith(b"PK"):
+        return "npz"
+    number, first = next(
+        ((n, text) for n, line in enumerate(lines, 1) if (text := line.strip()) and not text.startswith("#")), (1, "")
+    )
+    names = [name.strip() for name in first.split(",")]
+    if ",".join(names) == HEADER:
+        return "canonical"
+    if "Timestamp" in names and any(name in names for name in COLUMNS):
+        return "gnettrack"
+    fields = first.replace(",", " ").split()
+    numeric = [_numeric(field) for field in fields]
+    if numeric == [True]:
+        return "mahimahi"
+    if numeric == [True, True]:
+        return "cooked"
+    if len(names) > 1 or ";" in first or "\t" in first:
+        return "csv"
+    raise wrong(source, number, f"starts with {quoted(first)}: no known format; give --format {FORMATS}")
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""A trace in figures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.channel.planner import time_quantile
+from emulator.channel.trace import Trace
+from emulator.physics import rate
+from emulator.types import FloatArray
+from traces.series import Link
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One device's column of a trace; rates are those of the link it is looked at through, weighted by time."""
+
+    device: int
+    length_s: float
+    rows: int
+    shortest_step_s: float
+    median_step_s: float
+    longest_step_s: float
+    silent_s: float
+    longest_outage_s: float
+    lowest_gain_db: float
+    highest_gain_db: float
+    mean_rate_bit_s: float
+    rate_quantiles_bit_s: tuple[float, ...]
+
+
+def summarize(trace: Trace, device: int, link: Link) -> Summary:
+    """The figures of ``device``."""
+    step_s = _steps(trace, device)
+    gain_db = trace.gain_db[device]
+    rates = rate(link.bandwidth_hz, link.power_w, 10.0 ** (gain_db / 10.0), link.noise_psd_w_hz)
+    silent = np.isneginf(gain_db)
+    heard = gain_db[~silent] if not silent.all() else np.array([-np.inf])
+    weight_s = np.where(np.isfinite(step_s), step_s, 1.0)
+    return Summary(
+        device=device,
+        length_s=trace.end_s[device],
+        rows=len(gain_db),
+        shortest_step_s=float(step_s.min()),
+        median_step_s=float(np.median(step_s)),
+        longest_step_s=float(step_s.max()),
+        silent_s=float(step_s[silent].sum()),
+        longest_outage_s=_longest_outage_s(step_s, silent),
+        lowest_gain_db=float(heard.min()),
+        highest_gain_db=float(heard.max()),
+        mean_rate_bit_s=float(np.average(rates, weights=weight_s)),
+        rate_quantiles_bit_s=tuple(time_quantile(weight_s, rates, q) for q in QUANTILES),
+    )
+
+
+def _steps(trace: Trace, device: int) -> FloatArray:
+    steps: FloatArray = np.diff(np.append(trace.time_s[device], trace.end_s[device]))
+    return steps
+
+
+def _longest_outage_s(step_s: FloatArray, silent: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
+    longest = current = 0.0
+    for length_s, quiet in zip(step_s.tolist(), silent.tolist(), strict=True):
+        current = current + length_s if quiet else 0.0
+        longest = max(longest, current)
+    return longest
