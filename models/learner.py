@@ -1,16 +1,14 @@
-"""One model in training: plain federated SGD as one fused step.
-
-With one local step and exact uploads, the server's mean of the devices' gradients is the gradient of one weighted
-mini-batch over all their samples; that is what is computed.
-"""
+"""One model in training: mini-batch SGD on the server, then federated SGD on the devices."""
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.federation import Federation
 from models.objective import Objective, one_thread
 from models.recipe import LastIterate, Step, TailAverage
 from models.records import Evaluation, FloatArray, IntArray
+from models.rounds import Round
 from models.sampling import Draws, stream
 
 
@@ -18,9 +16,16 @@ class Learner:
     """Trains when told to; the same arguments give the same bytes, on any number of torch threads."""
 
     def __init__(
-        self, federation: Federation, objective: Objective, step: Step, average: LastIterate | TailAverage, seed: int
+        self,
+        federation: Federation,
+        objective: Objective,
+        finetuning: Round,
+        step: Step,
+        average: LastIterate | TailAverage,
+        seed: int,
     ) -> None:
-        self._data, self._objective, self._step, self._average = federation, objective, step, average
+        self._data, self._objective, self._round = federation, objective, finetuning
+        self._step, self._average = step, average
         self._server = Draws(np.arange(len(federation.general)), stream(seed, "general samples"))
         self._devices = [
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
@@ -34,10 +39,14 @@ class Learner:
         with one_thread():
             self._objective.differentiate(self._data.general.take(rows, share))
             self._objective.regularise(1.0)
-            self._move(self._step.rate)
+            self._move(self._objective.gradient, self._step.rate)
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
-        """One round: the step along sum_k weights_k grad F_k(batches_k samples of device k)."""
+        """One round: the step along sum_k weights_k grad F_k(batches_k samples of device k).
+
+        Both (K,); a device with weight 0 did not arrive and draws nothing. With several local steps, each processes
+        ``batches_k`` samples.
+        """
         if self._finetune_rounds == 0:
             self._average.restart()
         here = np.flatnonzero(weights)
@@ -45,16 +54,12 @@ class Learner:
         self._finetune_rounds += 1
         if not len(here):
             return
-        sizes = batches[here]
-        rows = np.concatenate([self._devices[device].take(size) for device, size in zip(here, sizes, strict=True)])
-        share = torch.from_numpy(np.repeat(weights[here] / sizes, sizes)).to(self._objective.weights.dtype)
+        rows = [self._devices[device].take(self._round.local_steps * int(batches[device])) for device in here]
         with one_thread():
-            self._objective.differentiate(self._data.task.take(torch.from_numpy(rows), share))
-            self._objective.regularise(float(weights.sum()))
-            self._move(rate)
+            self._move(self._round.aggregate(here, rows, weights[here], rate), rate)
 
-    def _move(self, rate: float) -> None:
-        self._step.apply(self._objective.weights, self._objective.gradient, rate)
+    def _move(self, gradient: Tensor, rate: float) -> None:
+        self._step.apply(self._objective.weights, gradient, rate)
         self._average.add(self._objective.weights)
 
     def evaluate(self) -> Evaluation:

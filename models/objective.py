@@ -4,11 +4,12 @@ F(w) = sum_i s_i l(w; x_i, y_i) + (weight_decay / 2) |w|^2 sum_i s_i, with sampl
 parameters live in one vector and all their gradients in another, so a training step is one operation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from models.records import Kind, Samples
 
@@ -136,3 +137,17 @@ def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
     if kind == "classification":
         return nn.functional.cross_entropy(predicted, y, reduction="none")
     return 0.5 * (predicted[:, 0] - y).square()
+
+
+def weighted_loss(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """F as a pure function of (weights (P,), x (n, ...), y (n,), share (n,)), for torch.func."""
+    parameters = [(name, p) for name, p in objective.network.named_parameters() if p.requires_grad]
+    sizes = [p.numel() for _, p in parameters]
+
+    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+        pieces = zip(parameters, torch.split(weights, sizes), strict=True)
+        views = {name: piece.view(p.shape) for (name, p), piece in pieces}
+        data = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind) @ share
+        return data + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum()
+
+    return loss

@@ -12,6 +12,7 @@ from models.objective import Batch, Objective
 from models.probes import gradient_variance, top_curvature
 from models.recipe import LastIterate, Step
 from models.records import FloatArray
+from models.rounds import FusedRound
 from models.sampling import stream
 
 ROUNDS = 200
@@ -42,7 +43,14 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
     Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, variance of F0's sample gradients (on at most 1,000
     general samples); fine-tuning: curvature of F and each device's variance over all its samples.
     """
-    learner = Learner(federation, objective, Step(objective.weights, rate, 0.0, 0.0), LastIterate(), seed)
+    learner = Learner(
+        federation,
+        objective,
+        FusedRound(objective, federation.task),
+        Step(objective.weights, rate, momentum=0.0, decay=0.0),
+        LastIterate(),
+        seed,
+    )
     few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
     general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
     general.share = general.share.to(objective.weights.dtype)

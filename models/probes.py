@@ -1,14 +1,11 @@
 """What is measured at one point of a pilot: gradients per sample, their variance, the curvature of the loss."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-from torch import Tensor
-from torch.func import functional_call, grad, jvp, vmap
+from torch.func import grad, jvp, vmap
 
-from models.objective import CHUNK, Batch, Objective, sample_losses
+from models.objective import CHUNK, Batch, Objective, weighted_loss
 from models.records import FloatArray
 
 GRADIENT_CHUNK = 256
@@ -17,26 +14,12 @@ GRADIENT_CHUNK = 256
 EIGENVALUE_TOLERANCE = 1e-2
 
 
-def loss_of_weights(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """F as a pure function of (weights (P,), x (n, ...), y (n,), share (n,)), for torch.func."""
-    parameters = [(name, p) for name, p in objective.network.named_parameters() if p.requires_grad]
-    sizes = [p.numel() for _, p in parameters]
-
-    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
-        pieces = zip(parameters, torch.split(weights, sizes), strict=True)
-        views = {name: piece.view(p.shape) for (name, p), piece in pieces}
-        data = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind) @ share
-        return data + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum()
-
-    return loss
-
-
 def gradient_variance(objective: Objective, batch: Batch) -> float:
     """E |g_i - mean g|^2 over the samples' own gradients g_i, at the present weights: sigma^2 of one sample.
 
     The weight decay is common to all samples and cancels.
     """
-    one = grad(loss_of_weights(objective))
+    one = grad(weighted_loss(objective))
     single = torch.ones(1, dtype=objective.weights.dtype)
     each = vmap(lambda x, y: one(objective.weights, x[None], y[None], single))
     squares, total = 0.0, torch.zeros(len(objective.weights), dtype=torch.float64)
@@ -53,7 +36,7 @@ def top_curvature(objective: Objective, batch: Batch, start: FloatArray) -> tupl
 
     Good to 1 %; Hessian-vector products are forward-over-reverse, so the Hessian is never formed.
     """
-    gradient = grad(loss_of_weights(objective))
+    gradient = grad(weighted_loss(objective))
     weights = objective.weights.detach().clone()
 
     def product(vector: FloatArray) -> FloatArray:

@@ -17,7 +17,9 @@ from models.learner import Learner
 from models.objective import Objective
 from models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
 from models.records import Constants, WorkloadCost
+from models.rounds import DeviceRound, FusedRound
 from models.sampling import stream
+from models.uploads import Exact, Quantised, TopK, Upload
 
 
 class Workload:
@@ -43,8 +45,13 @@ class Workload:
     def cost(self) -> WorkloadCost:
         """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
         objective = self.objective(0)
-        bits = len(objective.weights) * float(self._task["parameter_bits"])
-        return WorkloadCost(flops_per_sample(objective, self._pair.general), 1, bits, bits)
+        parameters = len(objective.weights)
+        return WorkloadCost(
+            flops_per_sample=flops_per_sample(objective, self._pair.general),
+            local_steps=self._training["local_steps"],
+            uplink_bits=self._upload(parameters).bits,
+            model_bits=float(parameters * self._task["parameter_bits"]),
+        )
 
     def objective(self, seed: int) -> Objective:
         """The network with the initial weights of run ``seed``, and its loss."""
@@ -73,8 +80,23 @@ class Workload:
         training = self._training
         rate = real_rate(training["learning_rate"], learning_rate)
         step = Step(objective.weights, rate, training["momentum"], training["decay"])
-        share = training["average_last"]
-        return Learner(self._federation, objective, step, TailAverage(share) if share else LastIterate(), seed)
+        average = TailAverage(training["average_last"]) if training["average_last"] else LastIterate()
+        return Learner(self._federation, objective, self._round(objective), step, average, seed)
+
+    def _round(self, objective: Objective) -> FusedRound | DeviceRound:
+        steps, task = self._training["local_steps"], self._federation.task
+        upload = self._upload(len(objective.weights))
+        if steps == 1 and isinstance(upload, Exact):
+            return FusedRound(objective, task)
+        return DeviceRound(objective, task, steps, upload)
+
+    def _upload(self, parameters: int) -> Upload:
+        training, devices, bits = self._training, len(self.weights), self._task["parameter_bits"]
+        if training["upload"] == "quantised":
+            return Quantised(parameters, devices, training["upload_bits"])
+        if training["upload"] == "top-k":
+            return TopK(parameters, devices, training["upload_share"], bits)
+        return Exact(parameters, bits)
 
     def provenance(self) -> dict[str, str]:
         """Names, sizes and checksum of the data, and the versions they came with."""

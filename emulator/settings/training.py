@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from emulator.settings.base import NonNegative, Positive, Section
+from emulator.settings.base import Count, NonNegative, Positive, Section
 
 PRESETS: dict[str, dict[str, Any]] = {
     "theory": {"learning_rate": "1/L", "momentum": 0.0, "average_last": 0.0},
@@ -24,6 +24,10 @@ class TrainingSettings(Section):
     ``decay`` slows fine-tuning: round m steps by the learning rate / (1 + decay m).
     ``participation`` is the share of the devices that the server draws for a round.
     ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
+
+    These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
+    ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
+    error feedback.
     """
 
     preset: Literal["theory", "practice"] = "theory"
@@ -32,6 +36,10 @@ class TrainingSettings(Section):
     average_last: BelowOne = 0.0
     decay: NonNegative = 0.0
     weight_decay: NonNegative = 1e-3
+    local_steps: Count = 1
+    upload: Literal["exact", "quantised", "top-k"] = "exact"
+    upload_bits: Annotated[int, Field(ge=2, le=16)] = 8
+    upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
     @model_validator(mode="before")

@@ -1,0 +1,90 @@
+"""The aggregate of one fine-tuning round, (P,): fused where that is exact, device by device where it is not."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from models.objective import Batch, Objective, weighted_loss
+from models.records import FloatArray, IntArray
+from models.uploads import Upload
+
+HELD = 2**24
+"""Numbers held at once for the devices' own models and activations: more devices than fit go in chunks."""
+
+
+class Round(Protocol):
+    """One fine-tuning round over the devices that take part."""
+
+    local_steps: int
+    """Mini-batches each device processes."""
+
+    def aggregate(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """sum_k weights_k (update of device k), (P,); ``rows[k]`` are the task rows of all its mini-batches."""
+        ...
+
+
+class FusedRound:
+    """One step, exact uploads: the mean of the devices' gradients is the gradient of one weighted mini-batch."""
+
+    local_steps = 1
+
+    def __init__(self, objective: Objective, task: Batch) -> None:
+        self._objective, self._task = objective, task
+
+    def aggregate(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """See `Round`; the step size plays no part."""
+        sizes = np.array([len(own) for own in rows])
+        share = torch.from_numpy(np.repeat(weights / sizes, sizes)).to(self._objective.weights.dtype)
+        self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), share))
+        self._objective.regularise(float(weights.sum()))
+        return self._objective.gradient
+
+
+class DeviceRound:
+    """Each device takes its own ``local_steps`` of SGD (McMahan et al., 2017) and uploads (w - w_k) / rate.
+
+    With one step that is its gradient. All devices of a chunk run at once, their mini-batches padded with samples of
+    share zero.
+    """
+
+    def __init__(self, objective: Objective, task: Batch, local_steps: int, upload: Upload) -> None:
+        self._objective, self._task, self._upload = objective, task, upload
+        self.local_steps = local_steps
+        self._gradients = vmap(grad(weighted_loss(objective)))
+
+    def aggregate(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """See `Round`."""
+        total = torch.zeros_like(self._objective.weights)
+        largest = max(len(own) for own in rows)
+        held = len(self._objective.weights) + largest * self._task.x[0].numel()
+        at_once = max(1, HELD // held)
+        for start in range(0, len(rows), at_once):
+            chunk = slice(start, start + at_once)
+            updates = self._updates(rows[chunk], rate)
+            shares = torch.from_numpy(weights[chunk]).to(total.dtype)
+            total += shares @ self._upload.send(updates, devices[chunk])
+        return total
+
+    def _updates(self, rows: list[IntArray], rate: float) -> Tensor:
+        """(k, P) updates of some devices."""
+        start = self._objective.weights.expand(len(rows), -1)
+        local = start
+        for step in np.arange(self.local_steps):
+            batch = self._padded([own.reshape(self.local_steps, -1)[step] for own in rows])
+            gradients: Tensor = self._gradients(local, batch.x, batch.y, batch.share)
+            if self.local_steps == 1:
+                return gradients
+            local = local - rate * gradients
+        return (start - local) / rate
+
+    def _padded(self, rows: list[IntArray]) -> Batch:
+        """(k, largest mini-batch, ...) samples, each device's shares summing to one."""
+        sizes = np.array([len(own) for own in rows])
+        filled = np.arange(sizes.max()) < sizes[:, None]
+        index = np.zeros(filled.shape, dtype=np.int64)
+        index[filled] = np.concatenate(rows)
+        share = torch.from_numpy(filled / sizes[:, None]).to(self._objective.weights.dtype)
+        return self._task.take(torch.from_numpy(index), share)
