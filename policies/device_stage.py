@@ -6,11 +6,13 @@ at which device k would transmit without its power limits; then r_k = rho_k ((1 
 rho_k = N0 W_k / g_k, and everything else is explicit. All devices and the barrier take Newton steps together.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emulator.physics import LN2
+from emulator.physics import LN2, compute_energy, upload_time
 from emulator.prediction import RoundCost, device_round
 from emulator.types import Devices, DevicesPlan, FloatArray, Radio
 from policies.root import IncreasingRoot
@@ -25,7 +27,9 @@ _LONGEST_STEP = 3.0
 _SMALL_SNR = 0.03
 _FLATTEST = 1e-9
 _NEGLIGIBLE_SHARE = 1e-20
+_NEGLIGIBLE_STATE = 1e-20
 _ATTEMPTS = 300
+_LATE = 1e-11
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Response:
     finish_slope: FloatArray
     batch: FloatArray
     frequency_hz: FloatArray
-    snr: FloatArray
+    nats: FloatArray
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,21 @@ class DeviceRound:
     snr_state: FloatArray
 
 
+@dataclass(frozen=True)
+class Meeting:
+    """A round with a given finishing time.
+
+    ``energy_j`` and ``late`` (K,) are per device; late is who cannot make it. ``share`` is what one more second would
+    save, in joules.
+    """
+
+    plan: DevicesPlan
+    energy_j: FloatArray
+    late: NDArray[np.bool_]
+    share: float
+    snr_state: FloatArray
+
+
 class DeviceStage:
     """Finds the devices' round of least noise plus cost; ``noise`` (K,) is alpha_k.
 
@@ -67,11 +86,19 @@ class DeviceStage:
         self._most_nats = np.log1p(devices.max_power_w / self._watts)
         self._least_nats = self._most_nats if full_power else np.zeros(len(devices))
         self._nat_seconds = radio.uplink_bits * LN2 / devices.bandwidth_hz
+        self._least_batch, self._most_batch = devices.min_batch, devices.max_batch
+
+    def at_batches(self, batch: FloatArray) -> "DeviceStage":
+        """The same devices with ``batch`` (K,) given, so that only energy and delay are priced."""
+        fixed = copy(self)
+        fixed.noise = np.zeros(len(batch))
+        fixed._least_batch = fixed._most_batch = batch
+        return fixed
 
     def least_finish_s(self) -> FloatArray:
         """(K,) The soonest each device can finish: least batch, full speed, full power."""
         devices = self.devices
-        compute_s = devices.min_batch * devices.cycles_per_sample / devices.max_frequency_hz
+        compute_s = self._least_batch * devices.cycles_per_sample / devices.max_frequency_hz
         return compute_s + self._nat_seconds / self._most_nats
 
     def solve(self, ratio: float, energy_price: float, snr_state: FloatArray | None = None) -> DeviceRound:
@@ -112,19 +139,18 @@ class DeviceStage:
         cycle_price = share / frequency
         sample_price = devices.cycles_per_sample * (cycle_price + devices.capacitance * frequency**2)
         wanted = np.sqrt(self.noise / (energy_price * sample_price))
-        batch = np.clip(wanted, devices.min_batch, devices.max_batch)
+        batch = np.clip(wanted, self._least_batch, self._most_batch)
         compute_s = batch * devices.cycles_per_sample / frequency
         compute_slope = np.where(frequency == free, 1.0 / 3.0, 0.0)
         compute_slope += np.where(batch == wanted, 0.5 * devices.cycles_per_sample * cycle_price / sample_price, 0.0)
         upload_slope = np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0)
         finish_s = compute_s + upload_s
         finish_slope = (upload_s * upload_slope + compute_s * compute_slope * share_slope) / finish_s
-        return Response(share, share_slope, finish_s, finish_slope, batch, frequency, np.expm1(sent_nats))
+        return Response(share, share_slope, finish_s, finish_slope, batch, frequency, sent_nats)
 
     def _round(self, response: Response, state: FloatArray, ratio: float, energy_price: float) -> DeviceRound:
         devices, radio = self.devices, self.radio
-        power = np.minimum(self._watts * response.snr, devices.max_power_w)
-        upload_s = self._nat_seconds / np.log1p(power / self._watts)
+        power, upload_s = self._sending(response)
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
         cost = device_round(devices, radio, plan)
         noise = float(np.sum(self.noise / response.batch))
@@ -153,16 +179,15 @@ class DeviceStage:
         are mixed so that the shares sum to ``ratio``.
         """
         even = self._respond(self._even_shares(ratio), energy_price)
-        soonest, latest = float(np.max(self.least_finish_s())), float(np.max(even.finish_s))
-        floor = self._state_of(np.full(len(self.devices), ratio * _NEGLIGIBLE_SHARE))
-        ceiling = self._state_of(np.full(len(self.devices), ratio))
-        search = IncreasingRoot(np.log(latest), np.log(soonest), np.log(latest))
-        over, under = ceiling, floor
-        while not search.exhausted:
-            log_barrier = search.next()
-            state = self._meet(log_barrier, state, floor, ceiling, energy_price)
+        log_latest = np.log(np.max(even.finish_s))
+        root = IncreasingRoot(log_latest, np.log(np.max(self.least_finish_s())), log_latest)
+        under = self._state_of(np.full(len(self.devices), ratio * _NEGLIGIBLE_SHARE))
+        over = self._state_of(np.full(len(self.devices), ratio))
+        while not root.exhausted:
+            log_barrier = root.next()
+            state = np.minimum(self._meet(np.exp(log_barrier), energy_price, state)[0], over)
             total = float(np.sum(self._shares(state)))
-            search.update(log_barrier, np.log(ratio / total))
+            root.update(log_barrier, np.log(ratio / total))
             if abs(total - ratio) <= TOLERANCE * ratio:
                 return state
             over, under = (state, under) if total > ratio else (over, state)
@@ -170,25 +195,54 @@ class DeviceStage:
         mix = (ratio - np.sum(least)) / (np.sum(most) - np.sum(least))
         return self._state_of(mix * most + (1.0 - mix) * least)
 
-    def _shares(self, state: FloatArray) -> FloatArray:
-        return self._watts * _psi(state, np.log1p(state))
+    def meet(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> Meeting:
+        """What every device does to finish by ``finish_s`` at the least noise plus energy."""
+        state = self._ceiling(energy_price) if snr_state is None else snr_state
+        state, response = self._meet(finish_s, energy_price, state)
+        devices = self.devices
+        power, upload_s = self._sending(response)
+        compute_j = compute_energy(
+            response.batch, devices.cycles_per_sample, response.frequency_hz, devices.capacitance
+        )
+        plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
+        late = response.finish_s > finish_s * (1.0 + _LATE)
+        return Meeting(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
 
-    def _meet(
-        self, log_barrier: float, state: FloatArray, floor: FloatArray, ceiling: FloatArray, energy_price: float
-    ) -> FloatArray:
-        """The states (K,) in [floor, ceiling] at which every device finishes at the barrier, or as near as it can."""
-        low, high = floor, ceiling
+    def _meet(self, finish_s: float, energy_price: float, state: FloatArray) -> tuple[FloatArray, Response]:
+        """The states (K,) at which every device finishes at ``finish_s``, or as near as it can."""
+        log_finish, high = np.log(finish_s), self._ceiling(energy_price)
+        low = high * _NEGLIGIBLE_STATE
         state = np.clip(state, low, high)
         for attempt in range(_ATTEMPTS):
             response = self._respond(state, energy_price)
-            error = np.log(response.finish_s) - log_barrier
+            error = np.log(response.finish_s) - log_finish
             low, high = np.where(error > 0.0, state, low), np.where(error <= 0.0, state, high)
             if np.all((np.abs(error) <= TOLERANCE) | (high <= low * (1.0 + TOLERANCE))):
                 break
             newton = state * np.exp(np.clip(error / np.maximum(response.finish_slope, _FLATTEST), -50.0, 50.0))
-            trusted = (newton > low) & (newton < high) & (attempt % 3 != 2)
+            trusted = (newton > low) & (newton < high) & (attempt % 4 != 3)
             state = np.where(trusted, newton, np.sqrt(low * high))
-        return state
+        return state, response
+
+    def _ceiling(self, energy_price: float) -> FloatArray:
+        """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""
+        devices = self.devices
+        cubed = devices.capacitance * devices.max_frequency_hz**3
+        for_batch = (
+            self.noise * devices.max_frequency_hz / (energy_price * devices.cycles_per_sample * self._least_batch**2)
+        )
+        fastest = self._state_of(np.maximum(2.0 * cubed, for_batch))
+        return np.maximum(fastest, np.expm1(self._most_nats)) * 2.0
+
+    def _shares(self, state: FloatArray) -> FloatArray:
+        return self._watts * _psi(state, np.log1p(state))
+
+    def _sending(self, response: Response) -> tuple[FloatArray, FloatArray]:
+        """Transmit power and upload time (K,); exactly the maximum power where that limit binds."""
+        devices, radio = self.devices, self.radio
+        power = np.minimum(self._watts * np.expm1(response.nats), devices.max_power_w)
+        power = np.where(response.nats == self._most_nats, devices.max_power_w, power)
+        return power, upload_time(radio.uplink_bits, devices.bandwidth_hz, power, devices.gain, radio.noise_psd_w_hz)
 
 
 def _psi(snr: FloatArray, nats: FloatArray) -> FloatArray:

@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from emulator.prediction import server_round
-from emulator.types import FloatArray, Relaxed, ServerPlan
+from emulator.types import Budget, FloatArray, Relaxed
 from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
 from policies.root import IncreasingRoot
 from policies.server_stage import ServerRound
@@ -21,10 +20,15 @@ _TRIALS = 120
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search for a similar problem ended: hand it to `relax` to save work."""
+    """Where a search for a similar problem ended: hand it on to save work. ``total`` is what the budgets were worth."""
 
     log_odds: float = 0.0
+    total: float = 1.0
     snr_state: FloatArray | None = None
+
+    def prices(self, budget: Budget) -> Prices:
+        """The prices it ended with."""
+        return Prices.of(self.log_odds, budget, self.total)
 
 
 class _Search:
@@ -55,16 +59,12 @@ class _Search:
         return self.value <= self.lower_bound * (1.0 + GAP)
 
 
-def relax(stages: Stages, objective: Objective, start: Start | None = None) -> Relaxed:
-    """The optimum over real rounds and batches, with its lower bound.
+def relax(stages: Stages, objective: Objective, start: Start | None = None) -> tuple[Relaxed, Start]:
+    """The optimum over real rounds and batches with its lower bound, and the start for a similar problem.
 
     Every device must be reachable (`Stages.reachable`).
     """
-    return relax_warm(stages, objective, start or Start())[0]
-
-
-def relax_warm(stages: Stages, objective: Objective, start: Start) -> tuple[Relaxed, Start]:
-    """`relax`, and the start for a similar problem."""
+    start = start or Start()
     search = _Search(stages, objective, start)
     root = IncreasingRoot(start.log_odds, -EDGE, EDGE, slope=0.5)
     sides: dict[bool, Trial] = {}
@@ -105,7 +105,9 @@ def _cross(search: _Search, objective: AllRounds, low: Trial, high: Trial) -> No
 
 def _start(search: _Search) -> Start:
     assert search.best is not None  # noqa: S101 - every search tries at least one price
-    return Start(search.best.log_odds, search.best.devices.snr_state)
+    budget, prices = search.stages.problem.budget, search.best.prices
+    total = prices.delay * budget.delay_s + prices.energy * budget.energy_j
+    return Start(search.best.log_odds, total, search.best.devices.snr_state)
 
 
 def _relaxed(search: _Search) -> Relaxed:
@@ -134,7 +136,7 @@ def _shadow(log_odds: float, prices: Prices, per_round: float) -> tuple[float, f
     return delay, energy
 
 
-def relax_pretraining(stages: Stages) -> Relaxed:
+def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
     """The optimum with M = 0: the same search where only the server is priced, in scalars."""
     budget, terms = stages.problem.budget, stages.terms
 
@@ -153,8 +155,10 @@ def relax_pretraining(stages: Stages) -> Relaxed:
         if bound < value:
             value, best = bound, (log_odds, prices, server)
         residual = imbalance(server.cost, budget)
-        if value <= lower_bound * (1.0 + GAP) or root.exhausted or (
-            abs(log_odds) == EDGE and log_odds * residual < 0.0
+        if (
+            value <= lower_bound * (1.0 + GAP)
+            or root.exhausted
+            or (abs(log_odds) == EDGE and log_odds * residual < 0.0)
         ):
             break
         root.update(log_odds, residual)
@@ -162,5 +166,6 @@ def relax_pretraining(stages: Stages) -> Relaxed:
     rounds = affordable(server.cost, budget)
     gap = max(0.0, value / lower_bound - 1.0)
     delay_price, energy_price = _shadow(log_odds, prices, 1.0 / rounds)
-    idle = stages.fastest_devices
-    return Relaxed(rounds, 0.0, server.plan, idle, value, lower_bound, gap, delay_price, energy_price)
+    idle = stages.idle(stages.problem.devices.min_batch)
+    relaxed = Relaxed(rounds, 0.0, server.plan, idle, value, lower_bound, gap, delay_price, energy_price)
+    return relaxed, Start(log_odds, terms.start)

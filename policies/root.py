@@ -11,7 +11,10 @@ class IncreasingRoot:
     """
 
     def __init__(self, guess: float, low: float, high: float, slope: float = 1.0, reach: float = 4.0) -> None:
-        """Search [low, high] from ``guess``; ``slope`` is the first guess of f', ``reach`` the longest step taken."""
+        """Search [low, high] from ``guess``.
+
+        ``slope`` is the first guess of f', ``reach`` the longest step taken, doubled while it does not reach.
+        """
         self.low, self.high = low, high
         self._slope, self._reach = slope, reach
         self._seen_low = self._seen_high = False
@@ -39,8 +42,8 @@ class IncreasingRoot:
         self._slow = self._slow + 1 if self.width > 0.5 * width else 0
         if self._last is not None and math.isfinite(value) and math.isfinite(self._last[1]) and x != self._last[0]:
             slope = (value - self._last[1]) / (x - self._last[0])
-            if slope > 0.0:
-                self._slope = slope
+            self._slope = max(slope, abs(value) / self._reach)
+            self._reach *= 2.0 if slope * self._reach < abs(value) else 1.0
         self._last = (x, value)
 
     def next(self) -> float:

@@ -27,11 +27,14 @@ class ServerStage:
     server: Server
     noise: float
 
+    def frequency(self, ratio: float) -> float:
+        """The best frequency where a second costs ``ratio`` joules; it does not depend on the batch."""
+        free = math.cbrt(ratio / (2.0 * self.server.capacitance))
+        return min(max(free, self.server.min_frequency_hz), self.server.max_frequency_hz)
+
     def respond(self, ratio: float, energy_price: float) -> ServerRound:
         """The best round where a second costs ``ratio`` joules and a joule costs ``energy_price`` (both > 0)."""
-        server = self.server
-        frequency = math.cbrt(ratio / (2.0 * server.capacitance))
-        frequency = min(max(frequency, server.min_frequency_hz), server.max_frequency_hz)
+        server, frequency = self.server, self.frequency(ratio)
         joules = server.cycles_per_sample * (ratio / frequency + server.capacitance * frequency**2)
         batch = math.sqrt(self.noise / (energy_price * joules))
         plan = ServerPlan(min(max(batch, server.min_batch), server.max_batch), frequency)

@@ -7,7 +7,7 @@ import numpy as np
 
 from emulator.physics import upload_time
 from emulator.prediction import BoundTerms
-from emulator.types import DevicesPlan, Problem
+from emulator.types import DevicesPlan, FloatArray, Problem
 from policies.device_stage import DeviceStage
 from policies.server_stage import ServerStage
 
@@ -43,12 +43,11 @@ class Stages:
         """Whether every device has a link at all."""
         return bool(np.all(self.problem.devices.gain > 0.0))
 
-    @cached_property
-    def fastest_devices(self) -> DevicesPlan:
-        """Least batch, full speed, full power: the shortest round there is, and what a plan without rounds shows."""
+    def idle(self, batch: FloatArray) -> DevicesPlan:
+        """What a plan without fine-tuning rounds shows for the devices: ``batch`` (K,) at full speed and power."""
         devices, radio = self.problem.devices, self.problem.radio
         with np.errstate(divide="ignore"):
             upload_s = upload_time(
                 radio.uplink_bits, devices.bandwidth_hz, devices.max_power_w, devices.gain, radio.noise_psd_w_hz
             )
-        return DevicesPlan(devices.min_batch, devices.max_frequency_hz, devices.max_power_w, upload_s)
+        return DevicesPlan(batch, devices.max_frequency_hz, devices.max_power_w, upload_s)

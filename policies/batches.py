@@ -1,0 +1,122 @@
+"""Whole batches for given whole rounds, with frequencies and powers re-optimised (docs/theory.md, section 4).
+
+With N, M and the barrier given, only the energy budget couples the devices. The least energy e_k(b) of a device that
+processes b samples by the barrier is convex in b, so samples are handed out by their worth per joule.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.types import FloatArray
+from policies.device_stage import Meeting
+from policies.root import IncreasingRoot
+from policies.stages import Stages
+
+_FEW_DEVICES = 64
+_PRICE_STEPS = 12
+_PRICE_RANGE = 40.0
+
+
+@dataclass(frozen=True)
+class Handout:
+    """Whole batches (K,) and the devices' round that goes with them."""
+
+    batch: FloatArray
+    meeting: Meeting
+
+
+class SampleHandout:
+    """Hands out samples to the devices of one problem; remembers the last state as the next start."""
+
+    def __init__(self, stages: Stages, energy_price: float, snr_state: FloatArray | None) -> None:
+        devices = stages.problem.devices
+        self._stages, self._energy_price, self._state = stages, energy_price, snr_state
+        self.least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
+
+    def best(self, finish_s: float, energy_j: float) -> Handout | None:
+        """The whole batches of least noise that finish by ``finish_s`` on ``energy_j``; None where none do."""
+        root = IncreasingRoot(0.0, -_PRICE_RANGE, _PRICE_RANGE, slope=0.5)
+        found: Handout | None = None
+        for _ in range(_PRICE_STEPS):
+            scale = root.next()
+            below = self._below(finish_s, self._energy_price * math.exp(scale))
+            needed_j = float(np.sum(below.meeting.energy_j))
+            if np.any(below.meeting.late):
+                return found
+            if needed_j > energy_j:
+                if np.all(below.batch == self.least):
+                    return found
+                root.update(scale, max(math.log(energy_j / needed_j), -4.0) if energy_j > 0.0 else -4.0)
+                continue
+            filled, spare = self._fill(below, finish_s, energy_j)
+            found = filled if found is None or self._noise(filled) < self._noise(found) else found
+            if not spare:
+                break
+            root.update(scale, math.log(energy_j / needed_j))
+        if found is not None and len(found.batch) <= _FEW_DEVICES:
+            while True:
+                more, _ = self._fill(found, finish_s, energy_j)
+                if np.array_equal(more.batch, found.batch):
+                    break
+                found = more
+        return found
+
+    def rounded(self, finish_s: float, energy_price: float) -> Handout:
+        """Each device's real batch at ``energy_price``, rounded to the side of less noise plus energy."""
+        below = self._below(finish_s, energy_price)
+        raised = np.minimum(below.batch + 1.0, self._most)
+        above = self._meet(finish_s, raised)
+        less_noise = self._stages.terms.device_noise * (1.0 / below.batch - 1.0 / raised)
+        up = (less_noise > energy_price * (above.energy_j - below.meeting.energy_j)) & ~above.late
+        return self.given(finish_s, np.where(up, raised, below.batch))
+
+    def given(self, finish_s: float, batch: FloatArray) -> Handout:
+        """``batch`` (K,) finishing by ``finish_s`` at the least energy."""
+        return Handout(batch, self._meet(finish_s, batch))
+
+    def _noise(self, handout: Handout) -> float:
+        return float(np.sum(self._stages.terms.device_noise / handout.batch))
+
+    def _below(self, finish_s: float, energy_price: float) -> Handout:
+        """The whole batches just below the real ones at ``energy_price``."""
+        real = self._stages.devices.meet(finish_s, energy_price, self._state)
+        self._state = real.snr_state
+        batch = np.clip(np.floor(real.plan.batch), self.least, self._most)
+        return Handout(batch, self._meet(finish_s, batch))
+
+    def _meet(self, finish_s: float, batch: FloatArray) -> Meeting:
+        return self._stages.devices.at_batches(batch).meet(finish_s, 1.0, self._state)
+
+    def _fill(self, below: Handout, finish_s: float, energy_j: float) -> tuple[Handout, bool]:
+        """One more sample for as many devices as the energy allows, the most useful first.
+
+        The flag says whether everyone who could take one did.
+        """
+        raised = np.minimum(below.batch + 1.0, self._most)
+        above = self._meet(finish_s, raised)
+        extra_j = above.energy_j - below.meeting.energy_j
+        noise = self._stages.terms.device_noise
+        able = np.flatnonzero((raised > below.batch) & ~above.late & (noise > 0.0))
+        worth = noise[able] / (below.batch[able] * raised[able])
+        order = able[np.argsort(-worth / np.maximum(extra_j[able], np.finfo(float).tiny), kind="stable")]
+        left_j = energy_j - float(np.sum(below.meeting.energy_j))
+        chosen = _affordable(order, extra_j, left_j)
+        batch = below.batch.copy()
+        batch[chosen] += 1.0
+        return Handout(batch, self._meet(finish_s, batch)), 0 < len(chosen) == len(able)
+
+
+def _affordable(order: NDArray[np.intp], cost: FloatArray, left: float) -> NDArray[np.intp]:
+    """The first of ``order`` whose ``cost`` fits ``left`` together, then any later one that still fits."""
+    fits = np.cumsum(cost[order]) <= left
+    count = len(order) if np.all(fits) else int(np.argmin(fits))
+    chosen = list(order[:count])
+    left -= float(np.sum(cost[chosen]))
+    for index in order[count : count + _FEW_DEVICES]:
+        if cost[index] <= left:
+            chosen.append(index)
+            left -= float(cost[index])
+    return np.array(chosen, dtype=np.intp)

@@ -1,0 +1,198 @@
+"""From the relaxed optimum to whole rounds and batches within both budgets (docs/theory.md, section 4)."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from emulator.errors import InfeasibleError, InputError
+from emulator.prediction import device_round, predict, server_round
+from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
+from policies.batches import Handout, SampleHandout
+from policies.counts import CountingRule, Counts, FinetuneRound
+from policies.dual import Start
+from policies.stages import Stages
+
+EFFORT = 2_000_000
+"""Device responses the search over barriers may ask for, about; a deterministic stand-in for time."""
+
+SLIVER = 4e-12
+"""Share of both budgets left unused, so that rounding in the last digits cannot overspend them."""
+
+_RESPONSES_PER_BARRIER = 30
+_MOST_BARRIERS = 41
+_BARRIER_REACH = 0.3
+_SERVER_BATCHES = 15
+_SERVER_REACH = 1.4
+_SHORTLIST = 6
+_DEAR = 1e30
+_NEVER = FinetuneRound(1e300, 1e300, 0.0)
+
+ObjectiveName = Literal["bound", "bound_ft"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Whole rounds and batches with the frequencies and powers that go with them."""
+
+    pretrain_rounds: int
+    finetune_rounds: int
+    server: ServerPlan
+    devices: DevicesPlan
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Rounds and server batch that fit with whole device batches finishing by ``finish_s``."""
+
+    counts: Counts
+    finish_s: float
+
+
+class IntegerSearch:
+    """Whole designs around a relaxed optimum, by ``rule``; ``objective`` says which bound that is."""
+
+    def __init__(
+        self, stages: Stages, relaxed: Relaxed, start: Start, rule: CountingRule, objective: ObjectiveName = "bound"
+    ) -> None:
+        self.stages, self._relaxed, self._rule, self._objective = stages, relaxed, rule, objective
+        budget = stages.problem.budget
+        self._budget = Budget(budget.delay_s * (1.0 - SLIVER), budget.energy_j * (1.0 - SLIVER))
+        self._energy_price = start.prices(budget).energy
+        self._handout = SampleHandout(stages, self._energy_price, start.snr_state)
+        require_whole_batches(stages)
+        self._server_batches = self._nearby_server_batches()
+
+    def plan(self) -> Plan:
+        """The best plan found. Raises InfeasibleError where not one round fits the budgets."""
+        sketches = sorted(self._sketches(), key=lambda sketch: sketch.counts.value)
+        designs = [design for sketch in sketches[:_SHORTLIST] for design in self._designs(sketch)]
+        if not designs:
+            raise InfeasibleError(shortfall(self.stages))
+        best = min(designs, key=self._value)
+        gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
+        rounds = best.pretrain_rounds, best.finetune_rounds
+        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective)
+
+    def _nearby_server_batches(self) -> FloatArray:
+        """Whole server batches around the relaxed one; they grow or shrink with the rounds that fit."""
+        server, middle = self.stages.problem.server, self._relaxed.server.batch
+        low, high = math.floor(middle / _SERVER_REACH), math.ceil(middle * _SERVER_REACH)
+        batches = np.unique(np.round(np.linspace(low, high, min(_SERVER_BATCHES, high - low + 1))))
+        batches = np.append(batches, [math.floor(middle), math.ceil(middle)])
+        return np.unique(np.clip(batches, math.ceil(server.min_batch), math.floor(server.max_batch)))
+
+    def _sketches(self) -> list[Sketch]:
+        """Rounds that fit, without fine-tuning and for barriers around the relaxed one; else for any barrier at all."""
+        server_only = [self._count(_NEVER, 0.0)]
+        if not self.stages.reachable:
+            return [sketch for sketch in server_only if math.isfinite(sketch.counts.value)]
+        sketches = server_only + self._at_barriers(self._barriers(), self._energy_price)
+        found = [sketch for sketch in sketches if math.isfinite(sketch.counts.value)]
+        return found or [
+            sketch for sketch in self._at_barriers(self._any_barriers(), _DEAR) if math.isfinite(sketch.counts.value)
+        ]
+
+    def _soonest_s(self) -> float:
+        return float(np.max(self.stages.devices.at_batches(self._handout.least).least_finish_s()))
+
+    def _barriers(self) -> FloatArray:
+        """Finishing times around the relaxed one that every device can meet."""
+        devices, radio = self._relaxed.devices, self.stages.problem.radio
+        middle = device_round(self.stages.problem.devices, radio, devices).delay_s - radio.downlink_delay_s
+        count = min(_MOST_BARRIERS, 1 + EFFORT // (_RESPONSES_PER_BARRIER * len(devices.batch)))
+        reach = np.linspace(-_BARRIER_REACH, _BARRIER_REACH, count) if count > 1 else np.zeros(1)
+        return np.unique(np.maximum(middle * np.exp(reach), self._soonest_s()))
+
+    def _any_barriers(self) -> FloatArray:
+        """Finishing times from the soonest to all of the delay budget."""
+        soonest, latest = self._soonest_s(), self._budget.delay_s - self.stages.problem.radio.downlink_delay_s
+        return np.geomspace(soonest, latest, _MOST_BARRIERS) if latest > soonest else np.array([soonest])
+
+    def _at_barriers(self, barriers: FloatArray, energy_price: float) -> list[Sketch]:
+        """Two sketches a barrier: at the barrier itself, and as soon as its batches can be done."""
+        sketches = []
+        for finish_s in barriers:
+            handout = self._handout.rounded(float(finish_s), energy_price)
+            sketches.append(self._sketch(handout, float(finish_s)))
+            quickest_s = float(np.max(self.stages.devices.at_batches(handout.batch).least_finish_s()))
+            if quickest_s < finish_s:
+                sketches.append(self._sketch(self._handout.given(quickest_s, handout.batch), quickest_s))
+        return sketches
+
+    def _sketch(self, handout: Handout, finish_s: float) -> Sketch:
+        radio, noise = self.stages.problem.radio, float(np.sum(self.stages.terms.device_noise / handout.batch))
+        energy_j = radio.downlink_energy_j + float(np.sum(handout.meeting.energy_j))
+        return self._count(FinetuneRound(radio.downlink_delay_s + finish_s, energy_j, noise), finish_s)
+
+    def _count(self, finetuning: FinetuneRound, finish_s: float) -> Sketch:
+        problem = self.stages.problem
+        counts = self._rule.best(self.stages.terms, problem.server, self._budget, self._server_batches, finetuning)
+        return Sketch(counts, finish_s)
+
+    def _designs(self, sketch: Sketch) -> list[Design]:
+        """The sketch worked out: what is left of the energy becomes samples."""
+        problem, budget, counts = self.stages.problem, self._budget, sketch.counts
+        rounds = counts.pretrain_rounds, counts.finetune_rounds
+        finish_s = sketch.finish_s
+        if rounds == (0, rounds[1]):
+            finish_s = budget.delay_s / rounds[1] - problem.radio.downlink_delay_s
+        left_s = budget.delay_s - rounds[1] * (problem.radio.downlink_delay_s + finish_s)
+        needed_hz = rounds[0] * counts.server_batch * problem.server.cycles_per_sample / left_s if rounds[0] else 0.0
+        frequency = min(max(problem.server.min_frequency_hz, needed_hz), problem.server.max_frequency_hz)
+        server = ServerPlan(counts.server_batch, frequency or problem.server.max_frequency_hz)
+        if not rounds[1]:
+            return self._kept(Design(*rounds, server, self.stages.idle(self._handout.least)))
+        left_j = budget.energy_j - rounds[0] * server_round(problem.server, server).energy_j
+        handout = self._handout.best(finish_s, left_j / rounds[1] - problem.radio.downlink_energy_j)
+        return self._kept(Design(*rounds, server, handout.meeting.plan)) if handout else []
+
+    def _kept(self, design: Design) -> list[Design]:
+        """The design if it keeps both budgets to the last digit."""
+        predicted, budget = predict(self.stages.problem, design), self.stages.problem.budget
+        kept = predicted.delay_s <= budget.delay_s and predicted.energy_j <= budget.energy_j
+        return [design] if kept else []
+
+    def _value(self, design: Design) -> float:
+        predicted = predict(self.stages.problem, design)
+        return predicted.bound if self._objective == "bound" else predicted.bound_ft
+
+
+def require_whole_batches(stages: Stages) -> None:
+    """Raises InputError where a batch range contains no whole number."""
+    server, devices = stages.problem.server, stages.problem.devices
+    if math.ceil(server.min_batch) > math.floor(server.max_batch):
+        raise InputError(
+            f"server: no whole batch between min_batch = {server.min_batch:g} and max_batch = {server.max_batch:g}"
+        )
+    for k in np.flatnonzero(np.ceil(devices.min_batch) > np.floor(devices.max_batch))[:1]:
+        least, most = devices.min_batch[k], devices.max_batch[k]
+        raise InputError(f"devices: no whole batch between min_batch[{k}] = {least:g} and max_batch[{k}] = {most:g}")
+
+
+def shortfall(stages: Stages) -> str:
+    """What one round of each stage needs at least, beside the budgets."""
+    problem, budget = stages.problem, stages.problem.budget
+    server, cycles = problem.server, math.ceil(problem.server.min_batch) * problem.server.cycles_per_sample
+    needs = f"{cycles / server.max_frequency_hz:.6g} s"
+    if cycles / server.max_frequency_hz <= budget.delay_s:
+        frequency = max(server.min_frequency_hz, cycles / budget.delay_s)
+        needs = f"{cycles * server.capacitance * frequency**2:.6g} J"
+    return (
+        f"the budgets of {budget.delay_s:g} s and {budget.energy_j:g} J are too small: one pre-training round needs "
+        f"at least {needs}; {_finetuning_shortfall(stages)}"
+    )
+
+
+def _finetuning_shortfall(stages: Stages) -> str:
+    problem, budget = stages.problem, stages.problem.budget
+    if not stages.reachable:
+        return "fine-tuning is impossible, a device has gain 0"
+    fixed = stages.devices.at_batches(np.ceil(problem.devices.min_batch))
+    quickest_s = problem.radio.downlink_delay_s + float(np.max(fixed.least_finish_s()))
+    if quickest_s > budget.delay_s:
+        return f"one fine-tuning round needs at least {quickest_s:.6g} s"
+    meeting = fixed.meet(budget.delay_s - problem.radio.downlink_delay_s, 1.0)
+    energy_j = problem.radio.downlink_energy_j + float(np.sum(meeting.energy_j))
+    return f"one fine-tuning round needs at least {energy_j:.6g} J"
