@@ -4,7 +4,7 @@ Policies met the same channels, faults, initial model and order of samples under
 seed by seed. Intervals are Student's t at 95 %, without correction for the number of policies compared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,12 @@ SCORE = "test_accuracy"
 REALISED = "mean_grad_norm_sq"
 
 
-def groups(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """The runs of each combination of varied values, in order of appearance; without varied keys, all runs at once."""
-    keys = varied_keys(runs)
+def groups(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+    """The rows of each combination of values of ``keys``, in order of appearance; without keys, all rows at once."""
     if not keys:
-        yield {}, runs
+        yield {}, frame
         return
-    for values, group in runs.groupby(keys, sort=False, dropna=False):
+    for values, group in frame.groupby(list(keys), sort=False, dropna=False):
         yield dict(zip(keys, values, strict=True)), group
 
 
@@ -40,7 +39,9 @@ def comparison(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     a higher accuracy than the reference, ties half), then for each figure ``*_mean``, ``*_ci95`` (half-width),
     ``*_diff`` (mean of figure minus the reference's at the same seed) and ``*_diff_ci95``.
     """
-    return pd.DataFrame([row for varied, group in groups(runs) for row in _rows(varied, group, reference)])
+    return pd.DataFrame(
+        [row for varied, group in groups(runs, varied_keys(runs)) for row in _rows(varied, group, reference)]
+    )
 
 
 def _rows(varied: dict[str, object], group: pd.DataFrame, reference: str) -> Iterator[dict[str, object]]:
@@ -71,7 +72,7 @@ def ranking(runs: pd.DataFrame) -> pd.DataFrame:
     Kendall's tau over the policies' means between a bound and what was realised, signed so that 1 means "the lower
     bound is always the better result".
     """
-    return pd.DataFrame([{**varied, **_agreement(group)} for varied, group in groups(runs)])
+    return pd.DataFrame([{**varied, **_agreement(group)} for varied, group in groups(runs, varied_keys(runs))])
 
 
 def _agreement(group: pd.DataFrame) -> dict[str, object]:

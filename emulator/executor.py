@@ -68,16 +68,18 @@ class Dask:
     """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``)."""
 
     address: str
-    width: int = 1
 
-    @classmethod
-    def connect(cls, address: str) -> "Dask":
-        """Raises InputError where ``distributed`` is not installed or nothing answers at ``address``."""
-        with _client(address) as client:
-            threads = sum(client.nthreads().values())
+    @property
+    def width(self) -> int:
+        """Twice the cluster's threads now: the next run waits at a worker while the last one's result travels.
+
+        Raises InputError where ``distributed`` is not installed, nothing answers, or the cluster has no workers.
+        """
+        with _client(self.address) as client:
+            threads = sum(int(count) for count in client.nthreads().values())
         if threads == 0:
-            raise InputError(f"--scheduler {address}: the cluster has no workers; start one: dask worker {address}")
-        return cls(address, 2 * threads)  # the next run waits at the worker while the last one's result travels
+            raise InputError(f"--scheduler {self.address}: it has no workers; start one: dask worker {self.address}")
+        return 2 * threads
 
     def open(self) -> Executor:
         """An executor on the cluster; shutting it down leaves the cluster as it was."""

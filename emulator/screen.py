@@ -49,7 +49,7 @@ def progress(total: int, console: Console, quiet: bool = False) -> Iterator[Tick
 
 def show_comparison(tables: Tables, console: Console) -> None:
     """Print the comparison, predicted beside realised, then failed runs with their reasons."""
-    reference = str(tables.comparison["reference"].iloc[0])
+    reference = tables.reference
     caption = (
         "Means over seeds, ± half-width of the 95 % interval. Gain: test accuracy against "
         f"{reference}, same seeds. Rounds: pre-training+fine-tuning; in brackets what the plan promised."

@@ -1,5 +1,6 @@
 """Intervals, paired differences and agreement of rankings; everything that cannot be known is NaN."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,14 @@ def estimate(values: ArrayLike) -> Estimate:
         return Estimate(np.nan, np.nan)
     if known.size == 1 or not np.isfinite(known).all():
         return Estimate(float(known.mean()), np.nan)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, known.size - 1))
-    return Estimate(float(known.mean()), quantile * float(known.std(ddof=1)) / float(np.sqrt(known.size)))
+    return Estimate(
+        float(known.mean()), _quantile(known.size - 1) * float(known.std(ddof=1)) / float(np.sqrt(known.size))
+    )
+
+
+@cache
+def _quantile(degrees_of_freedom: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
 
 
 def win_rate(values: ArrayLike, reference: ArrayLike) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emulator import statistics
 from emulator.report.data import Tables, cases
 from emulator.report.figure import Figure
-from emulator.report.style import legend_below, looks, panels, size
+from emulator.report.style import legend_below, logarithmic, looks, panels, size
 
 _POINTS = 120
 
@@ -107,7 +107,7 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity
             axes.plot(x, mean, look.line, color=look.colour, marker=look.marker, markevery=every, label=policy)
             axes.fill_between(x, mean - band, mean + band, color=look.colour, alpha=0.15, linewidth=0)
         if quantity.logarithmic:
-            axes.set_yscale("log")
+            logarithmic(axes.yaxis)
         axes.set_xlabel(course.name)
     grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
     legend_below(canvas, grid)

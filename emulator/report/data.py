@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emulator.compare import comparison, default_reference, ranking
+from emulator.compare import comparison, default_reference, groups, ranking
 from emulator.errors import InputError
 from emulator.tables import read_table, varied_keys
 
@@ -34,6 +34,11 @@ class Tables:
     def policies(self) -> list[str]:
         """In order of appearance."""
         return list(self.runs["policy"].drop_duplicates())
+
+    @property
+    def reference(self) -> str:
+        """The policy the others are compared with."""
+        return str(self.comparison["reference"].iloc[0])
 
     @property
     def done(self) -> pd.DataFrame:
@@ -79,17 +84,19 @@ def cases(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.Da
 
     Of more than six parts, six at even distances, first and last among them, stand for all.
     """
-    if not keys:
-        yield "", frame
-        return
-    parts = list(frame.groupby(list(keys), sort=False, dropna=False))
+    parts = list(groups(frame, keys))
     last = len(parts) - 1
     chosen = range(len(parts)) if last < MAX_CASES else [round(i * last / (MAX_CASES - 1)) for i in range(MAX_CASES)]
     for index in chosen:
-        values, part = parts[index]
-        yield label(dict(zip(keys, values, strict=True))), part
+        varied, part = parts[index]
+        yield label(varied), part
+
+
+def shown(value: object) -> str:
+    """A varied value as short as it can be written."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def label(varied: Mapping[str, object]) -> str:
     """``delay_s = 10, energy_j = 20``: the last part of each key is enough for a reader."""
-    return ", ".join(f"{key.rpartition('.')[2]} = {value}" for key, value in varied.items())
+    return ", ".join(f"{key.rpartition('.')[2]} = {shown(value)}" for key, value in varied.items())

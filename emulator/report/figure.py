@@ -7,16 +7,22 @@ from typing import Literal
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from emulator.report.style import SETTINGS
 
-Format = Literal["svg", "pdf"]
-FORMATS: tuple[Format, ...] = ("svg", "pdf")
+Format = Literal["svg", "pdf", "png"]
 # Without a date in it, the same data give the same bytes.
-_METADATA: dict[Format, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}
+_METADATA: dict[Format, dict[str, None]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "png": {"Software": None},
+}
+_CANVASES = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
+_PNG_DPI = 200
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class Figure:
         """The drawing as a file; the same data give the same bytes."""
         with mpl.rc_context(SETTINGS):
             canvas = Canvas(figsize=self.size_in, layout="constrained")
-            {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf}[kind](canvas)
+            _CANVASES[kind](canvas)
             self.draw(canvas, self.data)
             buffer = io.BytesIO()
-            canvas.savefig(buffer, format=kind, metadata=_METADATA[kind])
+            canvas.savefig(buffer, format=kind, dpi=_PNG_DPI, metadata=_METADATA[kind])
         return buffer.getvalue()

@@ -1,7 +1,7 @@
 """report.html: one file that needs no other, made from the tables of an output folder."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import pandas as pd
 
 from emulator.compare import REALISED, SCORE
 from emulator.files import write_bytes
-from emulator.report import curves, words
+from emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
 from emulator.report.data import Tables, read_tables
 from emulator.report.figure import Figure, Format
 from emulator.tables import write_csv
 
-_FAMILIES = (curves,)
+_FAMILIES = (sweeps, curves, parts, predicted, timeline, choices)
 
 
 def write_report(folder: Path, formats: Sequence[Format] = (), reference: str | None = None) -> Path:
@@ -28,17 +28,19 @@ def write_report(folder: Path, formats: Sequence[Format] = (), reference: str | 
     write_csv(folder / "comparison.csv", tables.comparison)
     write_csv(folder / "ranking.csv", tables.ranking)
     figures = [figure for family in _FAMILIES for figure in family.figures(tables)]
+    pictures = {figure.name: figure.render("svg") for figure in figures}
     for figure in figures:
         write_csv(folder / "figures" / f"{figure.name}.csv", figure.data)
         for kind in formats:
-            write_bytes(folder / "figures" / f"{figure.name}.{kind}", figure.render(kind))
+            data = pictures[figure.name] if kind == "svg" else figure.render(kind)
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     path = folder / "report.html"
-    write_bytes(path, page(tables, figures).encode())
+    write_bytes(path, page(tables, figures, pictures).encode())
     return path
 
 
-def page(tables: Tables, figures: Iterable[Figure]) -> str:
-    """The report as HTML."""
+def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
+    """The report as HTML; ``pictures`` are the figures as SVG, by name."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("emulator", "report"),
         autoescape=True,
@@ -54,11 +56,15 @@ def page(tables: Tables, figures: Iterable[Figure]) -> str:
         runs=len(tables.runs),
         failures=tables.runs[tables.runs["status"] == "failed"].to_dict("records"),
         stops=stop_reasons(tables),
-        reference=tables.comparison["reference"].iloc[0],
-        findings=list(words.findings(tables)),
+        reference=tables.reference,
+        findings=words.findings(tables),
+        gains=words.gains(tables),
+        others=words.others(tables),
         comparison=comparison_rows(tables.comparison, tables.keys),
         ranking=tables.ranking.to_dict("records"),
-        figures=[(figure, _picture(figure)) for figure in figures],
+        bounds=bound_rows(tables),
+        training=_mapping(tables.manifest, "scenario", "training"),
+        figures=[(figure, _embedded(pictures[figure.name])) for figure in figures],
         number=words.number,
     )
 
@@ -88,11 +94,36 @@ def _estimate(row: dict[Any, Any], figure: str) -> str:
     return words.plus_minus(row[f"{figure}_mean"], row[f"{figure}_ci95"])
 
 
+def bound_rows(tables: Tables) -> list[dict[str, Any]]:
+    """The bound beside what was realised, as a reader wants it."""
+    return [
+        {
+            "varied": [row[key] for key in tables.keys],
+            "policy": row["policy"],
+            "bound": words.number(row["bound"]),
+            "realised": words.number(row[REALISED]),
+            "holds": words.percent(row["holds"]),
+            "looseness": words.number(row["looseness"], 3),
+            "bound_ft": words.number(row["bound_ft"]),
+            "accuracy": words.number(row[SCORE]),
+        }
+        for row in predicted.bound_table(tables).to_dict("records")
+    ]
+
+
+def _mapping(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """The table at ``path`` of the manifest; an empty one where there is none."""
+    for key in path:
+        found = tree.get(key)
+        tree = found if isinstance(found, Mapping) else {}
+    return tree
+
+
 def stop_reasons(tables: Tables) -> list[tuple[str, str, int]]:
     """How often each policy's finished runs ended for which reason."""
     counts = tables.done.groupby(["policy", "stop_reason"], sort=False).size().reset_index(name="count")
     return [(row["policy"], row["stop_reason"], row["count"]) for row in counts.to_dict("records")]
 
 
-def _picture(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(figure.render("svg")).decode()
+def _embedded(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

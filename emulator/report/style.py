@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogFormatter, MaxNLocator
+from numpy.typing import ArrayLike
 
 # Okabe & Ito (2008), without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -52,6 +56,8 @@ PARTS: Mapping[str, Part] = {
     "compute": Part("compute on devices", "#E69F00", "//"),
     "upload": Part("upload", "#009E73", ".."),
     "waiting": Part("waiting", "#e8e8e8", ""),
+    "pretrain": Part("pre-training", "#0072B2", ""),
+    "finetune": Part("fine-tuning", "#E69F00", "//"),
 }
 
 
@@ -85,3 +91,35 @@ def legend_below(canvas: Canvas, grid: Sequence[Axes], columns: int = 5) -> None
     """One legend for all panels, under them; what several panels show is named once."""
     handles = {name: handle for axes in grid for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     canvas.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+
+
+def bar_size(panel_count: int, bars: int) -> tuple[float, float]:
+    """Inches for panels of ``bars`` horizontal bars, three to a row."""
+    return size(panel_count, height=0.9 + 0.28 * bars)
+
+
+def bar(axes: Axes, rows: ArrayLike, left: ArrayLike, width: ArrayLike, part: Part, height: float = 0.65) -> None:
+    """Horizontal bars of one part, from ``left`` on, one per row."""
+    axes.barh(
+        np.asarray(rows),
+        np.asarray(width, dtype=np.float64),
+        left=np.asarray(left, dtype=np.float64),
+        height=height,
+        color=part.colour,
+        hatch=part.hatch,
+        edgecolor="white",
+        linewidth=0.4,
+        label=part.name,
+    )
+
+
+def logarithmic(axis: Axis) -> None:
+    """A logarithmic scale with plain numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]  # x or y; not in the stubs
+    for formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
+
+
+def few_ticks(axes: Axes) -> None:
+    """Room between the numbers under a narrow panel."""
+    axes.xaxis.set_major_locator(MaxNLocator(5))

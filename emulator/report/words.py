@@ -1,11 +1,11 @@
 """Numbers and findings in words: what a reader may conclude, and no more."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from emulator.compare import SCORE
+from emulator.compare import SCORE, groups
 from emulator.report.data import Tables, label
 
 
@@ -16,6 +16,11 @@ def number(value: float, digits: int = 4) -> str:
     ('0.1235', '1.235e+05', '-')
     """
     return "-" if pd.isna(value) else f"{value:.{digits}g}"
+
+
+def percent(share: float) -> str:
+    """A share of runs in per cent."""
+    return "-" if pd.isna(share) else f"{100 * share:.0f} %"
 
 
 def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
@@ -51,15 +56,32 @@ def verdict(row: Mapping[Hashable, Any]) -> str:
     return f"{policy}: {size}; {policy if gain > 0 else reference} is ahead."
 
 
-def findings(tables: Tables) -> Iterator[tuple[str, Sequence[str]]]:
-    """For each combination of varied values, its label and one sentence per policy beside the reference."""
-    keys = tables.keys
-    for values, group in (
-        tables.comparison.groupby(keys, sort=False, dropna=False) if keys else [((), tables.comparison)]
-    ):
-        rows = group.to_dict("records")
-        title = label(dict(zip(keys, values, strict=True)))
-        yield (
-            title,
-            [verdict(row) for row in rows if row["policy"] != row["reference"]],
-        )
+def findings(tables: Tables) -> list[str]:
+    """One sentence for each policy beside the reference, where nothing was varied."""
+    rows = [] if tables.keys else tables.comparison.to_dict("records")
+    return [verdict(row) for row in rows if row["policy"] != row["reference"]]
+
+
+def gains(tables: Tables) -> list[tuple[str, list[str]]]:
+    """Where something was varied: for each combination, its label and every other policy's gain over the reference.
+
+    A gain whose interval does not hold zero is marked by an arrow.
+    """
+    if not tables.keys:
+        return []
+    rows = []
+    for varied, group in groups(tables.comparison, tables.keys):
+        by_policy = {row["policy"]: row for row in group.to_dict("records")}
+        rows.append((label(varied), [_gain(by_policy[policy]) for policy in others(tables)]))
+    return rows
+
+
+def others(tables: Tables) -> list[str]:
+    """All policies but the reference."""
+    return [policy for policy in tables.policies if policy != tables.reference]
+
+
+def _gain(row: Mapping[Hashable, Any]) -> str:
+    gain, half_width = row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"]
+    arrow = "" if pd.isna(half_width) or abs(gain) <= half_width else " \u25b2" if gain > 0 else " \u25bc"
+    return signed(gain, half_width) + arrow

@@ -1,0 +1,105 @@
+"""Predicted beside realised: delay, energy, and the convergence bound against the gradient norm it bounds."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from emulator.compare import REALISED, SCORE, groups
+from emulator.report.data import Tables, cases
+from emulator.report.figure import Figure
+from emulator.report.style import bar_size, few_ticks, legend_below, logarithmic, looks, panels
+
+_PAIRS = {"delay_s": ("predicted_delay_s", "delay in s"), "energy_j": ("predicted_energy_j", "energy in J")}
+
+
+def figures(tables: Tables) -> Iterator[Figure]:
+    """Delay and energy as predicted and realised; the bound against the realised gradient norm and accuracy."""
+    if tables.done.empty:
+        return
+    columns = [f"{name}_{kind}" for name in _PAIRS for kind in ("mean", "ci95")]
+    columns += [f"{predicted}_mean" for predicted, _ in _PAIRS.values()]
+    data = tables.comparison[tables.comparison["runs"] > 0]
+    yield Figure(
+        name="predicted-and-realised",
+        title="Delay and energy, predicted and realised",
+        caption="Hollow: predicted by the plan. Filled: realised on the clock, mean over seeds with its 95 % interval.",
+        data=data[[*tables.keys, "policy", *columns]].reset_index(drop=True),
+        draw=partial(_draw_pairs, tables=tables),
+        size_in=bar_size(3 * len(list(cases(data, tables.keys))), len(tables.policies)),
+    )
+    bounds = bound_table(tables)
+    if not bounds[REALISED].isna().all():
+        yield Figure(
+            name="bound-and-realised",
+            title="The bound and what came of it",
+            caption="One mark per policy (and varied scenario), mean over seeds. Left: below the line the bound holds, "
+            "far below it is loose. Right: does the lower bound go with the higher accuracy?",
+            data=bounds,
+            draw=partial(_draw_bounds, tables=tables),
+            size_in=(8.4, 3.8),
+        )
+
+
+def bound_table(tables: Tables) -> pd.DataFrame:
+    """For each policy (and varied scenario): both bounds, the realised mean squared gradient norm, and how they relate.
+
+    Columns: varied keys, policy, bound, bound_ft, mean_grad_norm_sq, ``looseness`` = bound / realised (of the means),
+    ``holds`` = the share of runs whose realised value is at most the bound, test_accuracy.
+    """
+    rows: list[dict[str, Any]] = []
+    for varied, group in groups(tables.done, tables.keys):
+        for policy, runs in group.groupby("policy", sort=False):
+            known = runs.dropna(subset=["bound", REALISED])
+            row: dict[str, Any] = {**varied, "policy": policy}
+            row |= {column: runs[column].mean() for column in ("bound", "bound_ft", REALISED, SCORE)}
+            row["looseness"] = row["bound"] / row[REALISED]
+            row["holds"] = float((known[REALISED] <= known["bound"]).mean()) if len(known) else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _draw_pairs(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
+    split = list(cases(data, tables.keys))
+    style = looks(tables.policies)
+    grid = panels(canvas, [title for title, _ in split for _ in _PAIRS], columns=2)
+    for index, (_, case) in enumerate(split):
+        for axes, (realised, (predicted, name)) in zip(grid[2 * index :], _PAIRS.items(), strict=False):
+            columns = (case["policy"], case[f"{predicted}_mean"], case[f"{realised}_mean"], case[f"{realised}_ci95"])
+            for row, (policy, foretold, mean, band) in enumerate(zip(*columns, strict=True)):
+                look = style[policy]
+                axes.plot(foretold, row, look.marker, color=look.colour, markerfacecolor="white", markersize=9)
+                axes.errorbar(mean, row, xerr=band, fmt=look.marker, color=look.colour, capsize=3)
+            axes.set_yticks(range(len(case)), list(case["policy"]))
+            axes.set_xlabel(name)
+            few_ticks(axes)
+    grid[0].set_ylim(len(tables.policies) - 0.5, -0.5)
+
+
+def _draw_bounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
+    has_fitted = bool(data["bound_ft"].notna().any())
+    grid = panels(canvas, ["", "", ""][: 3 if has_fitted else 2], sharey=False)
+    _scatter(grid[0], data, tables, "bound", REALISED, "bound Φ")
+    known = data[["bound", REALISED]].dropna().to_numpy(float)
+    ends = [known.min(), known.max()]
+    grid[0].plot(ends, ends, color="black", linewidth=0.9)
+    logarithmic(grid[0].xaxis)
+    logarithmic(grid[0].yaxis)
+    grid[0].set_ylabel("realised mean squared gradient norm")
+    for axes, bound, name in zip(grid[1:], ("bound", "bound_ft"), ("bound Φ", "predictor Φ_FT"), strict=False):
+        _scatter(axes, data, tables, bound, SCORE, name)
+        axes.set_ylabel("test accuracy")
+        few_ticks(axes)
+    legend_below(canvas, grid)
+
+
+def _scatter(axes: Axes, data: pd.DataFrame, tables: Tables, x: str, y: str, name: str) -> None:
+    for policy, look in looks(tables.policies).items():
+        mine = data[data["policy"] == policy]
+        if not mine.empty:
+            axes.plot(mine[x], mine[y], look.marker, color=look.colour, label=policy)
+    axes.set_xlabel(name)

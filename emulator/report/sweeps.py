@@ -1,0 +1,120 @@
+"""Figures over the scenario keys that a sweep varied: curves with bands, and surfaces over two keys."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from emulator.compare import REALISED, SCORE
+from emulator.report.data import Tables, cases
+from emulator.report.figure import Figure
+from emulator.report.style import legend_below, looks, panels, size
+
+_SHOWN = {
+    SCORE: "test accuracy",
+    REALISED: "mean squared gradient norm",
+    "bound": "bound Φ",
+    "bound_ft": "predictor Φ_FT",
+    "pretrain_rounds": "pre-training rounds",
+    "finetune_rounds": "fine-tuning rounds",
+}
+
+
+def figures(tables: Tables) -> Iterator[Figure]:
+    """For each varied key, every main figure over it; for each pair of varied keys of a grid, accuracy over both."""
+    data = tables.comparison[tables.comparison["runs"] > 0].reset_index(drop=True)
+    if data.empty:
+        return
+    keys = _leading(data, tables.keys)
+    for key in keys:
+        if len(data[key].unique()) > 1:
+            yield from _curves(data, tables, key, [other for other in keys if other != key])
+    for index, first in enumerate(keys):
+        for second in keys[index + 1 :]:
+            if min(data[first].nunique(), data[second].nunique()) > 1:
+                yield _surface(data, tables, first, second)
+
+
+def _leading(data: pd.DataFrame, keys: list[str]) -> list[str]:
+    """``keys`` without those that go along with an earlier one value by value (``--zip``)."""
+    leading: list[str] = []
+    for key in keys:
+        if not any(len(data[[other, key]].drop_duplicates()) == data[other].nunique() for other in leading):
+            leading.append(key)
+    return leading
+
+
+def _curves(data: pd.DataFrame, tables: Tables, key: str, others: list[str]) -> Iterator[Figure]:
+    """One figure per quantity, with a panel for each combination of the other keys."""
+    for figure, name in _SHOWN.items():
+        mean, band = f"{figure}_mean", f"{figure}_ci95"
+        if data[mean].isna().all():
+            continue
+        count = len(list(cases(data, others)))
+        yield Figure(
+            name=f"{figure}-over-{key}".replace("_", "-").replace(".", "-"),
+            title=f"{name[0].upper()}{name[1:]} over {key}",
+            caption="Mean over seeds with its 95 % interval (t).",
+            data=data[[*tables.keys, "policy", mean, band]],
+            draw=partial(_draw_curves, tables=tables, key=key, others=others, figure=figure, name=name),
+            size_in=size(count) if count > 1 else (8.4, 3.4),
+        )
+
+
+def _draw_curves(
+    canvas: Canvas, data: pd.DataFrame, tables: Tables, key: str, others: list[str], figure: str, name: str
+) -> None:
+    split = list(cases(data, others))
+    grid = panels(canvas, [title for title, _ in split])
+    for axes, (_, case) in zip(grid, split, strict=True):
+        for policy, look in looks(tables.policies).items():
+            mine = case[case["policy"] == policy]
+            if pd.api.types.is_numeric_dtype(mine[key]):
+                mine = mine.sort_values(key)
+            mean, band = mine[f"{figure}_mean"].to_numpy(float), mine[f"{figure}_ci95"].to_numpy(float)
+            axes.plot(mine[key], mean, look.line, color=look.colour, marker=look.marker, label=policy)
+            axes.fill_between(mine[key], mean - band, mean + band, color=look.colour, alpha=0.15, linewidth=0)
+        axes.set_xlabel(key)
+    grid[0].set_ylabel(name)
+    legend_below(canvas, grid)
+
+
+def _surface(data: pd.DataFrame, tables: Tables, first: str, second: str) -> Figure:
+    return Figure(
+        name=f"{SCORE}-over-{first}-and-{second}".replace("_", "-").replace(".", "-"),
+        title=f"Test accuracy over {first} and {second}",
+        caption="Mean over seeds (and over any further varied key). All panels share one scale; the best policy of "
+        "each combination is printed in bold, whether or not its lead exceeds its interval.",
+        data=data[[*tables.keys, "policy", f"{SCORE}_mean", f"{SCORE}_ci95"]],
+        draw=partial(_draw_surface, tables=tables, first=first, second=second),
+        size_in=size(len(tables.policies), height=2.6),
+    )
+
+
+def _draw_surface(canvas: Canvas, data: pd.DataFrame, tables: Tables, first: str, second: str) -> None:
+    values = f"{SCORE}_mean"
+    tables_of = {
+        policy: group.pivot_table(index=second, columns=first, values=values, dropna=False)
+        for policy, group in data.groupby("policy", sort=False)
+    }
+    best = pd.concat(tables_of.values()).groupby(level=0).max()
+    low, high = float(data[values].min()), float(data[values].max())
+    middle = (low + high) / 2
+    grid = panels(canvas, [str(policy) for policy in tables_of])
+    for axes, table in zip(grid, tables_of.values(), strict=True):
+        axes.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto", origin="lower")
+        axes.set_xticks(range(len(table.columns)), [str(value) for value in table.columns])
+        axes.set_yticks(range(len(table.index)), [str(value) for value in table.index])
+        axes.grid(visible=False)
+        axes.set_xlabel(first)
+        for (row, column), value in np.ndenumerate(table.to_numpy(float)):
+            if not np.isnan(value):
+                dark = value < middle
+                leads = value >= best.loc[table.index[row], table.columns[column]]
+                axes.text(
+                    column, row, f"{value:.3f}", ha="center", va="center", color="white" if dark else "black",
+                    fontsize=8, fontweight="bold" if leads else "normal",
+                )  # fmt: skip
+    grid[0].set_ylabel(second)
