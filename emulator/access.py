@@ -4,8 +4,9 @@ A discipline answers each coming and going with the bandwidths that change, in H
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from emulator.types import FloatArray
@@ -21,7 +22,7 @@ class Shares(NamedTuple):
 class Discipline(Protocol):
     """Shares the band. ``sending`` is in order of arrival; ``joined`` is who has just come, ``None`` if nobody."""
 
-    def share(self, sending: Sequence[int], joined: int | None, now_s: float) -> Shares:
+    def share(self, sending: Collection[int], joined: int | None, now_s: float) -> Shares:
         """What changes from ``now_s`` on."""
         ...
 
@@ -32,7 +33,7 @@ class Fdma:
 
     own_hz: FloatArray
 
-    def share(self, sending: Sequence[int], joined: int | None, now_s: float) -> Shares:
+    def share(self, sending: Collection[int], joined: int | None, now_s: float) -> Shares:
         """Only a newcomer's band changes."""
         return Shares({} if joined is None else {joined: float(self.own_hz[joined])})
 
@@ -43,7 +44,7 @@ class Ofdma:
 
     own_hz: FloatArray
 
-    def share(self, sending: Sequence[int], joined: int | None, now_s: float) -> Shares:
+    def share(self, sending: Collection[int], joined: int | None, now_s: float) -> Shares:
         """Everybody's band changes whenever somebody comes or goes."""
         scale = float(self.own_hz.sum()) / math.fsum(float(self.own_hz[device]) for device in sending)
         return Shares({device: scale * float(self.own_hz[device]) for device in sending})
@@ -59,10 +60,10 @@ class Tdma:
     own_hz: FloatArray
     slot_s: float = math.inf
 
-    def share(self, sending: Sequence[int], joined: int | None, now_s: float) -> Shares:
+    def share(self, sending: Collection[int], joined: int | None, now_s: float) -> Shares:
         """The whole band for whoever's slot it is, nothing for the others."""
         slot = self._slot(now_s)
-        turn = sending[slot % len(sending)]
+        turn = next(islice(sending, slot % len(sending), None))
         total_hz = float(self.own_hz.sum())
         return Shares({device: total_hz * (device == turn) for device in sending}, (slot + 1) * self.slot_s)
 

@@ -83,7 +83,10 @@ class Device:
         self.index = index
         self._run_id = run_id
         self._env = env
-        self._problem = problem
+        self._cycles_per_sample = float(problem.devices.cycles_per_sample[index])
+        self._band_hz = float(problem.devices.bandwidth_hz[index])
+        self._max_power_w = float(problem.devices.max_power_w[index])
+        self._radio = problem.radio
         self._channel = channel
         self._medium = medium
         self._ledger = ledger
@@ -130,19 +133,17 @@ class Device:
         """As planned, or what the gain at the round's start needs for the planned upload time."""
         if self._power_control == "fixed":
             return task.power_w
-        devices, radio = self._problem.devices, self._problem.radio
-        most_w = float(devices.max_power_w[self.index])
         gain = self._channel.gain(self.index, self._env.now)
         if gain <= 0.0:
-            return most_w
-        band_hz = float(devices.bandwidth_hz[self.index])
-        needed_w = upload_power(radio.uplink_bits, band_hz, task.upload_s, gain, radio.noise_psd_w_hz)
-        return min(float(needed_w), most_w)
+            return self._max_power_w
+        radio = self._radio
+        needed_w = upload_power(radio.uplink_bits, self._band_hz, task.upload_s, gain, radio.noise_psd_w_hz)
+        return min(float(needed_w), self._max_power_w)
 
     def _compute(self, task: Task, activity: Activity) -> Generator[simpy.Event, Any, None]:
         activity.compute_start_s = self._env.now
         state = self._processor.rest(self._processor_state, self._env.now)
-        left_cycles = task.batch * float(self._problem.devices.cycles_per_sample[self.index])
+        left_cycles = task.batch * self._cycles_per_sample
         while left_cycles > 0.0:
             segment = self._processor.next_segment(state, task.frequency_hz, left_cycles)
             activity.frequency_hz = segment.frequency_hz
@@ -157,7 +158,7 @@ class Device:
     def _upload(self, task: Task, activity: Activity) -> Generator[simpy.Event, Any, None]:
         activity.upload_start_s = self._env.now
         yield from self._wait_for_signal(task, activity)
-        transfer = self._medium.send(self.index, self._problem.radio.uplink_bits, activity.power_w, task.limit_s)
+        transfer = self._medium.send(self.index, self._radio.uplink_bits, activity.power_w, task.limit_s)
         try:
             if transfer.held_j > self._battery_j:
                 raise _BatteryEmptyError
@@ -174,8 +175,9 @@ class Device:
 
     def _wait_for_signal(self, task: Task, activity: Activity) -> Generator[simpy.Event, Any, None]:
         """Try until the SNR is above the outage threshold; the wait doubles after each failure."""
-        outage, devices = self._faults.outage, self._problem.devices
-        noise_w = self._problem.radio.noise_psd_w_hz * float(devices.bandwidth_hz[self.index])
+        outage, noise_w = self._faults.outage, self._radio.noise_psd_w_hz * self._band_hz
+        if outage.threshold <= 0.0:
+            return
         backoff_s = outage.backoff_s
         failures = 0
         while activity.power_w * self._channel.gain(self.index, self._env.now) / noise_w < outage.threshold:

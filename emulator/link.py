@@ -29,6 +29,10 @@ def transfer_end(
     """
     if bits <= 0.0:
         return start_s
+    first = channel.steps(device, start_s, 1)
+    speed = float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz))
+    if speed * (float(first.end_s[0]) - start_s) >= bits:
+        return start_s + bits / speed
     left = bits
     for begin_s, end_s, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
         delivered = np.cumsum(_bits(end_s - begin_s, rates))
@@ -52,6 +56,9 @@ def delivered_bits(
     noise_psd_w_hz: float,
 ) -> float:
     """Bits sent between ``start_s`` and ``end_s``: the integral of the rate."""
+    first = channel.steps(device, start_s, 1)
+    if first.end_s[0] >= end_s:
+        return float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz)) * (end_s - start_s)
     total = 0.0
     for begins, ends, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
         total += float(np.sum(_bits(np.clip(np.minimum(ends, end_s) - begins, 0.0, None), rates)))

@@ -69,7 +69,7 @@ class Medium:
     def _share(self, joined: int | None) -> None:
         if not self._transfers:
             return
-        shares = self._discipline.share(tuple(self._transfers), joined, self._env.now)
+        shares = self._discipline.share(self._transfers.keys(), joined, self._env.now)
         changed = [(self._transfers[device], band_hz) for device, band_hz in shares.bandwidth_hz.items()]
         for transfer, band_hz in changed:
             self._settle(transfer)

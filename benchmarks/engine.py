@@ -1,0 +1,146 @@
+"""The engine against bare SimPy: what the physics, the books and the records cost beyond the event loop.
+
+The floor does the same events with nothing inside: per device and round a download, a computation and an upload of
+known lengths, and a barrier. Run it as: python benchmarks/engine.py
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from emulator.access import Fdma
+from emulator.channel.base import Channel
+from emulator.channel.build import build_channel
+from emulator.channel.static import StaticChannel
+from emulator.downlink import FixedDownlink
+from emulator.engine import Setting, run
+from emulator.pilot import FollowPlan
+from emulator.prediction import predict
+from emulator.settings.channel import ChannelSettings
+from emulator.types import (
+    Budget,
+    Devices,
+    DevicesPlan,
+    Evaluation,
+    FloatArray,
+    Learning,
+    Plan,
+    Problem,
+    Radio,
+    Server,
+    ServerPlan,
+)
+
+
+class NoLearner:
+    """Learns nothing: the clock alone is measured."""
+
+    def pretrain(self, batch: int) -> None:
+        """Nothing."""
+
+    def finetune(self, batches: NDArray[np.int64], weights: FloatArray) -> None:
+        """Nothing."""
+
+    def evaluate(self) -> Evaluation:
+        """Nothing to evaluate."""
+        return Evaluation(0.0, 0.0, 0.0)
+
+
+def world(devices: int, channel: Channel, gain: FloatArray, rounds: int) -> Setting:
+    """``rounds`` fine-tuning rounds of ``devices`` devices, with budgets that never bind."""
+    same = np.ones(devices)
+    problem = Problem(
+        Budget(1e9, 1e12),
+        Learning(10.0, 0.05, 1.0, 0.05),
+        Server(2e7, 1e-29, 8.0, 1e8, 2e10, 1.0, 512.0),
+        Devices(
+            cycles_per_sample=np.linspace(1e7, 4e7, devices),
+            capacitance=1e-28 * same,
+            gradient_variance=8.0 * same,
+            weight=same / devices,
+            min_frequency_hz=1e7 * same,
+            max_frequency_hz=2e9 * same,
+            min_batch=same,
+            max_batch=256.0 * same,
+            max_power_w=0.2 * same,
+            gain=gain,
+            bandwidth_hz=1e6 * same,
+        ),
+        Radio(4e-21, 154e3, 0.0, 0.0),
+    )
+    everyone = DevicesPlan(8.0 * same, 1e9 * same, 0.2 * same, 0.1 * same)
+    plan = Plan(0, rounds, ServerPlan(32.0, 1e9), everyone)
+    return Setting(
+        problem=problem,
+        plan=plan,
+        prediction=predict(problem, plan),
+        pilot=FollowPlan(plan),
+        learner=NoLearner(),
+        channel=channel,
+        access=Fdma(problem.devices.bandwidth_hz),
+        downlink=FixedDownlink(0.001, 0.0),
+        selection=np.random.default_rng(0),
+    )
+
+
+def floor(devices: int, rounds: int) -> None:
+    """The same events in bare SimPy."""
+    env = simpy.Environment()
+
+    def device(k: int) -> Generator[simpy.Event, Any, None]:
+        yield env.timeout(0.001)
+        yield env.timeout(0.1 + 0.001 * k)
+        yield env.timeout(0.05)
+
+    def server() -> Generator[simpy.Event, Any, None]:
+        for _ in range(rounds):
+            yield env.all_of([env.process(device(k)) for k in range(devices)])
+
+    env.run(env.process(server()))
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median wall time."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def main() -> None:
+    """Print device-rounds per second and the ratio to the floor."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{'K':>6} {'engine':>16} {'device-rounds/s':>16} {'times the floor':>16}")
+    for devices in options.devices:
+        rounds = max(2, 5000 // devices)
+        gain = 10.0 ** np.linspace(-12.0, -9.0, devices)
+        bare = seconds(lambda n=devices, m=rounds: floor(n, m), options.repeats)  # type: ignore[misc]  # bound now
+        print(f"{devices:6d} {'bare SimPy':>16} {devices * rounds / bare:16.0f} {1.0:16.2f}")
+        channels: dict[str, Channel] = {
+            "static": StaticChannel(gain),
+            "Rayleigh": build_channel(
+                ChannelSettings(model="rayleigh"), np.linspace(50.0, 500.0, devices), seed=0, layout_seed=0
+            ),
+        }
+        for name, channel in channels.items():
+            setting = world(devices, channel, gain, rounds)
+
+            def emulate(setting: Setting = setting) -> None:
+                run(setting, "bench", "plan", 0)
+
+            spent = seconds(emulate, 1)
+            print(f"{devices:6d} {name:>16} {devices * rounds / spent:16.0f} {spent / bare:16.2f}")
+
+
+if __name__ == "__main__":
+    main()
