@@ -1,7 +1,6 @@
 """What a network costs: floating-point operations of a sample, bits of an upload."""
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.objective import Batch, Objective
 from models.records import Samples
@@ -14,6 +13,8 @@ def flops_per_sample(objective: Objective, samples: Samples) -> float:
 
     Matrix products and convolutions, two operations per multiply-add; elementwise work is not counted.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # a second to import, and only the planner asks
+
     few = samples.take(torch.arange(min(COUNTED, len(samples))).numpy())
     dtype = objective.weights.dtype
     with FlopCounterMode(display=False) as counter:

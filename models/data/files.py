@@ -1,0 +1,142 @@
+"""The user's own data: one ``.npz`` file, or a folder with the parts ``general``, ``task`` and ``test``.
+
+- ``.npz``: arrays ``general_x``, ``general_y``, ``task_x``, ``task_y``, ``test_x``, ``test_y`` and, if wanted,
+  ``task_source`` (whole numbers). Never pickled objects.
+- A part as IDX (the MNIST format): two files, ``*images*`` and ``*labels*``, plain or gzipped.
+- A part as images: a folder per class, named by the class, with equally large ``.png``, ``.jpg`` or ``.bmp`` files.
+
+Whole-number targets are classes from 0, others a regression. Bytes become [0, 1]. Images are (n, channels, rows,
+columns). Everything wrong is a ValueError that names the file.
+"""
+
+import gzip
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.records import DataPair, Kind, Samples
+
+PARTS = ("general", "task", "test")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+Raw = tuple[NDArray[np.generic], NDArray[np.generic]]
+
+
+def load(path: Path) -> DataPair:
+    """The pair at ``path``."""
+    if path.is_dir():
+        raw, source = _folder(path), None
+    elif path.suffix == ".npz" and path.is_file():
+        raw, source = _npz(path)
+    else:
+        raise ValueError(f"data {str(path)!r}: there is no such .npz file or folder")
+    return _checked(path, raw, source)
+
+
+def _npz(path: Path) -> tuple[dict[str, Raw], NDArray[np.generic] | None]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as damage:
+        raise ValueError(f"{path}: not a readable .npz file of plain arrays") from damage
+    missing = [f"{part}_{axis}" for part in PARTS for axis in "xy" if f"{part}_{axis}" not in arrays]
+    if missing:
+        raise ValueError(f"{path}: there is no array {missing[0]}")
+    raw = {part: (arrays[f"{part}_x"], arrays[f"{part}_y"]) for part in PARTS}
+    return raw, arrays.get("task_source")
+
+
+def _folder(path: Path) -> dict[str, Raw]:
+    for part in PARTS:
+        if not (path / part).is_dir():
+            raise ValueError(f"{path}: there is no folder {part}")
+    if any(child.is_file() and "labels" in child.name for child in (path / "general").iterdir()):
+        return {part: (_idx(_only(path / part, "images")), _idx(_only(path / part, "labels"))) for part in PARTS}
+    classes = sorted({child.name for part in PARTS for child in (path / part).iterdir() if child.is_dir()})
+    if not classes:
+        raise ValueError(f"{path / 'general'}: neither IDX files (*images*, *labels*) nor a folder per class")
+    return {part: _pictures(path / part, classes) for part in PARTS}
+
+
+def _only(folder: Path, word: str) -> Path:
+    found = sorted(child for child in folder.iterdir() if child.is_file() and word in child.name)
+    if len(found) != 1:
+        raise ValueError(f"{folder}: needs exactly one *{word}* file, has {len(found)}")
+    return found[0]
+
+
+def _idx(path: Path) -> NDArray[np.generic]:
+    """An IDX file: two zero bytes, type, number of dimensions, the dimensions, the numbers, all big-endian."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as damage:
+        raise ValueError(f"{path}: cannot be read ({damage})") from damage
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES:
+        raise ValueError(f"{path}: not an IDX file")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError(f"{path}: the file is cut short")
+    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
+    kind = np.dtype(IDX_TYPES[content[2]])
+    if len(content) - start != math.prod(shape) * kind.itemsize:
+        raise ValueError(f"{path}: the header says shape {shape}, the file has {len(content) - start} bytes of numbers")
+    return np.frombuffer(content[start:], kind).reshape(shape).astype(kind.newbyteorder("="))
+
+
+def _pictures(folder: Path, classes: list[str]) -> Raw:
+    from PIL import Image, UnidentifiedImageError  # matplotlib needs it anyway
+
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        files = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+        for file in (file for file in files if file.suffix.lower() in PICTURES):
+            try:
+                with Image.open(file) as picture:
+                    pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+            except (OSError, UnidentifiedImageError) as damage:
+                raise ValueError(f"{file}: not a readable image") from damage
+            if images and pixels.shape != images[0].shape:
+                raise ValueError(f"{file}: shape {pixels.shape}, but the images before it have {images[0].shape}")
+            images.append(pixels)
+            labels.append(label)
+    if not images:
+        raise ValueError(f"{folder}: no images")
+    stack = np.stack(images)
+    return (stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)), np.array(labels)
+
+
+def _checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None) -> DataPair:
+    targets = [y for _, y in raw.values()]
+    whole = all(np.issubdtype(y.dtype, np.integer) for y in targets)
+    kind: Kind = "classification" if whole else "regression"
+    parts = {part: _samples(path, part, *raw[part], kind) for part in PARTS}
+    shapes = {part: samples.x.shape[1:] for part, samples in parts.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"{path}: samples differ in shape: {', '.join(f'{p} {s}' for p, s in shapes.items())}")
+    outputs = 1 + int(max(y.max() for y in targets)) if whole else 1
+    task = parts["task"]
+    if source is not None:
+        if source.shape != task.y.shape or not np.issubdtype(source.dtype, np.integer):
+            raise ValueError(f"{path}: task_source must be {len(task)} whole numbers")
+        task = Samples(task.x, task.y, source.astype(np.int64))
+    return DataPair(path.name, kind, max(outputs, 2) if whole else 1, parts["general"], task, parts["test"])
+
+
+def _samples(path: Path, part: str, x: NDArray[np.generic], y: NDArray[np.generic], kind: Kind) -> Samples:
+    where = f"{path}, {part}"
+    if x.dtype.kind not in "buif" or y.dtype.kind not in "uif":
+        raise ValueError(f"{where}: must be numbers, not {x.dtype} and {y.dtype}")
+    if x.ndim < 2 or y.shape != x.shape[:1] or not len(x):
+        raise ValueError(f"{where}: x must be (n, ...) and y (n,) with n >= 1, not {x.shape} and {y.shape}")
+    scaled = x.astype(np.float32) / np.float32(255.0 if x.dtype == np.uint8 else 1.0)
+    if not (np.isfinite(scaled).all() and np.isfinite(y.astype(np.float64)).all()):
+        raise ValueError(f"{where}: holds a NaN or an infinite number")
+    if kind == "classification" and y.astype(np.int64).min() < 0:
+        raise ValueError(f"{where}: classes are numbered from 0")
+    images = scaled[:, None] if scaled.ndim == 3 else scaled
+    return Samples(images, y.astype(np.int64) if kind == "classification" else y.astype(np.float32))
