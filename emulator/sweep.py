@@ -24,7 +24,7 @@ def parse_vary(text: str) -> tuple[str, tuple[object, ...]]:
     key, equals, listed = (part.strip() for part in text.partition("="))
     if not equals or not key or not listed:
         raise InputError(f"--vary {text}: must be KEY=V1,V2,..., such as budget.delay_s=10,20,40")
-    values = _values(listed)
+    values = _values(text, listed)
     if "" in values:
         raise InputError(f"--vary {text}: a value is missing between two commas")
     for index, value in enumerate(values):
@@ -33,11 +33,13 @@ def parse_vary(text: str) -> tuple[str, tuple[object, ...]]:
     return key, tuple(values)
 
 
-def _values(listed: str) -> list[Any]:
-    """As a TOML array, so that strings and lists may hold commas; where that fails, split at every comma."""
+def _values(text: str, listed: str) -> list[Any]:
+    """As a TOML array, so that strings and lists may hold commas; bare words are split at every comma."""
     try:
         tree = tomllib.loads(f"values = [{listed}]")
     except tomllib.TOMLDecodeError:
+        if set(listed) & set("\"'[]{}"):
+            raise InputError(f"--vary {text}: the values are no TOML; where one is quoted, quote every word") from None
         return [parse_value(value.strip()) for value in listed.split(",")]
     values: list[Any] = tree["values"]
     return values

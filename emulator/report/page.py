@@ -11,7 +11,7 @@ import pandas as pd
 from emulator.compare import REALISED, SCORE
 from emulator.files import write_bytes
 from emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
-from emulator.report.data import Tables, read_tables
+from emulator.report.data import Tables, read_tables, shown
 from emulator.report.figure import Figure, Format
 from emulator.tables import write_csv
 
@@ -49,7 +49,9 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
-        manifest=tables.manifest,
+        command=tables.manifest.get("command", ""),
+        scenario=_mapping(tables.manifest, "scenario"),
+        versions=_mapping(tables.manifest, "versions"),
         policies=tables.policies,
         seeds=sorted(set(tables.runs["seed"])),
         keys=tables.keys,
@@ -66,6 +68,7 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         training=_mapping(tables.manifest, "scenario", "training"),
         figures=[(figure, _embedded(pictures[figure.name])) for figure in figures],
         number=words.number,
+        shown=shown,
     )
 
 

@@ -25,7 +25,10 @@ def percent(share: float) -> str:
 
 def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
     """``mean ± half_width``, the interval to two digits; without an interval, the mean alone."""
-    return number(mean, digits) if pd.isna(half_width) else f"{number(mean, digits)} ± {number(half_width, 2)}"
+    if pd.isna(half_width):
+        return number(mean, digits)
+    rounding = abs(mean) * 1e-12
+    return f"{number(mean, digits)} ± {number(half_width if half_width > rounding else 0.0, 2)}"
 
 
 def signed(mean: float, half_width: float) -> str:
