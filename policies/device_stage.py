@@ -26,7 +26,6 @@ TOLERANCE = 1e-12
 _LONGEST_STEP = 3.0
 _SMALL_SNR = 0.03
 _FLATTEST = 1e-9
-_NEGLIGIBLE_SHARE = 1e-20
 _NEGLIGIBLE_STATE = 1e-20
 _ATTEMPTS = 300
 _LATE = 1e-11
@@ -86,20 +85,25 @@ class DeviceStage:
         self._most_nats = np.log1p(devices.max_power_w / self._watts)
         self._least_nats = self._most_nats if full_power else np.zeros(len(devices))
         self._nat_seconds = radio.uplink_bits * LN2 / devices.bandwidth_hz
-        self._least_batch, self._most_batch = devices.min_batch, devices.max_batch
+        self._limit_batches(devices.min_batch, devices.max_batch)
+
+    def _limit_batches(self, least: FloatArray, most: FloatArray) -> None:
+        devices = self.devices
+        self._least_batch, self._most_batch = least, most
+        compute_s = least * devices.cycles_per_sample / devices.max_frequency_hz
+        self._soonest_s = compute_s + self._nat_seconds / self._most_nats
 
     def at_batches(self, batch: FloatArray) -> "DeviceStage":
         """The same devices with ``batch`` (K,) given, so that only energy and delay are priced."""
         fixed = copy(self)
         fixed.noise = np.zeros(len(batch))
-        fixed._least_batch = fixed._most_batch = batch
+        fixed._limit_batches(batch, batch)
         return fixed
 
-    def least_finish_s(self) -> FloatArray:
-        """(K,) The soonest each device can finish: least batch, full speed, full power."""
-        devices = self.devices
-        compute_s = self._least_batch * devices.cycles_per_sample / devices.max_frequency_hz
-        return compute_s + self._nat_seconds / self._most_nats
+    @property
+    def soonest_s(self) -> float:
+        """The soonest everyone can finish: least batch, full speed, full power."""
+        return float(np.max(self._soonest_s))
 
     def solve(self, ratio: float, energy_price: float, snr_state: FloatArray | None = None) -> DeviceRound:
         """The best round at these prices (both > 0); ``snr_state`` of a similar round saves passes."""
@@ -155,7 +159,8 @@ class DeviceStage:
         cost = device_round(devices, radio, plan)
         noise = float(np.sum(self.noise / response.batch))
         total = float(np.sum(response.share))
-        seconds_price = total * radio.downlink_delay_s + float(response.share @ response.finish_s)
+        unshared = max(ratio - total, 0.0) * self.soonest_s
+        seconds_price = ratio * radio.downlink_delay_s + float(response.share @ response.finish_s) + unshared
         price = noise + energy_price * (cost.energy_j + seconds_price)
         return DeviceRound(plan, cost, noise, price * min(1.0, ratio / total), state)
 
@@ -179,20 +184,24 @@ class DeviceStage:
         are mixed so that the shares sum to ``ratio``.
         """
         even = self._respond(self._even_shares(ratio), energy_price)
-        log_latest = np.log(np.max(even.finish_s))
-        root = IncreasingRoot(log_latest, np.log(np.max(self.least_finish_s())), log_latest)
-        under = self._state_of(np.full(len(self.devices), ratio * _NEGLIGIBLE_SHARE))
-        over = self._state_of(np.full(len(self.devices), ratio))
+        log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
+        everything = self._state_of(np.full(len(self.devices), ratio))
+        over = np.minimum(self._meet(np.exp(log_soonest - TOLERANCE), energy_price, state)[0], everything)
+        if np.sum(self._shares(over)) <= ratio:
+            return over
+        under = self._meet(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
+        root = IncreasingRoot(log_latest, log_soonest, log_latest)
         while not root.exhausted:
             log_barrier = root.next()
-            state = np.minimum(self._meet(np.exp(log_barrier), energy_price, state)[0], over)
+            state = np.minimum(self._meet(np.exp(log_barrier), energy_price, state)[0], everything)
             total = float(np.sum(self._shares(state)))
             root.update(log_barrier, np.log(ratio / total))
             if abs(total - ratio) <= TOLERANCE * ratio:
                 return state
             over, under = (state, under) if total > ratio else (over, state)
         most, least = self._shares(over), self._shares(under)
-        mix = (ratio - np.sum(least)) / (np.sum(most) - np.sum(least))
+        jump = float(np.sum(most) - np.sum(least))
+        mix = (ratio - float(np.sum(least))) / jump if jump > 0.0 else 1.0
         return self._state_of(mix * most + (1.0 - mix) * least)
 
     def meet(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> Meeting:

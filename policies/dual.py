@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from emulator.types import Budget, FloatArray, Relaxed
-from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
+from policies.objectives import Objective, Prices, Trial, affordable, imbalance
 from policies.root import IncreasingRoot
 from policies.server_stage import ServerRound
 from policies.stages import Stages
@@ -68,39 +68,18 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
     search = _Search(stages, objective, start)
     root = IncreasingRoot(start.log_odds, -EDGE, EDGE, slope=0.5)
     sides: dict[bool, Trial] = {}
+    previous, proposal = None, None
     for _ in range(_TRIALS):
-        trial = search.trial(root.next())
+        trial = search.trial(root.next(proposal))
         residual = objective.residual(stages, trial)
         if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
             break
-        root.update(trial.log_odds, residual)
-        sides[residual > 0.0] = trial
-        if isinstance(objective, AllRounds) and len(sides) == 2 and _differ(stages, objective, sides):
-            _cross(search, objective, sides[False], sides[True])
-            break
+        root.update(
+            trial.log_odds, residual, smooth=previous is None or objective.kink(stages, previous, trial) is None
+        )
+        previous, sides[residual > 0.0] = trial, trial
+        proposal = objective.kink(stages, sides[False], sides[True]) if len(sides) == 2 else None
     return _relaxed(search), _start(search)
-
-
-def _differ(stages: Stages, objective: AllRounds, sides: dict[bool, Trial]) -> bool:
-    """Whether different stages decide the lower bound on the two sides of the best prices."""
-    return objective.crossing(stages, sides[False]) * objective.crossing(stages, sides[True]) < 0.0
-
-
-def _cross(search: _Search, objective: AllRounds, low: Trial, high: Trial) -> None:
-    """Between ``low`` and ``high`` the two stages change places: find where h0 = h1."""
-    stages = search.stages
-    sign = 1.0 if objective.crossing(stages, high) > 0.0 else -1.0
-    ends = {trial.log_odds: sign * objective.crossing(stages, trial) for trial in (low, high)}
-    root = IncreasingRoot(low.log_odds, low.log_odds, high.log_odds)
-    for log_odds, value in ends.items():
-        root.update(log_odds, value)
-    for _ in range(_TRIALS):
-        if root.exhausted:
-            return
-        trial = search.trial(root.next())
-        if search.closed:
-            return
-        root.update(trial.log_odds, sign * objective.crossing(stages, trial))
 
 
 def _start(search: _Search) -> Start:

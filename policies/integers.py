@@ -95,7 +95,7 @@ class IntegerSearch:
         ]
 
     def _soonest_s(self) -> float:
-        return float(np.max(self.stages.devices.at_batches(self._handout.least).least_finish_s()))
+        return self.stages.devices.at_batches(self._handout.least).soonest_s
 
     def _barriers(self) -> FloatArray:
         """Finishing times around the relaxed one that every device can meet."""
@@ -116,7 +116,7 @@ class IntegerSearch:
         for finish_s in barriers:
             handout = self._handout.rounded(float(finish_s), energy_price)
             sketches.append(self._sketch(handout, float(finish_s)))
-            quickest_s = float(np.max(self.stages.devices.at_batches(handout.batch).least_finish_s()))
+            quickest_s = self.stages.devices.at_batches(handout.batch).soonest_s
             if quickest_s < finish_s:
                 sketches.append(self._sketch(self._handout.given(quickest_s, handout.batch), quickest_s))
         return sketches
@@ -190,7 +190,7 @@ def _finetuning_shortfall(stages: Stages) -> str:
     if not stages.reachable:
         return "fine-tuning is impossible, a device has gain 0"
     fixed = stages.devices.at_batches(np.ceil(problem.devices.min_batch))
-    quickest_s = problem.radio.downlink_delay_s + float(np.max(fixed.least_finish_s()))
+    quickest_s = problem.radio.downlink_delay_s + fixed.soonest_s
     if quickest_s > budget.delay_s:
         return f"one fine-tuning round needs at least {quickest_s:.6g} s"
     meeting = fixed.meet(budget.delay_s - problem.radio.downlink_delay_s, 1.0)

@@ -34,10 +34,6 @@ class Prices:
         return self.delay / self.energy
 
 
-class Rounds(Protocol):
-    """Relaxed numbers of rounds of a response: see `Objective.rounds`."""
-
-
 @dataclass(frozen=True)
 class Trial:
     """Both stages' responses at one ``log_odds``."""
@@ -85,6 +81,10 @@ class Objective(Protocol):
         """Increasing in the log-odds, zero at the best."""
         ...
 
+    def kink(self, stages: Stages, low: Trial, high: Trial) -> float | None:
+        """Where the tangents at ``low`` and ``high`` meet, if different functions decide the lower bound there."""
+        ...
+
 
 @dataclass(frozen=True)
 class FixedShare:
@@ -120,6 +120,10 @@ class FixedShare:
         """How unevenly the mean round uses the budgets."""
         return imbalance(self._mean_cost(trial), stages.problem.budget)
 
+    def kink(self, stages: Stages, low: Trial, high: Trial) -> float | None:
+        """One smooth function."""
+        return None
+
 
 @dataclass(frozen=True)
 class AllRounds:
@@ -151,15 +155,29 @@ class AllRounds:
         """Phi."""
         return _phi(stages, rounds, trial)
 
-    def crossing(self, stages: Stages, trial: Trial) -> float:
-        """h1 - h0, relative: where it is negative, fine-tuning decides the lower bound."""
-        pretraining = stages.terms.shift + trial.server_price()
-        return (trial.devices.price - pretraining) / pretraining
+    def finetuning_decides(self, stages: Stages, trial: Trial) -> bool:
+        """Whether h1 is the smaller one."""
+        return trial.devices.price <= stages.terms.shift + trial.server_price()
 
     def residual(self, stages: Stages, trial: Trial) -> float:
         """How unevenly a round of the deciding stage uses the budgets."""
-        decisive = trial.devices if self.crossing(stages, trial) <= 0.0 else trial.server
+        decisive = trial.devices if self.finetuning_decides(stages, trial) else trial.server
         return imbalance(decisive.cost, stages.problem.budget)
+
+    def kink(self, stages: Stages, low: Trial, high: Trial) -> float | None:
+        """See `Objective`."""
+        if self.finetuning_decides(stages, low) == self.finetuning_decides(stages, high):
+            return None
+        low_slope, high_slope = self._slope(stages, low), self._slope(stages, high)
+        rise = self.lower_bound(stages, high) - self.lower_bound(stages, low)
+        return low.log_odds + (rise - high_slope * (high.log_odds - low.log_odds)) / (low_slope - high_slope)
+
+    def _slope(self, stages: Stages, trial: Trial) -> float:
+        """Of min(h0, h1) in the log-odds, by the envelope theorem."""
+        cost = (trial.devices if self.finetuning_decides(stages, trial) else trial.server).cost
+        budget, prices = stages.problem.budget, trial.prices
+        unevenness = cost.delay_s / budget.delay_s - cost.energy_j / budget.energy_j
+        return unevenness * prices.delay * budget.delay_s * prices.energy * budget.energy_j / stages.terms.start
 
 
 @dataclass(frozen=True)
@@ -217,6 +235,10 @@ class FineTuned:
         if by_delay <= 0.0:
             return -math.inf
         return math.inf if by_energy <= 0.0 else math.log(by_delay / by_energy)
+
+    def kink(self, stages: Stages, low: Trial, high: Trial) -> float | None:
+        """One smooth function."""
+        return None
 
 
 _NEWTON_STEPS = 200

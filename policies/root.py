@@ -32,22 +32,28 @@ class IncreasingRoot:
         """Whether the bracket has no float left inside."""
         return not self.low < 0.5 * (self.low + self.high) < self.high
 
-    def update(self, x: float, value: float) -> None:
-        """The function is ``value`` at ``x``."""
+    def update(self, x: float, value: float, *, smooth: bool = True) -> None:
+        """The function is ``value`` at ``x``; not ``smooth`` if it jumped since the last point."""
         width = self.width
         if value <= 0.0:
             self.low, self._seen_low = max(self.low, x), True
         if value >= 0.0:
             self.high, self._seen_high = min(self.high, x), True
         self._slow = self._slow + 1 if self.width > 0.5 * width else 0
-        if self._last is not None and math.isfinite(value) and math.isfinite(self._last[1]) and x != self._last[0]:
+        if (
+            smooth
+            and self._last is not None
+            and math.isfinite(value)
+            and math.isfinite(self._last[1])
+            and x != self._last[0]
+        ):
             slope = (value - self._last[1]) / (x - self._last[0])
             self._slope = max(slope, abs(value) / self._reach)
             self._reach *= 2.0 if slope * self._reach < abs(value) else 1.0
         self._last = (x, value)
 
-    def next(self) -> float:
-        """The next point: a secant step kept inside the bracket, or its middle where secants make no headway."""
+    def next(self, proposal: float | None = None) -> float:
+        """The next point: ``proposal`` or a secant step inside the bracket, its middle where neither makes headway."""
         if self._last is None:
             return self._guess
         x, value = self._last
@@ -56,6 +62,8 @@ class IncreasingRoot:
         if closed and self._slow >= 3:
             self._slow = 0
             return middle
+        if proposal is not None and self.low < proposal < self.high:
+            return proposal
         step = -value / self._slope if math.isfinite(value) else math.copysign(self._reach, -value)
         point = x + min(max(step, -self._reach), self._reach)
         if self.low < point < self.high:
