@@ -99,7 +99,7 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Modu
         raise ValueError(f"model {name!r} is unknown; use one of {', '.join(NETWORKS)} or path/to/file.py:factory")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = factory(shape, outputs)
+        network = _made(factory, name, shape, outputs)
     _check(network, name, shape, outputs)
     return network
 
@@ -144,6 +144,15 @@ def _own_factory(name: str) -> Factory:
     return made
 
 
+def _made(factory: Factory, name: str, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    try:
+        return factory(shape, outputs)
+    except ValueError:
+        raise
+    except Exception as error:  # as above
+        raise ValueError(f"model {name!r} fails with {type(error).__name__}: {error}") from error
+
+
 def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> None:
     if not isinstance(network, nn.Module):
         raise ValueError(  # noqa: TRY004  # as above
@@ -157,6 +166,7 @@ def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> 
         with torch.no_grad():
             made = network(torch.zeros(2, *shape))
     except Exception as error:  # the user's own network may raise anything; say what it was given
-        raise ValueError(f"model {name!r} fails on an input of shape {(2, *shape)}: {error}") from error
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"model {name!r} fails on an input of shape {(2, *shape)}: {first}") from error
     if made.shape != (2, outputs):
         raise ValueError(f"model {name!r} gives shape {tuple(made.shape)} for two samples; it must be {(2, outputs)}")

@@ -11,8 +11,16 @@ def made(count: int, classes: int) -> Samples:
     return Samples(np.zeros((count, 2), np.float32), np.arange(count) % classes)
 
 
-@given(st.sampled_from(["iid", "dirichlet"]), st.integers(1, 60), st.integers(1, 12), st.integers(0, 99), st.floats(0.01, 10.0))
-def test_parts_are_disjoint_whole_and_never_empty(how: Partition, count: int, classes: int, seed: int, alpha: float) -> None:
+@given(
+    st.sampled_from(["iid", "dirichlet"]),
+    st.integers(1, 60),
+    st.integers(1, 12),
+    st.integers(0, 99),
+    st.floats(0.01, 10.0),
+)
+def test_parts_are_disjoint_whole_and_never_empty(
+    how: Partition, count: int, classes: int, seed: int, alpha: float
+) -> None:
     samples = made(count, classes)
     devices = 1 + seed % count
     parts = split(samples, devices, how, alpha, np.random.default_rng(seed))

@@ -58,7 +58,12 @@ def test_fused_gradient_in_single_precision(
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("held", [1, 2**24])
 def test_one_local_step_is_the_fused_round(
-    name: str, held: int, objective: Make, federation: Federation, rows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    held: int,
+    objective: Make,
+    federation: Federation,
+    rows: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rounds, "HELD", held)
     model = objective(name)

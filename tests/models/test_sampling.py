@@ -30,5 +30,5 @@ def test_draws_are_uniform() -> None:
 
 
 def test_streams_are_told_apart_by_purpose_device_and_seed() -> None:
-    firsts = [stream(*key).random() for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 0), (0, "a", 1)]]
-    assert len(set(firsts)) == len(firsts)
+    streams = [stream(0, "a"), stream(0, "b"), stream(1, "a"), stream(0, "a", 0), stream(0, "a", 1)]
+    assert len({one.random() for one in streams}) == len(streams)

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import networks
+from models.cost import flops_per_sample
+from models.data.digits import uci_halves
+from models.objective import Objective
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "flops"),
+    [
+        ("logistic", 650, 4 * 640),  # forward, and backward for the weights alone: the input needs no gradient
+        ("mlp", 4810, 4 * 4096 + 6 * 640),
+        ("cnn", 80 + 1168 + 650, 4 * 64 * 72 + 6 * 16 * 1152 + 6 * 640),
+    ],
+)
+def test_parameters_and_operations_by_hand(name: str, parameters: int, flops: int) -> None:
+    objective = Objective(networks.build(name, (1, 8, 8), 10, 0), "classification", 1e-3)
+    assert len(objective.weights) == parameters
+    assert flops_per_sample(objective, uci_halves().general) == flops
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_same_seed_same_weights(name: str) -> None:
+    first, again, other = (networks.build(name, (1, 8, 8), 10, seed) for seed in (1, 1, 2))
+    flat = [torch.cat([p.reshape(-1) for p in made.parameters()]) for made in (first, again, other)]
+    assert torch.equal(flat[0], flat[1])
+    assert not torch.equal(flat[0], flat[2])
+
+
+OWN = """
+import torch
+def small(shape, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), torch.nn.ReLU(), torch.nn.Linear(3, outputs))
+def batch_norm(shape, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, outputs))
+def wrong_shape(shape, outputs):
+    return torch.nn.Flatten()
+def wrong_output(shape, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, outputs + 1))
+def wrong_input(shape, outputs):
+    return torch.nn.Linear(3, outputs)
+def nothing(shape, outputs):
+    return None
+def raises(shape, outputs):
+    return 1 / 0
+"""
+
+
+def test_own_factory(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    network = networks.build(f"{tmp_path}/own.py:small", (1, 8, 8), 10, 0)
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("absent", "no function absent"),
+        ("batch_norm", "keeps buffers"),
+        ("wrong_shape", "no parameters"),
+        ("wrong_output", "must be \\(2, 10\\)"),
+        ("wrong_input", "fails on an input"),
+        ("nothing", "NoneType"),
+        ("raises", "ZeroDivisionError"),
+    ],
+)
+def test_wrong_factories_are_told_what_is_wrong(function: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(ValueError, match=words) as caught:
+        networks.build(f"{tmp_path}/own.py:{function}", (1, 8, 8), 10, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="logistic, mlp, cnn, resnet"):
+        networks.build("transformer", (1, 8, 8), 10, 0)
+    with pytest.raises(ValueError, match="no file"):
+        networks.build(f"{tmp_path}/none.py:f", (1, 8, 8), 10, 0)
+    (tmp_path / "broken.py").write_text("def f(:")
+    with pytest.raises(ValueError, match="SyntaxError"):
+        networks.build(f"{tmp_path}/broken.py:f", (1, 8, 8), 10, 0)
+    with pytest.raises(ValueError, match="images"):
+        networks.build("cnn", (12,), 10, 0)
