@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from emulator.errors import InfeasibleError, InputError
 from emulator.executor import Dask, Processes, Serial, Workers
@@ -28,6 +28,7 @@ from emulator.report.figure import Format
 from emulator.report.page import write_report
 from emulator.runs import run_many
 from emulator.source import Source, bundled_text, read_source
+from emulator.sweep import combinations
 from emulator.types import Plan, Problem
 
 Scenario = str | Path | Source | None
@@ -117,6 +118,61 @@ def compare(
     )
 
 
+def sweep(
+    scenario: Scenario,
+    vary: Sequence[str],
+    *,
+    pairs: bool = False,
+    policies: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    reference: str | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    tables: Literal["csv", "parquet"] = "csv",
+    figures: Sequence[Format] = (),
+    command: str = "emulator.api.sweep",
+    on_done: OnDone = lambda job, result: None,
+) -> Tables:
+    """A comparison in every scenario of a grid; ``vary`` holds texts such as ``"budget.delay_s=16,32"``.
+
+    ``pairs`` varies all keys together instead of as a grid. The same call with the same ``out`` resumes after an
+    interruption. Raises InputError where a key, a value or a combination of them makes no scenario.
+    """
+    source = source_of(scenario, overrides)
+    work = sweep_jobs(source, vary, pairs=pairs, policies=policies, seeds=seeds)
+    return run_jobs(
+        work,
+        source,
+        reference_of(source, reference, [job.policy for job in work]),
+        out=out,
+        workers=workers(jobs, scheduler),
+        tables=tables,
+        figures=figures,
+        command=command,
+        on_done=on_done,
+    )
+
+
+def sweep_jobs(
+    source: Source,
+    vary: Sequence[str],
+    *,
+    pairs: bool = False,
+    policies: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+) -> list[Job]:
+    """The jobs of a sweep, scenario by scenario; raises InputError as `sweep` does."""
+    settings = source.scenario.compare
+    names = list(dict.fromkeys(settings.policies if policies is None else policies))
+    for name in names:
+        policy_class(name)
+    chosen = _seeds(settings.seeds if seeds is None else seeds)
+    rows = combinations(vary, pairs=pairs)
+    return [job for row in rows for job in source.varied(row).jobs(names, chosen, row)]
+
+
 def run_jobs(
     work: Sequence[Job],
     source: Source,
@@ -168,6 +224,14 @@ def validate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> Proble
         world.policy(name)
     world.channel(seed=0)
     return world.problem
+
+
+def calibrate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The measured constants of the bound, by name: ``value``, ``spread`` and ``definition`` each.
+
+    Raises InputError where the scenario is wrong.
+    """
+    return source_of(scenario, overrides).world().workload.calibration()
 
 
 def plan_file(problem: str | Path, policy: str = "joint") -> Solution:

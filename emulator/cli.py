@@ -152,14 +152,19 @@ def sweep(
     source = read_source(scenario, overrides or ())
     folder = out or Path("out") / f"{source.scenario.name}-sweep"
     console = Console()
-    work = api.sweep_jobs(source, vary, pairs=pairs, policies=_names(policies), seeds=seeds, reference=reference)
-    with screen.progress(len(work), console, quiet) as tick:
-        result = api.run_jobs(
-            work,
+    names = _names(policies)
+    total = len(api.sweep_jobs(source, vary, pairs=pairs, policies=names, seeds=seeds))
+    with screen.progress(total, console, quiet) as tick:
+        result = api.sweep(
             source,
-            reference=api.reference_of(source, reference, [job.policy for job in work]),
+            vary,
+            pairs=pairs,
+            policies=names,
+            seeds=seeds,
+            reference=reference,
             out=folder,
-            workers=api.workers(jobs, scheduler),
+            jobs=jobs,
+            scheduler=scheduler,
             tables=tables,
             figures=_formats(figures),
             command=_command(),

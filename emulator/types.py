@@ -5,7 +5,7 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -286,6 +286,10 @@ class Workload(Protocol):
 
     def constants(self) -> Constants:
         """Measured by a pilot on the actual data and model; deterministic."""
+        ...
+
+    def calibration(self) -> dict[str, Any]:
+        """What `constants` measured, by name: ``value`` and ``spread`` (lists for the devices) and ``definition``."""
         ...
 
     def learner(self, seed: int, learning_rate: float) -> Learner:
