@@ -216,10 +216,15 @@ def with_batch(problem: Problem, batch: int) -> Problem:
     each = np.clip(np.full(len(devices), float(batch)), np.ceil(devices.min_batch), np.floor(devices.max_batch))
     if one < server.min_batch or np.any(each < devices.min_batch):
         raise InputError(f"batch = {batch}: some batch range contains no whole number")
+    return pin_batches(problem, one, each)
+
+
+def pin_batches(problem: Problem, server_batch: float, batch: FloatArray) -> Problem:
+    """``problem`` with these batches and no others, ``batch`` (K,)."""
     return replace(
         problem,
-        server=replace(server, min_batch=one, max_batch=one),
-        devices=replace(devices, min_batch=each, max_batch=each),
+        server=replace(problem.server, min_batch=server_batch, max_batch=server_batch),
+        devices=replace(problem.devices, min_batch=batch, max_batch=batch),
     )
 
 
