@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.channel.text import quoted, wrong
+from emulator.channel.text import quoted, whole, wrong
 from emulator.errors import InputError
 from emulator.types import FloatArray
 from traces.series import Quantity, Series
@@ -96,8 +96,8 @@ def _spread(second: FloatArray) -> FloatArray:
 def _plausible(table: Table, name: Column) -> FloatArray:
     value = table.numbers(name)
     lowest, highest = PLAUSIBLE[name]
-    whole = value % 1.0 == 0.0 if name == "CQI" else np.isfinite(value)
-    return np.where((value >= lowest) & (value <= highest) & whole, value, np.nan)
+    plausible = (value >= lowest) & (value <= highest) & (whole(value) | (name != "CQI"))
+    return np.where(plausible, value, np.nan)
 
 
 def _best(values: dict[Column, FloatArray], source: str) -> Column:

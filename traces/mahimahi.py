@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from emulator.channel.text import first_bad, numbers, quoted, wrong
+from emulator.channel.text import first_bad, numbers, quoted, whole, wrong
 from emulator.units import MILLISECOND
 from traces.series import Series
 
@@ -27,7 +27,7 @@ def parse_mahimahi(lines: Iterable[str], source: str, bin_s: float = 0.1) -> Ser
         raise wrong(source, 1, "is empty; a Mahimahi trace has one whole number of milliseconds a line")
     line = np.array([number for number, _ in rows], dtype=np.float64)
     millisecond = numbers((text for _, text in rows), "delivery time", line, source)
-    at = first_bad(~(np.isfinite(millisecond) & (millisecond >= 0.0) & (millisecond % 1.0 == 0.0)))
+    at = first_bad(~(whole(millisecond) & (millisecond >= 0.0)))
     if at is not None:
         text = quoted(rows[at][1])
         raise wrong(source, line[at], f"delivery time is {text}, must be a whole number of milliseconds, at least 0")

@@ -1,10 +1,8 @@
 """NumPy archives of gains over time, as ray tracers export them. Pickles are never loaded."""
 
 import io
-import zipfile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from emulator.channel.text import quoted
 from emulator.channel.trace import natural_end_s
@@ -21,16 +19,18 @@ def parse_npz(data: bytes, source: str, step_s: float | None = None) -> tuple[Se
     The array is (time, device) or (time,); instants are in ``time_s``, or a scalar ``step_s`` (or argument) apart.
     Raises InputError that names the array and the entry at fault.
     """
-    try:
-        archive = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(archive, NpzFile):
-            raise InputError(f"{source}: is a single array; allowed: {ALLOWED}")
-        arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"{source}: cannot be read ({_first_line(error)}); allowed: {ALLOWED}") from error
+    arrays = _arrays(data, source)
     gain_db = _gain_db(arrays, source)
     time_s = _times(arrays, len(gain_db), step_s, source)
     return tuple(Series(time_s, gain_db[:, k], "gain_db", natural_end_s(time_s)) for k in range(gain_db.shape[1]))
+
+
+def _arrays(data: bytes, source: str) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        return {name: np.asarray(archive[name]) for name in archive.files}
+    except Exception as error:  # readers of zip and npy raise whatever a damaged file makes them
+        raise InputError(f"{source}: cannot be read ({_first_line(error)}); allowed: {ALLOWED}") from error
 
 
 def _gain_db(arrays: dict[str, np.ndarray], source: str) -> FloatArray:
@@ -54,9 +54,8 @@ def _gain_db(arrays: dict[str, np.ndarray], source: str) -> FloatArray:
         raise InputError(f"{source}: {name}[{at[0]}, {at[1]}] is {array[at]}, must be {allowed}")
     if name == "gain_db":
         return array.astype(np.float64)
-    power = np.abs(array) ** 2 if name == "h" else array
-    with np.errstate(divide="ignore"):
-        gain_db: FloatArray = 10.0 * np.log10(power.astype(np.float64))
+    with np.errstate(divide="ignore", over="ignore"):
+        gain_db: FloatArray = (20.0 if name == "h" else 10.0) * np.log10(np.abs(array).astype(np.float64))
         return gain_db
 
 

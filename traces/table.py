@@ -17,6 +17,7 @@ from traces.series import Quantity, Series
 MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 TIME_COLUMNS = ("time_s", "time", "t", "seconds", "timestamp_s", "timestamp", "seq_num")
 Unit = Literal["bit/s", "kbit/s", "Mbit/s", "snr_db", "dbm", "gain_db", "gain"]
+MAX_VALUE = 1e15
 FACTOR = {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6}
 SUFFIX: dict[str, Unit] = {
     "mbps": "Mbit/s",
@@ -139,9 +140,9 @@ def _series(table: Table, name: str, time_s: FloatArray, unit: Unit | None) -> S
     value = table.numbers(name)
     quantity: Quantity
     if unit in FACTOR or unit == "gain":
-        at = first_bad((value < 0.0) | np.isinf(value))
+        at = first_bad((value < 0.0) | (value > MAX_VALUE))
         if at is not None:
-            raise wrong(table.source, table.line[at], f"{name} is {value[at]:g}, must be finite and at least 0")
+            raise wrong(table.source, table.line[at], f"{name} is {value[at]:g}, must be from 0 to {MAX_VALUE:g}")
     if unit == "gain":
         with np.errstate(divide="ignore"):
             quantity, value = "gain_db", 10.0 * np.log10(value)

@@ -7,12 +7,15 @@ autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.channel.base import Grid
 from emulator.randomness import stream
 from emulator.types import FloatArray
 
 TWO_PI = 2.0 * np.pi
+
+ComplexArray = NDArray[np.complex128]
 
 
 class Rician:
@@ -28,19 +31,24 @@ class Rician:
             self._amplitude, self._phase, self._shift = self._amplitude[1:], self._phase[:, 1:], self._shift[:, 1:]
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
-        """|h|^2 at the instants of ``grid``.
+        """|h|^2 at the instants of ``grid``."""
+        h = self.amplitude(device, grid)
+        power: FloatArray = h.real**2 + h.imag**2
+        return power
 
-        The grid is split into rows of instants, and exp(j w (a + b)) = exp(j w a) exp(j w b) saves most exponentials.
+    def amplitude(self, device: int, grid: Grid) -> ComplexArray:
+        """Complex amplitude h at the instants of ``grid``.
+
+        The grid is split into rows of instants: exp(j w (a + b)) = exp(j w a) exp(j w b) saves most exponentials.
         """
         columns = max(1, int(np.sqrt(grid.count)))
         rows = -(-grid.count // columns)
         shift = self._shift[device]
-        row_start = grid.start_s + grid.step_s * columns * np.arange(rows)
-        coarse = self._amplitude * np.exp(1j * (self._phase[device] + np.multiply.outer(row_start, shift)))
+        row_s = grid.start_s + grid.step_s * columns * np.arange(rows)
+        coarse = self._amplitude * np.exp(1j * (self._phase[device] + np.multiply.outer(row_s, shift)))
         fine = np.exp(1j * np.multiply.outer(grid.step_s * np.arange(columns), shift))
-        h = np.einsum("rn,cn->rc", coarse, fine).ravel()[: grid.count]
-        power: FloatArray = h.real**2 + h.imag**2
-        return power
+        h: ComplexArray = np.einsum("rn,cn->rc", coarse, fine).ravel()[: grid.count]
+        return h
 
 
 def _waves(random: np.random.Generator, sinusoids: int) -> tuple[FloatArray, FloatArray]:

@@ -3,9 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.errors import InputError
 from emulator.types import FloatArray
+
+BoolArray = NDArray[np.bool_]
 
 
 def wrong(source: str, line: float, message: str) -> InputError:
@@ -47,7 +50,13 @@ def numbers(
     raise wrong(source, at, f"{name} is {quoted(text)}, must be a number{also}")
 
 
-def first_bad(bad: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:
+def whole(value: FloatArray) -> BoolArray:
+    """Where ``value`` is a finite whole number."""
+    is_whole: BoolArray = np.isfinite(value) & (np.floor(value) == value)
+    return is_whole
+
+
+def first_bad(bad: BoolArray) -> int | None:
     """Index of the first true entry, ``None`` where there is none."""
     return int(np.argmax(bad)) if bad.any() else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.channel.text import decoded, first_bad, numbers, quoted, wrong
+from emulator.channel.text import decoded, first_bad, numbers, quoted, whole, wrong
 from emulator.channel.trace import Trace, natural_end_s
 from emulator.errors import InputError
 from emulator.files import write_bytes
@@ -17,6 +17,7 @@ HEADER = "time_s,device,gain_db"
 END_KEY = "end_s:"
 MAX_GAIN_DB = 200.0
 MAX_DEVICES = 1_000_000
+MAX_TIME_S = 1e12
 
 
 def read_trace(path: Path) -> Trace:
@@ -72,7 +73,8 @@ def format_trace(trace: Trace) -> Iterator[str]:
     yield from (f"# {text}" for text in trace.provenance if not text.startswith(END_KEY))
     natural = tuple(natural_end_s(time_s) for time_s in trace.time_s)
     if trace.end_s != natural:
-        yield f"# {END_KEY} " + ", ".join(repr(float(end_s)) for end_s in trace.end_s)
+        ends = trace.end_s if len(set(trace.end_s)) > 1 else trace.end_s[:1]
+        yield f"# {END_KEY} " + ", ".join(repr(float(end_s)) for end_s in ends)
     yield HEADER
     for device, (time_s, gain_db) in enumerate(zip(trace.time_s, trace.gain_db, strict=True)):
         yield from (f"{t!r},{device},{g!r}" for t, g in zip(time_s.tolist(), gain_db.tolist(), strict=True))
@@ -90,9 +92,9 @@ def _columns(rows: list[tuple[int, str]], source: str) -> tuple[FloatArray, Floa
         for column, name in zip(zip(*fields, strict=True), HEADER.split(","), strict=True)
     )
     for bad, name, value, allowed in (
-        (~np.isfinite(time_s) | (time_s < 0.0), "time_s", time_s, "a finite number of seconds, at least 0"),
+        (~((time_s >= 0.0) & (time_s <= MAX_TIME_S)), "time_s", time_s, f"from 0 to {MAX_TIME_S:g} seconds"),
         (
-            ~((device >= 0.0) & (device < MAX_DEVICES) & (device % 1.0 == 0.0)),
+            ~(whole(device) & (device >= 0.0) & (device < MAX_DEVICES)),
             "device",
             device,
             "a whole number from 0",

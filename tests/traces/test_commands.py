@@ -1,0 +1,127 @@
+"""``prefine trace``: conversion, synthesis and inspection as a user types them."""
+
+import hashlib
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from emulator.channel.build import build_channel
+from emulator.channel.trace import TraceChannel
+from emulator.channel.tracefile import read_trace
+from emulator.errors import InputError
+from emulator.settings.channel import ChannelSettings
+from traces.commands import app
+
+BUNDLED = Path(__file__).parents[2] / "traces"
+
+
+def prefine(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refused(*words: object) -> str:
+    error = prefine(*words).exception
+    assert isinstance(error, InputError), error
+    assert error.exit_status == 2
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def test_convert_joins_files_and_says_where_they_came_from(tmp_path: Path) -> None:
+    (tmp_path / "bus").write_text("0 1\n1 2\n")
+    (tmp_path / "tram.up").write_text("0\n100\n200\n")
+    out = tmp_path / "city.csv"
+    result = prefine("convert", tmp_path / "bus", tmp_path / "tram.up", "--bandwidth-hz", "1e6", "--out", out)
+    assert result.exit_code == 0, result.exception
+    trace = read_trace(out)
+    assert len(trace) == 2
+    text = out.read_text()
+    assert text.startswith("# command: prefine trace convert bus tram.up --bandwidth-hz 1000000.0\n")
+    assert f"# sha256 {hashlib.sha256(b'0 1' + bytes([10]) + b'1 2' + bytes([10])).hexdigest()}" in text
+    assert "# source: tram.up (mahimahi, 1 device(s))" in text
+    assert "# link: 1e+06 Hz, 0.2 W, -174 dBm/Hz" in text
+    assert str(tmp_path) not in text, "a trace does not carry its author's folders"
+
+
+def test_convert_to_the_screen_is_the_file(tmp_path: Path) -> None:
+    (tmp_path / "bus").write_text("0 1\n1 2\n")
+    prefine("convert", tmp_path / "bus", "--out", tmp_path / "out.csv")
+    assert prefine("convert", tmp_path / "bus").stdout == (tmp_path / "out.csv").read_text()
+
+
+def test_converting_a_canonical_trace_changes_no_row(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("time_s,device,gain_db\n0.0,0,-90.125\n0.1,0,-inf\n0.0,1,-80.0\n")
+    prefine("convert", source, "--out", tmp_path / "b.csv")
+    rows = [line for line in (tmp_path / "b.csv").read_text().splitlines() if not line.startswith("#")]
+    assert rows == source.read_text().splitlines()
+
+
+def test_synthesis_replays_as_the_channel_it_recorded(tmp_path: Path) -> None:
+    out = tmp_path / "s.csv"
+    words = ["synthesize", "--model", "rician", "--distance-m", "50,120", "--duration-s", "2", "--seed", "3"]
+    result = prefine(*words, "--set", "speed_m_s=8", "--set", "shadowing_db=6.0", "--out", out)
+    assert result.exit_code == 0, result.exception
+    spec = ChannelSettings(model="rician", speed_m_s=8.0, shadowing_db=6.0)
+    of = build_channel(spec, np.array([50.0, 120.0]), seed=3, layout_seed=0)
+    replay = TraceChannel(read_trace(out), np.zeros(2), "error")
+    for device in (0, 1):
+        for time_s in np.linspace(0.0, 1.999, 41):
+            assert replay.gain(device, time_s) == pytest.approx(of.gain(device, time_s), rel=1e-12)
+    assert read_trace(out).end_s == (2.0, 2.0)
+    first = out.read_bytes()
+    prefine(*words, "--set", "speed_m_s=8", "--set", "shadowing_db=6.0", "--out", out)
+    assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLED.glob("*.csv")), ids=lambda path: path.name)
+def test_bundled_traces_are_what_their_command_makes(path: Path, tmp_path: Path) -> None:
+    command = read_trace(path).provenance[0].removeprefix("command: prefine trace ")
+    result = prefine(*shlex.split(command), "--out", tmp_path / "again.csv")
+    assert result.exit_code == 0, result.exception
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+    assert read_trace(path).provenance[1] == "synthetic"
+
+
+def test_inspect_shows_the_figures_and_a_plot(tmp_path: Path) -> None:
+    (tmp_path / "bus").write_text("0 1\n1 0\n2 4\n12 2\n")
+    result = prefine("inspect", tmp_path / "bus", "--bandwidth-hz", "1e6")
+    assert result.exit_code == 0, result.exception
+    shown = [line.split() for line in result.stdout.splitlines()]
+    for line in (
+        ["length", "s", "22"],
+        ["rows", "4"],
+        ["median", "step", "s", "5.5"],
+        ["gaps", "over", "5", "s", "2", "(longest", "10", "s)"],
+        ["no", "signal", "s", "1"],
+        ["mean", "rate", "Mbit/s", "2.773"],
+        ["50%", "quantile", "Mbit/s", "2"],
+        ["95%", "quantile", "Mbit/s", "4"],
+    ):
+        assert line in shown
+    assert "█" in result.stdout
+    assert "22 s" in result.stdout
+
+
+def test_wrong_words_are_one_clear_line(tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.write_text("0 1\n1 2\n")
+    assert "none.csv: cannot be read (No such file" in refused("inspect", tmp_path / "none.csv")
+    assert "cannot be read (Is a directory)" in refused("convert", tmp_path)
+    assert "has 1 devices, --device 3" in refused("inspect", good, "--device", "3")
+    assert "--bandwidth-hz is -1, must be finite and above 0" in refused("convert", good, "--bandwidth-hz", "-1")
+    assert "--power-w is nan" in refused("convert", good, "--power-w", "nan")
+    assert "--noise-dbm-hz is 1e+09" in refused("convert", good, "--noise-dbm-hz", "1e9")
+    assert "the most is 200 dB" in refused("convert", good, "--bandwidth-hz", "1000")
+    assert "--distance-m is 'near'" in refused("synthesize", "--distance-m", "near")
+    assert "--distance-m is 0" in refused("synthesize", "--distance-m", "0,5")
+    assert "--duration-s is 0" in refused("synthesize", "--duration-s", "0")
+    assert "--set 'speed' must be KEY=VALUE" in refused("synthesize", "--set", "speed")
+    assert "channel.speed: Extra inputs" in refused("synthesize", "--set", "speed=1")
+    assert "channel.model" in refused("synthesize", "--model", "awgn")
+    assert "--model is trace" in refused("synthesize", "--model", "trace")
+    assert "cannot be written" in str(prefine("convert", good, "--out", tmp_path).exception)
