@@ -4,14 +4,16 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Protocol
 
-from emulator.errors import InputError
+from emulator.errors import InputError, PrefineError
 
 _CONNECT_TIMEOUT_S = 10.0
+_WATCH_S = 0.5
 
 
 class Workers(Protocol):
@@ -87,19 +89,39 @@ class Dask:
 
 
 class _DaskExecutor(Executor):
-    """The client's own executor, that closes its connection with it."""
+    """The client's own executor; it closes the connection with it, and says so when the scheduler is lost.
+
+    Dask leaves the futures of a lost scheduler pending for ever; here they end with a PrefineError.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._executor = client.get_executor(pure=False)
+        self._pending: set[Future[Any]] = set()
+        self._over = threading.Event()
+        self._address = client.scheduler.address
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._executor.shutdown(wait=wait)
-        self._client.close()
+        self._over.set()
+        if self._client.status != "closed":
+            self._executor.shutdown(wait=wait)
+            self._client.close()
+
+    def _watch(self) -> None:
+        while self._client.status != "closed":
+            if self._over.wait(_WATCH_S):
+                return
+        lost = PrefineError(f"{self._address}: the Dask scheduler went away; finished runs are kept")
+        for future in tuple(self._pending):
+            with suppress(InvalidStateError):  # done at this very moment
+                future.set_exception(lost)
 
 
 def _client(address: str) -> Any:

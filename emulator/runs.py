@@ -164,7 +164,7 @@ def _drain(
 def _outcome(job: Job, future: "Future[RunResult]") -> RunResult:
     try:
         return future.result()
-    except BrokenExecutor:
+    except (BrokenExecutor, PrefineError):  # from the executor: `attempt` lets nothing out
         raise
     except Exception as error:  # noqa: BLE001  # whatever a cluster did to this one run is its row's reason
         return failed(job, _reason(error))
