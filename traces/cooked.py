@@ -40,12 +40,14 @@ def parse_cooked(lines: Iterable[str], source: str) -> Series:
     return Series(time_s, rate * BIT_PER_MBIT, "rate_bit_s", natural_end_s(time_s))
 
 
-def check_times(time_s: FloatArray, line: FloatArray, source: str) -> None:
-    """Raise InputError at the first time that is not finite or does not rise."""
+def check_times(time_s: FloatArray, line: FloatArray, source: str, advice: str = "") -> None:
+    """Raise InputError, with ``advice``, at the first time that is not finite or does not rise."""
     at = first_bad(~(np.abs(time_s) <= MAX_TIME_S))
     if at is not None:
-        raise wrong(source, line[at], f"time is {time_s[at]:g}, must be a number of seconds up to {MAX_TIME_S:g}")
+        raise wrong(
+            source, line[at], f"time is {time_s[at]:g}, must be a number of seconds up to {MAX_TIME_S:g}{advice}"
+        )
     at = first_bad(np.diff(time_s) <= 0.0)
     if at is not None:
         earlier, later = time_s[at], time_s[at + 1]
-        raise wrong(source, line[at + 1], f"time {later:.17g} follows {earlier:.17g}, times must rise strictly")
+        raise wrong(source, line[at + 1], f"time {later:.17g} follows {earlier:.17g}, times must rise strictly{advice}")

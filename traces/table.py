@@ -122,7 +122,7 @@ def _times(table: Table, time_column: str | None, step_s: float | None) -> Float
             f"no column is called {', '.join(TIME_COLUMNS)}; name it by --time-column, or give --step-s",
         )
     time_s = table.numbers(name)
-    check_times(time_s, table.line, table.source)
+    check_times(time_s, table.line, table.source, "; or give --step-s for rows that are evenly spaced")
     first: FloatArray = time_s - time_s[0]
     return first
 

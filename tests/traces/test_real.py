@@ -1,6 +1,7 @@
 """Real traces, where PREFINE_REAL_TRACES says they are: every one imports, is sane and replays at its own rate."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_a_real_cooked_trace_replays_each_rate(path: Path) -> None:
     trace = import_trace(path.read_bytes(), path.name, Reading(), LINK, GapRule()).trace
     of = TraceChannel(trace, np.zeros(1), "wrap")
     rows = np.loadtxt(path)
-    for (start_s, mbit_s), (end_s, _) in zip(rows[:-1], rows[1:], strict=True):
+    for (start_s, mbit_s), (end_s, _) in pairwise(rows):
         bits = delivered_bits(
             of, 0, start_s - rows[0, 0], end_s - rows[0, 0], LINK.power_w, LINK.bandwidth_hz, LINK.noise_psd_w_hz
         )
