@@ -19,9 +19,21 @@ from models.sampling import stream
 VERSION = 1
 """Counts changes of method, so that older cached results are not taken for new ones."""
 
-PILOTS = 3
+PILOTS = 4
 STEP_SEARCHES = 3
 STEP_TOLERANCE = 0.05
+
+
+DEFINITIONS = {
+    "smoothness": "L: largest eigenvalue of the task loss's Hessian along the pilots",
+    "initial_gap": "F(w0) - F*: task loss at the start above the least one seen",
+    "discrepancy": "Delta^2: squared distance of general and task gradient, mean along the pilots",
+    "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the pilots",
+    "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the pilots",
+    "pretrain_contraction": "a: rate at which pre-training closes the task gap, fitted",
+    "pretrain_floor": "G_floor: task gap that pre-training cannot close, fitted",
+}
+"""In one line each; docs/learning.md says more."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,18 @@ class Estimate:
     def learning_rate(self) -> float:
         """The largest step size the bound allows: 1/L."""
         return 1.0 / self.smoothness.value
+
+    def calibration(self) -> dict[str, dict[str, object]]:
+        """By name: ``value``, ``spread`` (standard error over the pilots; lists for the devices), ``definition``."""
+        measured = {name: getattr(self, name) for name in DEFINITIONS}
+        return {
+            name: {
+                "value": [m.value for m in one] if isinstance(one, tuple) else one.value,
+                "spread": [m.standard_error for m in one] if isinstance(one, tuple) else one.standard_error,
+                "definition": DEFINITIONS[name],
+            }
+            for name, one in measured.items()
+        }
 
     def constants(self) -> Constants:
         """The values alone."""
@@ -104,7 +128,7 @@ def _search_rate(federation: Federation, objective: Callable[[int], Objective], 
 
 
 def summarise(pilots: list[Pilot]) -> Estimate:
-    """Largest curvature over all pilots and points; of everything else the mean over points, then over pilots.
+    """Each pilot's largest curvature; of everything else its mean over the points; then the mean over pilots.
 
     The lowest loss of any pilot stands for F* in all of them.
     """
@@ -115,7 +139,7 @@ def summarise(pilots: list[Pilot]) -> Estimate:
     device = np.array([pilot.device_variance for pilot in pilots])
     largest = _mean(smoothness.max(axis=1)[:, None])
     return Estimate(
-        smoothness=replace(largest, value=float(smoothness.max()), least=float(smoothness.min())),
+        smoothness=replace(largest, least=float(smoothness.min())),
         initial_gap=_mean(gaps[:, None]),
         discrepancy=_mean(np.array([pilot.discrepancy for pilot in pilots])),
         server_variance=_mean(np.array([pilot.server_variance for pilot in pilots])),

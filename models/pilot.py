@@ -100,9 +100,9 @@ class _Curvature:
 def _discrepancy(objective: Objective, federation: Federation) -> float:
     """|grad F0 - grad F|^2 over all general and all task data; the weight decay cancels."""
     objective.full_gradient(federation.general)
-    general = objective.gradient.double()
+    general = objective.gradient.clone()
     objective.full_gradient(federation.task)
-    return float((general - objective.gradient.double()).square().sum())
+    return float((general - objective.gradient).double().square().sum())
 
 
 def _device_variances(objective: Objective, federation: Federation) -> list[float]:
@@ -121,9 +121,10 @@ def lowest_loss(objective: Objective, batch: Batch) -> float:
     def value(weights: FloatArray) -> tuple[float, FloatArray]:
         with objective.at(torch.from_numpy(weights)):
             loss = objective.full_gradient(batch)
-        return loss, objective.gradient.double().numpy()
+        return loss, objective.gradient.to(torch.float64, copy=True).numpy()
 
-    found = minimize(value, objective.weights.double().numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    start = objective.weights.to(torch.float64, copy=True).numpy()
+    found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
     return float(found.fun)
 
 

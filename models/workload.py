@@ -35,6 +35,7 @@ class Workload:
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task["partition"], task["dirichlet_alpha"], generator)
         self._federation = Federation.of(self._pair, parts)
+        self._parameters = len(self.objective(0).weights)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -44,13 +45,11 @@ class Workload:
     @cached_property
     def cost(self) -> WorkloadCost:
         """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
-        objective = self.objective(0)
-        parameters = len(objective.weights)
         return WorkloadCost(
-            flops_per_sample=flops_per_sample(objective, self._pair.general),
+            flops_per_sample=flops_per_sample(self.objective(0), self._pair.general),
             local_steps=self._training["local_steps"],
-            uplink_bits=self._upload(parameters).bits,
-            model_bits=float(parameters * self._task["parameter_bits"]),
+            uplink_bits=self._upload().bits,
+            model_bits=float(self._parameters * self._task["parameter_bits"]),
         )
 
     def objective(self, seed: int) -> Objective:
@@ -70,6 +69,10 @@ class Workload:
         measured = self.estimate.constants()
         return measured._replace(learning_rate=bound_rate(self._training["learning_rate"], measured.smoothness))
 
+    def calibration(self) -> dict[str, dict[str, object]]:
+        """What the constants are, with their spread and definition, for ``prefine calibrate``."""
+        return self.estimate.calibration()
+
     def learner(self, seed: int, learning_rate: float) -> Learner:
         """A new learner: initial model and order of samples follow from ``seed``.
 
@@ -85,13 +88,14 @@ class Workload:
 
     def _round(self, objective: Objective) -> FusedRound | DeviceRound:
         steps, task = self._training["local_steps"], self._federation.task
-        upload = self._upload(len(objective.weights))
+        upload = self._upload()
         if steps == 1 and isinstance(upload, Exact):
             return FusedRound(objective, task)
         return DeviceRound(objective, task, steps, upload)
 
-    def _upload(self, parameters: int) -> Upload:
+    def _upload(self) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task["parameter_bits"]
+        parameters = self._parameters
         if training["upload"] == "quantised":
             return Quantised(parameters, devices, training["upload_bits"])
         if training["upload"] == "top-k":

@@ -1,0 +1,181 @@
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from emulator.settings.task import ShiftSettings
+from models.data import files, shift
+from models.data.cars import american_to_imported
+from models.data.digits import mnist_to_uci, uci_halves
+from models.records import DataPair
+from models.workload import Workload
+
+
+@pytest.mark.parametrize(("columns", "least", "most"), [(20, 0.72, 0.80), (32, 0.42, 0.62)])
+def test_mnist_knows_something_of_uci_digits_but_not_all(columns: int, least: float, most: float) -> None:
+    """Zero-shot accuracy of a linear classifier; one trained on the task itself reaches .9."""
+    pair = mnist_to_uci(columns)
+    assert [len(part) for part in (pair.general, pair.task, pair.test)] == [5000, 1400, 397]
+    flat = [part.x.reshape(len(part), -1) for part in (pair.general, pair.task, pair.test)]
+    model = LogisticRegression(C=0.2, max_iter=200).fit(flat[0], pair.general.y)
+    assert least < model.score(flat[2], pair.test.y) < most
+    assert LogisticRegression(C=1.0, max_iter=200).fit(flat[1], pair.task.y).score(flat[2], pair.test.y) > 0.88
+
+
+def test_cars_shift_is_real_and_learnable() -> None:
+    pair = american_to_imported()
+    assert [len(part) for part in (pair.general, pair.task, pair.test)] == [245, 98, 49]
+    assert pair.general.x.mean(axis=0) == pytest.approx(0, abs=1e-5)
+    scores = [Ridge().fit(part.x, part.y).score(pair.test.x, pair.test.y) for part in (pair.general, pair.task)]
+    assert scores[0] < scores[1]
+    assert scores[1] > 0.5
+
+
+def shifted(pair: DataPair, **knobs: object) -> DataPair:
+    return shift.apply(pair, ShiftSettings.model_validate(knobs).model_dump(), np.random.default_rng(0))
+
+
+def test_no_shift_is_no_change() -> None:
+    pair = uci_halves()
+    assert shifted(pair).general is pair.general
+
+
+def test_rotation_turns_the_general_images_only() -> None:
+    pair = uci_halves()
+    turned = shifted(pair, rotation_deg=90.0)
+    assert np.allclose(turned.general.x, np.rot90(pair.general.x, axes=(2, 3)), atol=1e-5)
+    assert turned.task is pair.task
+
+
+def test_noise_has_the_given_deviation() -> None:
+    pair = uci_halves()
+    noise = shifted(pair, noise=0.3).general.x - pair.general.x
+    assert noise.std() == pytest.approx(0.3, rel=0.02)
+
+
+def test_label_tilt_and_class_subset() -> None:
+    pair = uci_halves()
+    counts = np.sort(np.bincount(shifted(pair, label_tilt=2.0).general.y, minlength=10))
+    assert counts[0] / counts[-1] == pytest.approx(np.exp(-2.0), rel=0.25)
+    assert len(np.unique(shifted(pair, classes=3).general.y)) == 3
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"), [({"rotation_deg": 10.0}, "needs images"), ({"classes": 2}, "classification")]
+)
+def test_shift_that_makes_no_sense_is_refused(knobs: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        shifted(american_to_imported(), **knobs)
+
+
+def arrays(**changed: Any) -> dict[str, Any]:
+    generator = np.random.default_rng(0)
+    made: dict[str, Any] = {}
+    for part, count in (("general", 20), ("task", 12), ("test", 6)):
+        made |= {f"{part}_x": generator.random((count, 5)), f"{part}_y": np.arange(count) % 3}
+    return {name: value for name, value in (made | changed).items() if value is not None}
+
+
+def test_npz_of_classes_and_of_a_regression(tmp_path: Path, workload: Callable[..., Workload]) -> None:
+    np.savez(tmp_path / "own.npz", **arrays(task_source=np.arange(12) // 3))
+    pair = files.load(tmp_path / "own.npz")
+    assert (pair.kind, pair.outputs, len(pair.general)) == ("classification", 3, 20)
+    made = workload(data=str(tmp_path / "own.npz"), samples=None, partition="source", devices=4)
+    assert [len(part) for part in made._federation.parts] == [3, 3, 3, 3]
+    made.learner(0, 0.1).pretrain(4)
+    real: dict[str, Any] = {name: values * 1.0 for name, values in arrays().items()}
+    np.savez(tmp_path / "real.npz", **real)
+    assert files.load(tmp_path / "real.npz").kind == "regression"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"task_y": None}, "no array task_y"),
+        ({"task_x": np.full((12, 5), np.nan)}, "task.*NaN"),
+        ({"task_x": np.zeros((12, 4))}, "differ in shape"),
+        ({"task_x": np.zeros((11, 5))}, "task"),
+        ({"task_x": np.zeros((0, 5)), "task_y": np.zeros(0, int)}, "n >= 1"),
+        ({"test_y": np.full(6, -1)}, "numbered from 0"),
+        ({"test_x": np.array([["a"] * 5] * 6)}, "must be numbers"),
+        ({"task_source": np.zeros(3, int)}, "task_source"),
+        ({"task_x": np.array([{}] * 12, dtype=object)}, "plain arrays"),
+    ],
+)
+def test_wrong_npz_is_told_what_is_wrong(changed: dict[str, object], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays(**changed))
+    with pytest.raises(ValueError, match=words) as caught:
+        files.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
+def test_damaged_npz(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "own.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="not a readable"):
+        files.load(tmp_path / "own.npz")
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def idx_folder(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for part in files.PARTS:
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "images-idx3-ubyte").write_bytes(idx(generator.integers(256, size=(9, 6, 5))))
+        (tmp_path / part / "labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(9) % 4)))
+    return tmp_path
+
+
+def test_idx_folder(idx_folder: Path) -> None:
+    pair = files.load(idx_folder)
+    assert pair.general.x.shape == (9, 1, 6, 5)
+    assert 0.9 < pair.general.x.max() <= 1.0
+    assert pair.outputs == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\0\0\x08\x01\0\0\0\x09abc", "header says"), (b"xyz", "not an IDX"), (b"\0\0\x08\x02\0", "cut")],
+)
+def test_damaged_idx(idx_folder: Path, content: bytes, words: str) -> None:
+    (idx_folder / "task" / "labels-idx1-ubyte.gz").unlink()
+    (idx_folder / "task" / "labels-idx1-ubyte").write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        files.load(idx_folder)
+    assert "labels-idx1-ubyte" in str(caught.value)
+
+
+def test_image_folder(tmp_path: Path) -> None:
+    for part in files.PARTS:
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("RGB", (6, 5), (0, 255 * label, 0)).save(tmp_path / part / name / "a.png")
+    pair = files.load(tmp_path)
+    assert pair.task.x.shape == (2, 3, 5, 6)
+    assert pair.task.y.tolist() == [0, 1]
+    assert pair.task.x[1, 1].min() == 1.0
+    Image.new("RGB", (7, 5)).save(tmp_path / "task" / "dog" / "b.png")
+    with pytest.raises(ValueError, match=r"b\.png: shape"):
+        files.load(tmp_path)
+    (tmp_path / "task" / "dog" / "b.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"b\.png: not a readable image"):
+        files.load(tmp_path)
+
+
+def test_missing_paths(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such"):
+        files.load(tmp_path / "absent.npz")
+    with pytest.raises(ValueError, match="no folder general"):
+        files.load(tmp_path)

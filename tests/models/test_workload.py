@@ -1,0 +1,98 @@
+import typing
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from emulator import types
+from emulator.settings.training import TrainingSettings
+from models import records
+from models.workload import Workload
+
+Make = Callable[..., Workload]
+
+
+@pytest.mark.parametrize("name", ["Evaluation", "WorkloadCost", "Constants"])
+def test_records_have_the_fields_the_emulator_reads(name: str) -> None:
+    ours, theirs = getattr(records, name), getattr(types, name)
+    assert ours._fields == theirs._fields
+    assert typing.get_type_hints(ours) == typing.get_type_hints(theirs)
+
+
+def test_it_is_a_workload() -> None:
+    """mypy checks this line: structure and types as the emulator's protocols ask."""
+    kind: type[types.Workload] = Workload  # type: ignore[assignment]  # NamedTuples match by field, not by name
+    assert all(hasattr(kind, name) for name in ("weights", "cost", "constants", "learner", "provenance"))
+
+
+def test_cost_follows_model_and_uploads(workload: Make) -> None:
+    assert workload().cost == (4 * 4096 + 6 * 640, 1, 32 * 4810, 32 * 4810)
+    assert workload(model="logistic", parameter_bits=16).cost.uplink_bits == 16 * 650
+    sparse = workload(training={"upload": "top-k", "upload_share": 0.1, "local_steps": 3}).cost
+    assert (sparse.local_steps, sparse.uplink_bits, sparse.model_bits) == (3, 481 * (32 + 13), 32 * 4810)
+
+
+def test_scenario_seed_chooses_data_and_run_seed_does_not(workload: Make) -> None:
+    first, again, other = workload(seed=1), workload(seed=1), workload(seed=2)
+    assert first.provenance() == again.provenance()
+    assert first.provenance()["sha256"] != other.provenance()["sha256"]
+    assert sum(workload(partition="dirichlet").weights) == pytest.approx(1.0)
+
+
+def test_recipe_scales_the_steps_of_training(workload: Make) -> None:
+    rates = [
+        workload(training=training).learner(0, 0.2)._step.rate
+        for training in ({}, {"preset": "practice"}, {"learning_rate": 0.07}, {"learning_rate": "0.5/L"})
+    ]
+    assert rates == pytest.approx([0.2, 0.6, 0.07, 0.2])
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp", "cnn", "resnet"])
+def test_every_model_trains_on_the_default_pair(workload: Make, model: str) -> None:
+    learner = workload(model=model, samples=200).learner(0, 0.1)
+    start = learner.evaluate()
+    for _ in range(40):
+        learner.finetune(np.full(4, 16), np.full(4, 0.25))
+    assert learner.evaluate().train_loss < start.train_loss
+
+
+def test_regression_trains(workload: Make) -> None:
+    learner = workload(data="cars", samples=None, partition="source").learner(0, 0.05)
+    for _ in range(100):
+        learner.pretrain(16)
+    before = learner.evaluate()
+    for _ in range(100):
+        learner.finetune(np.full(4, 8), np.full(4, 0.25))
+    after = learner.evaluate()
+    assert after.train_loss < before.train_loss
+    assert after.test_accuracy > 0.4
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"data": "imagenet"}, "neither one of digits"),
+        ({"samples": 1401}, "the task has 1400"),
+        ({"model": "vgg"}, "unknown"),
+        ({"data": "cars", "samples": None, "model": "cnn"}, "images"),
+        ({"samples": 3}, "4 devices"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_line(workload: Make, task: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        workload(**task)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": "L/3"}, {"learning_rate": -1.0}, {"momentum": 1.0}, {"preset": "x"}]
+)
+def test_wrong_recipes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        TrainingSettings.model_validate(wrong)
+
+
+def test_what_is_written_wins_over_the_preset() -> None:
+    recipe = TrainingSettings.model_validate({"preset": "practice", "momentum": 0.2})
+    assert (recipe.learning_rate, recipe.momentum, recipe.average_last) == ("3/L", 0.2, 0.3)
