@@ -1,5 +1,6 @@
 """Accuracy and gradient norm as training goes on: over virtual time, over energy spent."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from emulator.report.figure import Figure
 from emulator.report.style import legend_below, logarithmic, looks, panels, size
 
 _POINTS = 120
+_MARK_EVERY = 20
 
 
 class Quantity(NamedTuple):
@@ -51,11 +53,12 @@ def figures(tables: Tables) -> Iterator[Figure]:
 
 def _figure(data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> Figure:
     count = len(list(cases(data, tables.keys)))
+    mean = "Geometric mean" if quantity.logarithmic else "Mean"
     return Figure(
         name=f"{quantity.column}-over-{course.column}".replace("_", "-"),
         title=f"{quantity.name[0].upper()}{quantity.name[1:]} over {course.name.rpartition(' in ')[0]}",
-        caption="Mean over seeds with its 95 % interval (t). A run that has ended keeps its last value; a curve begins "
-        "where every seed has been evaluated.",
+        caption=f"{mean} over seeds with its 95 % interval (t). A run that has ended keeps its last value; a curve "
+        "begins where every seed has been evaluated.",
         data=data,
         draw=partial(_draw, tables=tables, quantity=quantity, course=course),
         size_in=size(count) if count > 1 else (8.4, 3.6),
@@ -73,18 +76,26 @@ def _spent(tables: Tables) -> pd.DataFrame:
 
 
 def _curves(rounds: pd.DataFrame, keys: list[str], quantity: Quantity, course: Course) -> pd.DataFrame:
-    """Columns: varied keys, policy, the course, mean and ci95, on a common grid per combination and policy."""
+    """Columns: varied keys, policy, the course, mean, low95, high95; one grid per combination and policy."""
     known = rounds.dropna(subset=[quantity.column])
     parts = []
     for names, group in known.groupby([*keys, "policy"], sort=False, dropna=False):
         x, values = _held(group, f"{course.column}_{quantity.at}", quantity.column)
-        estimates = [statistics.estimate(column) for column in values.T]
-        part = pd.DataFrame(
-            {course.column: x, "mean": [one.mean for one in estimates], "ci95": [one.half_width for one in estimates]}
-        )
+        bands = [_band(column, quantity.logarithmic) for column in values.T]
+        part = pd.DataFrame(bands, columns=["mean", "low95", "high95"])
+        part.insert(0, course.column, x)
         labels = pd.DataFrame([names] * len(part), columns=[*keys, "policy"])
         parts.append(pd.concat([labels, part], axis="columns"))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "policy"])
+
+
+def _band(values: NDArray[np.float64], logarithmic: bool) -> tuple[float, float, float]:
+    """Mean of ``values`` (n,) and both ends of its 95 % interval; with ``logarithmic``, the geometric ones."""
+    if logarithmic and (values > 0).all():
+        mean, half_width = statistics.estimate(np.log(values))
+        return math.exp(mean), math.exp(mean - half_width), math.exp(mean + half_width)
+    mean, half_width = statistics.estimate(values)
+    return mean, mean - half_width, mean + half_width
 
 
 def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -99,13 +110,13 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity
     split = list(cases(data, tables.keys))
     grid = panels(canvas, [title for title, _ in split])
     for axes, (_, part) in zip(grid, split, strict=True):
-        for policy in [name for name in tables.policies if name in set(part["policy"])]:
+        for number, policy in enumerate(tables.policies):
             curve = part[part["policy"] == policy]
-            x, mean, band = (curve[name].to_numpy(float) for name in (course.column, "mean", "ci95"))
+            x, mean, low, high = (curve[name].to_numpy(float) for name in (course.column, "mean", "low95", "high95"))
             look = style[policy]
-            every = len(x) // 6
+            every = (number * _MARK_EVERY // len(tables.policies), _MARK_EVERY)  # so that no mark hides another's
             axes.plot(x, mean, look.line, color=look.colour, marker=look.marker, markevery=every, label=policy)
-            axes.fill_between(x, mean - band, mean + band, color=look.colour, alpha=0.15, linewidth=0)
+            axes.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
         if quantity.logarithmic:
             logarithmic(axes.yaxis)
         axes.set_xlabel(course.name)

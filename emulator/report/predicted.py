@@ -90,7 +90,7 @@ def _draw_bounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
     logarithmic(grid[0].xaxis)
     logarithmic(grid[0].yaxis)
     grid[0].set_ylabel("realised mean squared gradient norm")
-    for axes, bound, name in zip(grid[1:], ("bound", "bound_ft"), ("bound Φ", "predictor Φ_FT"), strict=False):
+    for axes, bound, name in zip(grid[1:], ("bound", "bound_ft"), ("bound Φ", "predictor Φ$_{FT}$"), strict=False):
         _scatter(axes, data, tables, bound, SCORE, name)
         axes.set_ylabel("test accuracy")
         few_ticks(axes)

@@ -64,7 +64,7 @@ PARTS: Mapping[str, Part] = {
 def looks(policies: Sequence[str]) -> dict[str, Look]:
     """A look for each policy, all different, by order."""
     return {
-        policy: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i // len(COLOURS) % len(LINES)])
+        policy: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
         for i, policy in enumerate(policies)
     }
 
@@ -113,11 +113,18 @@ def bar(axes: Axes, rows: ArrayLike, left: ArrayLike, width: ArrayLike, part: Pa
     )
 
 
+class _Plain(LogFormatter):
+    """The numbers LogFormatter would label, written plainly: 0.02 instead of 2e-02."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def logarithmic(axis: Axis) -> None:
     """A logarithmic scale with plain numbers."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]  # x or y; not in the stubs
     for formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
+        formatter(_Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
 
 
 def few_ticks(axes: Axes) -> None:

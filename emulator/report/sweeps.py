@@ -16,7 +16,7 @@ _SHOWN = {
     SCORE: "test accuracy",
     REALISED: "mean squared gradient norm",
     "bound": "bound Φ",
-    "bound_ft": "predictor Φ_FT",
+    "bound_ft": "predictor Φ$_{FT}$",
     "pretrain_rounds": "pre-training rounds",
     "finetune_rounds": "fine-tuning rounds",
 }
@@ -55,7 +55,7 @@ def _curves(data: pd.DataFrame, tables: Tables, key: str, others: list[str]) -> 
         count = len(list(cases(data, others)))
         yield Figure(
             name=f"{figure}-over-{key}".replace("_", "-").replace(".", "-"),
-            title=f"{name[0].upper()}{name[1:]} over {key}",
+            title=f"{name[0].upper()}{name[1:]} over {key}".replace("$_{FT}$", "_FT"),
             caption="Mean over seeds with its 95 % interval (t).",
             data=data[[*tables.keys, "policy", mean, band]],
             draw=partial(_draw_curves, tables=tables, key=key, others=others, figure=figure, name=name),

@@ -54,6 +54,8 @@ def verdict(row: Mapping[Hashable, Any]) -> str:
     size = f"{signed(gain, half_width)} test accuracy against {reference}"
     if pd.isna(half_width):
         return f"{policy}: {size}; one seed alone gives no interval."
+    if gain == half_width == 0.0:
+        return f"{policy}: the same test accuracy as {reference} under every seed."
     if abs(gain) <= half_width:
         return f"{policy}: {size}; the interval holds zero: no winner."
     return f"{policy}: {size}; {policy if gain > 0 else reference} is ahead."

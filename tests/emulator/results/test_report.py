@@ -119,6 +119,7 @@ def test_a_folder_of_failed_runs_only_still_has_a_report(tmp_path: Path) -> None
         (-0.05, 0.02, "joint is ahead"),
         (0.02, 0.05, "the interval holds zero: no winner"),
         (0.02, float("nan"), "one seed alone gives no interval"),
+        (0.0, 0.0, "the same test accuracy as joint under every seed"),
         (float("nan"), float("nan"), "no difference can be given"),
     ],
 )
