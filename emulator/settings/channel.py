@@ -4,13 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emulator.settings.base import Count, Finite, NonNegative, Positive, Section
+from emulator.settings.base import Count, NonNegative, Positive, Section
 from emulator.units import SPEED_OF_LIGHT_M_S
 
 Model = Literal["static", "rayleigh", "rician", "block", "trace"]
 PathLossModel = Literal["macro", "log-distance", "uma", "umi"]
 Mobility = Literal["fixed", "constant-velocity", "random-waypoint"]
 OnEnd = Literal["wrap", "hold", "error"]
+GainDb = Annotated[float, Field(ge=-400.0, le=200.0)]
 Statistic = Literal["upload-time", "mean", "quantile"]
 
 COHERENCE_CONSTANT = 0.423
@@ -21,33 +22,33 @@ class ChannelSettings(Section):
     """Path loss x shadowing x fading, or a trace in their place. docs/channels.md says what each key does."""
 
     model: Model = "static"
-    carrier_hz: Positive = 2e9
+    carrier_hz: Annotated[float, Field(ge=1e6, le=1e12)] = 2e9
 
-    gain_db: Finite | Annotated[tuple[Finite, ...], Field(strict=False)] | None = None
+    gain_db: GainDb | Annotated[tuple[GainDb, ...], Field(strict=False)] | None = None
     """Large-scale gain, one for all or one per device; replaces path loss and shadowing."""
     path_loss: PathLossModel = "macro"
     min_distance_m: Positive = 10.0
     path_loss_exponent: Annotated[float, Field(ge=1.0, le=10.0)] = 3.0
     reference_distance_m: Positive = 1.0
-    reference_loss_db: Finite | None = None
+    reference_loss_db: Annotated[float, Field(ge=-200.0, le=400.0)] | None = None
     base_height_m: Positive | None = None
     device_height_m: Annotated[float, Field(ge=1.5, le=22.5)] = 1.5
     line_of_sight: Literal["random", "always", "never"] = "random"
-    antenna_gain_db: Finite = 0.0
+    antenna_gain_db: Annotated[float, Field(ge=-200.0, le=200.0)] = 0.0
 
-    shadowing_db: NonNegative | Literal["model"] = 0.0
+    shadowing_db: Annotated[float, Field(ge=0.0, le=100.0)] | Literal["model"] = 0.0
     shadowing_distance_m: Positive | Literal["model"] = 50.0
 
-    speed_m_s: NonNegative = 1.4
+    speed_m_s: Annotated[float, Field(ge=0.0, le=1e5)] = 1.4
     mobility: Mobility = "fixed"
     area_radius_m: Positive = 500.0
     pause_s: NonNegative = 0.0
 
-    rician_k_db: Finite | None = None
+    rician_k_db: Annotated[float, Field(ge=-100.0, le=100.0)] | None = None
     sinusoids: Annotated[int, Field(ge=8, le=4096)] = 64
     steps_per_coherence_time: Count = 8
-    step_s: Positive | None = None
-    block_s: Positive | None = None
+    step_s: Annotated[float, Field(ge=1e-9)] | None = None
+    block_s: Annotated[float, Field(ge=1e-9)] | None = None
 
     trace: str | None = None
     on_end: OnEnd = "wrap"

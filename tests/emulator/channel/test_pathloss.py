@@ -99,6 +99,9 @@ def test_line_of_sight_can_be_set(state: str, sight: float) -> None:
         ({"trace": "x.csv"}, "go together"),
         ({"speed": 1.0}, "channel.speed"),
         ({"carrier_hz": float("nan")}, "channel.carrier_hz"),
+        ({"gain_db": [-90.0, 1e6]}, "channel.gain_db"),
+        ({"speed_m_s": 1e9}, "channel.speed_m_s: Input should be less than or equal to 100000"),
+        ({"model": "block", "block_s": 1e-300}, "channel.block_s"),
     ],
 )
 def test_wrong_settings_are_one_clear_line(keys: dict[str, object], message: str) -> None:

@@ -144,6 +144,14 @@ def test_a_trace_wraps_holds_or_errors_at_its_end() -> None:
         error.steps(1, 0.5, 1)
 
 
+def test_steps_too_short_for_the_clock_are_left_out() -> None:
+    """At 1e14 s a double resolves 1/64 s: the row that lasts 1 ms cannot be told from the one it follows."""
+    trace = small_trace([0.0, 0.5, 0.501], [-90.0, 0.0, -80.0], 1.0)
+    asked = TraceChannel(trace, np.zeros(1), "wrap").steps(0, 1e14, 9)
+    assert np.all(np.diff(asked.end_s) > 0.0)
+    assert set(asked.gain.tolist()) == {1e-9, 1e-8}
+
+
 def test_devices_share_a_trace_from_different_places() -> None:
     trace = small_trace([0.0, 1.0, 2.0, 3.0], [-90.0, -91.0, -92.0, -93.0], 4.0)
     spec = ChannelSettings(model="trace", trace="small.csv")
