@@ -29,6 +29,9 @@ _FLATTEST = 1e-9
 _NEGLIGIBLE_STATE = 1e-20
 _ATTEMPTS = 300
 _LATE = 1e-11
+_PROGRESS = 0.7
+_BESIDE = 1e-9
+_EVERYONE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -167,9 +170,9 @@ class DeviceStage:
     def _even_shares(self, ratio: float) -> FloatArray:
         return self._state_of(np.full(len(self.devices), ratio / len(self.devices)))
 
-    def _state_of(self, share: FloatArray) -> FloatArray:
-        """The state (K,) in which each device has ``share``: Newton's method in logarithms, from above."""
-        target = share / self._watts
+    def _state_of(self, share: FloatArray, which: NDArray[np.intp] | slice = _EVERYONE) -> FloatArray:
+        """The states in which the devices ``which`` have ``share``: Newton's method in logarithms, from above."""
+        target = share / self._watts[which]
         state = target / 3.0 + np.sqrt(target**2 / 9.0 + 2.0 * target)
         for _ in range(6):
             nats = np.log1p(state)
@@ -221,17 +224,46 @@ class DeviceStage:
         """The states (K,) at which every device finishes at ``finish_s``, or as near as it can."""
         log_finish, high = np.log(finish_s), self._ceiling(energy_price)
         low = high * _NEGLIGIBLE_STATE
-        state = np.clip(state, low, high)
-        for attempt in range(_ATTEMPTS):
+        state, before = np.clip(state, low, high), np.full(len(state), np.inf)
+        for _ in range(_ATTEMPTS):
             response = self._respond(state, energy_price)
             error = np.log(response.finish_s) - log_finish
             low, high = np.where(error > 0.0, state, low), np.where(error <= 0.0, state, high)
             if np.all((np.abs(error) <= TOLERANCE) | (high <= low * (1.0 + TOLERANCE))):
                 break
             newton = state * np.exp(np.clip(error / np.maximum(response.finish_slope, _FLATTEST), -50.0, 50.0))
-            trusted = (newton > low) & (newton < high) & (attempt % 4 != 3)
+            trusted = (newton > low) & (newton < high) & (np.abs(error) < _PROGRESS * before)
+            before = np.abs(error)
             state = np.where(trusted, newton, np.sqrt(low * high))
+            flat = np.flatnonzero((response.finish_slope <= _FLATTEST) & (np.abs(error) > TOLERANCE))
+            if len(flat):
+                state[flat] = self._next_kinks(flat, response, error[flat] > 0.0, low[flat], high[flat], energy_price)
         return state, response
+
+    def _next_kinks(
+        self,
+        flat: NDArray[np.intp],
+        response: Response,
+        faster: NDArray[np.bool_],
+        low: FloatArray,
+        high: FloatArray,
+        energy_price: float,
+    ) -> FloatArray:
+        """Where the devices ``flat``, held by all their limits, are let go by the next one on the side they need."""
+        devices = self.devices
+        capacitance, frequency = devices.capacitance[flat], response.frequency_hz[flat]
+        worth = self.noise[flat] / (energy_price * devices.cycles_per_sample[flat])
+        cap = np.expm1(self._most_nats[flat])
+        shares = [2.0 * capacitance * limit[flat] ** 3 for limit in (devices.min_frequency_hz, devices.max_frequency_hz)]
+        shares += [
+            frequency * (worth / limit[flat] ** 2 - capacitance * frequency**2)
+            for limit in (self._most_batch, self._least_batch)
+        ]
+        shares.append(self._watts[flat] * _psi(cap, self._most_nats[flat]))
+        kinks = np.array([self._state_of(np.maximum(share, np.finfo(float).tiny), flat) for share in shares])
+        above = np.min(np.where(kinks > low * (1.0 + _BESIDE), kinks * (1.0 + _BESIDE), np.inf), axis=0)
+        below = np.max(np.where(kinks < high * (1.0 - _BESIDE), kinks * (1.0 - _BESIDE), 0.0), axis=0)
+        return np.where(faster, np.minimum(above, high), np.maximum(below, low))
 
     def _ceiling(self, energy_price: float) -> FloatArray:
         """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""

@@ -20,7 +20,8 @@ class JointSimple:
     """Needs no constants of Phi_FT: gives up at most ``give_up`` of the fine-tuning rounds to pre-training.
 
     N is the largest number of server rounds after which the fine-tune-only design on what is left of both budgets
-    still has 1 - ``give_up`` of its rounds. The server runs as the pretrain-only design would have it. Source: this project's study of hand-over rules (docs/theory.md, section 5).
+    still has 1 - ``give_up`` of its rounds. The server runs as the pretrain-only design would have it.
+    Source: this project's study of hand-over rules (docs/theory.md, section 5).
     """
 
     give_up: float = 0.15
