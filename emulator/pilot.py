@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from emulator.errors import PolicyError
+from emulator.plugins import calling
 from emulator.types import (
     AdaptivePolicy,
     DevicesPlan,
@@ -61,7 +62,7 @@ class Adapt:
     def decide(self, observe: Observe) -> RoundDecision:
         """The policy's decision. Raises PolicyError where it is none."""
         observation = observe()
-        decision = self._policy.adapt(observation)
+        decision = calling(self._name, "adapt", observation, self._policy)
         if not isinstance(decision, RoundDecision) or decision.stage not in ("pretrain", "finetune", "stop"):
             raise PolicyError(f"policy {self._name}: adapt() returned {decision!r}, not a RoundDecision")
         if decision.stage == "pretrain":

@@ -1,0 +1,157 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from emulator.problem_file import dump_problem
+from tests.emulator.scenario.small import SMALL
+from tests.emulator.scenario.test_world import world
+
+PLUGIN = """
+import numpy as np
+from emulator.types import DevicesPlan, Plan, RoundDecision, ServerPlan
+
+class Mine:
+    def plan(self, problem):
+        d = problem.devices
+        each = DevicesPlan(np.full(len(d), 8.0), d.max_frequency_hz, d.max_power_w, np.ones(len(d)))
+        return Plan(2, 3, ServerPlan(16.0, 1e9), each)
+
+class Stops(Mine):
+    def adapt(self, seen):
+        stage = "finetune" if seen.finetune_rounds_done < 1 else "stop"
+        return RoundDecision(stage, seen.plan.server, seen.plan.devices)
+
+class Broken(Mine):
+    def adapt(self, seen):
+        return seen.nothing
+
+class NoPlan:
+    def plan(self, problem):
+        return 7
+"""
+
+
+def prefine(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from emulator.cli import main; sys.argv[0] = 'prefine'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    return tmp_path
+
+
+def test_compare_writes_what_the_contract_names(folder: Path) -> None:
+    done = prefine("compare", "small.toml", "--out", "here", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "joint-ft" in done.stdout
+    assert "report.html" in done.stdout
+    names = {path.name for path in (folder / "here").iterdir()}
+    assert names >= {"runs.csv", "rounds.csv", "devices.csv", "comparison.csv", "manifest.json", "report.html"}
+    runs = pd.read_csv(folder / "here" / "runs.csv")
+    assert len(runs) == 6
+    assert set(runs["status"]) == {"done"}
+    rounds = pd.read_csv(folder / "here" / "rounds.csv")
+    totals = rounds.groupby("run_id").size().reindex(runs["run_id"]).to_numpy()
+    assert (totals == runs["pretrain_rounds"] + runs["finetune_rounds"]).all()
+
+
+def test_same_bytes_for_any_number_of_jobs_twice(folder: Path) -> None:
+    for out, jobs in (("one", "1"), ("two", "2"), ("again", "2")):
+        done = prefine(
+            "compare",
+            "small.toml",
+            "--jobs",
+            jobs,
+            "--out",
+            out,
+            "-q",
+            "--set",
+            "channel.model=rayleigh",
+            folder=folder,
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("runs.csv", "rounds.csv", "devices.csv", "comparison.csv"):
+        first = (folder / "one" / name).read_bytes()
+        assert (folder / "two" / name).read_bytes() == first
+        assert (folder / "again" / name).read_bytes() == first
+
+
+def test_plan_as_json_of_a_problem_file(folder: Path) -> None:
+    (folder / "problem.json").write_text(dump_problem(world().problem))
+    done = prefine("plan", "--problem", "problem.json", "--policy", "joint", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["policy"] == "joint"
+    assert document["predicted"]["delay_s"] <= 4.0
+    assert document["predicted"]["energy_j"] <= 30.0
+    assert document["relaxed"]["gap"] <= 1e-6
+    assert document["relaxed"]["lower_bound"] <= document["predicted"]["bound"]
+
+
+def test_plan_for_people(folder: Path) -> None:
+    done = prefine("plan", "small.toml", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "certificate" in done.stdout
+
+
+def test_own_policies_from_a_file(folder: Path) -> None:
+    done = prefine("compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Stops", "--out", "own", folder=folder)
+    assert done.returncode == 0, done.stderr
+    runs = pd.read_csv(folder / "own" / "runs.csv").set_index(["policy", "seed"])
+    assert runs.loc[("Mine", 0), ["pretrain_rounds", "finetune_rounds"]].tolist() == [2, 3]
+    assert runs.loc[("Stops", 0), ["pretrain_rounds", "finetune_rounds"]].tolist() == [0, 1]
+
+
+def test_a_policy_that_fails_in_a_run_is_a_row_with_its_reason(folder: Path) -> None:
+    done = prefine("compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Broken", "--out", "own", folder=folder)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    runs = pd.read_csv(folder / "own" / "runs.csv").set_index(["policy", "seed"])
+    assert runs.loc[("Mine", 0), "status"] == "done"
+    assert runs.loc[("Broken", 0), "status"] == "failed"
+    assert "Broken" in runs.loc[("Broken", 0), "stop_reason"]
+    assert "AttributeError" in runs.loc[("Broken", 0), "stop_reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["compare", "small.toml", "--policies", "nonsense"], 2, "nonsense"),
+        (["compare", "small.toml", "--set", "budget.delay_s=1e-6"], 2, "needs at least"),
+        (["compare", "small.toml", "--set", "channel.model=trace", "--set", "channel.trace=no.csv"], 2, "no.csv"),
+        (["run", "small.toml", "--policy", "mine.py:NoPlan"], 1, "not a Plan"),
+        (["run", "small.toml", "--policy", "mine.py:Nobody"], 2, "no class Nobody"),
+        (["validate", "nowhere.toml"], 2, "nowhere.toml"),
+        (["plan", "--problem", "nowhere.json"], 2, "nowhere.json"),
+        (["sweep", "small.toml", "--vary", "budget.nothing=1,2"], 2, "budget.nothing"),
+        (["report", "nowhere"], 2, "nowhere"),
+        (["new", "small.toml"], 2, "exists already"),
+    ],
+)
+def test_wrong_input_is_one_line_and_a_status(folder: Path, arguments: list[str], status: int, said: str) -> None:
+    done = prefine(*arguments, folder=folder)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_new_validate_policies_scenarios(folder: Path) -> None:
+    assert prefine("new", "mine.toml", folder=folder).returncode == 0
+    assert "[budget]" in (folder / "mine.toml").read_text()
+    valid = prefine("validate", "small.toml", folder=folder)
+    assert valid.returncode == 0
+    assert "in order" in valid.stdout
+    assert "joint-ft" in prefine("policies", folder=folder).stdout
+    assert "default" in prefine("scenarios", folder=folder).stdout
