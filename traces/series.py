@@ -86,7 +86,7 @@ def to_trace(series: tuple[Series, ...], link: Link, gaps: GapRule, source: str)
             at = int(np.argmax(gain_db))
             raise InputError(
                 f"{source}: device {device} at {time_s[at]:g} s needs a gain of {gain_db[at]:.4g} dB, the most is "
-                f"{MAX_GAIN_DB:g} dB; the rate is too high for --bandwidth-hz {link.bandwidth_hz:g}"
+                f"{MAX_GAIN_DB:g} dB; give a wider band than --bandwidth-hz {link.bandwidth_hz:g} or a --rate-scale"
             )
         times.append(frozen_array(time_s))
         gains.append(frozen_array(gain_db))

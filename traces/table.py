@@ -1,6 +1,7 @@
 """CSV files with a header: reading the rows, and importing named columns of them."""
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -113,8 +114,8 @@ def parse_table(
 def _times(table: Table, time_column: str | None, step_s: float | None) -> FloatArray:
     if step_s is not None:
         return step_s * np.arange(len(table.rows), dtype=np.float64)
-    by_lower = {name.lower(): name for name in reversed(table.header)}
-    name = time_column or next((by_lower[known] for known in TIME_COLUMNS if known in by_lower), None)
+    by_name = {_plain(name): name for name in reversed(table.header)}
+    name = time_column or next((by_name[known] for known in TIME_COLUMNS if known in by_name), None)
     if name is None:
         raise wrong(
             table.source,
@@ -127,8 +128,14 @@ def _times(table: Table, time_column: str | None, step_s: float | None) -> Float
     return first
 
 
+def _plain(name: str) -> str:
+    """``Throughput (Mbps)`` as ``throughput_mbps``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
 def _unit(name: str) -> Unit | None:
-    fitting = [ending for ending in SUFFIX if name.lower() == ending or name.lower().endswith("_" + ending)]
+    plain = _plain(name)
+    fitting = [ending for ending in SUFFIX if plain == ending or plain.endswith("_" + ending)]
     return SUFFIX[max(fitting, key=len)] if fitting else None
 
 

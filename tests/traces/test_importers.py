@@ -160,6 +160,8 @@ def test_named_columns_become_devices_and_units_come_from_names() -> None:
     assert two.value.tolist() == [20e3, 0.0, 40e3]
     (gain,) = parse_table(["t,g", "0,1e-9", "2,0"], "f", ["g"], "gain")
     assert gain.value.tolist() == [-90.0, -math.inf]
+    (named,) = parse_table(["Time (s),Throughput (Mbps)", "0,1", "1,2"], "f")
+    assert named.value.tolist() == [1e6, 2e6]
     (snr,) = parse_table(["x,SINR", "9,3", "9,4"], "f", step_s=0.5)
     assert (snr.quantity, snr.time_s.tolist()) == ("snr_db", [0.0, 0.5])
 
