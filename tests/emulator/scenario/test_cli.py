@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -42,6 +43,13 @@ def prefine(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
+
+
+def first_seed(out: Path) -> dict[str, Any]:
+    """The runs of seed 0, by policy."""
+    runs = pd.read_csv(out / "runs.csv")
+    rows: list[dict[str, Any]] = runs[runs["seed"] == 0].to_dict("records")  # type: ignore[assignment]  # string keys
+    return {row["policy"]: row for row in rows}
 
 
 @pytest.fixture
@@ -108,20 +116,19 @@ def test_plan_for_people(folder: Path) -> None:
 def test_own_policies_from_a_file(folder: Path) -> None:
     done = prefine("compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Stops", "--out", "own", folder=folder)
     assert done.returncode == 0, done.stderr
-    runs = pd.read_csv(folder / "own" / "runs.csv").set_index(["policy", "seed"])
-    assert runs.loc[("Mine", 0), ["pretrain_rounds", "finetune_rounds"]].tolist() == [2, 3]
-    assert runs.loc[("Stops", 0), ["pretrain_rounds", "finetune_rounds"]].tolist() == [0, 1]
+    runs = first_seed(folder / "own")
+    assert [runs["Mine"]["pretrain_rounds"], runs["Mine"]["finetune_rounds"]] == [2, 3]
+    assert [runs["Stops"]["pretrain_rounds"], runs["Stops"]["finetune_rounds"]] == [0, 1]
 
 
 def test_a_policy_that_fails_in_a_run_is_a_row_with_its_reason(folder: Path) -> None:
     done = prefine("compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Broken", "--out", "own", folder=folder)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    runs = pd.read_csv(folder / "own" / "runs.csv").set_index(["policy", "seed"])
-    assert runs.loc[("Mine", 0), "status"] == "done"
-    assert runs.loc[("Broken", 0), "status"] == "failed"
-    assert "Broken" in runs.loc[("Broken", 0), "stop_reason"]
-    assert "AttributeError" in runs.loc[("Broken", 0), "stop_reason"]
+    runs = first_seed(folder / "own")
+    assert runs["Mine"]["status"] == "done"
+    assert runs["Broken"]["status"] == "failed"
+    assert "policy mine.py:Broken: raised AttributeError" in runs["Broken"]["stop_reason"]
 
 
 @pytest.mark.parametrize(
