@@ -7,7 +7,7 @@ rho_k = N0 W_k / g_k, and everything else is explicit. All devices and the barri
 """
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from emulator.prediction import RoundCost, device_round
 from emulator.types import Devices, DevicesPlan, FloatArray, Radio
 from policies.root import IncreasingRoot
 
-PASSES = 25
+PASSES = 16
 """Newton passes before the search falls back to bisection."""
 
 TOLERANCE = 1e-12
@@ -30,8 +30,12 @@ _NEGLIGIBLE_STATE = 1e-20
 _ATTEMPTS = 300
 _LATE = 1e-11
 _PROGRESS = 0.7
+_ROUGH_PASSES = 4
+_HURRY = 5
+_HURRIED = 1e-3
 _BESIDE = 1e-9
 _EVERYONE = slice(None)
+_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -111,16 +115,25 @@ class DeviceStage:
     def solve(self, ratio: float, energy_price: float, snr_state: FloatArray | None = None) -> DeviceRound:
         """The best round at these prices (both > 0); ``snr_state`` of a similar round saves passes."""
         state = self._even_shares(ratio) if snr_state is None else snr_state
-        for _ in range(PASSES):
+        for attempt in range(PASSES):
             response = self._respond(state, energy_price)
             barrier_s = float(np.max(response.finish_s))
             total = float(np.sum(response.share))
             idle = barrier_s * total - float(response.share @ response.finish_s)
             if abs(total - ratio) <= TOLERANCE * ratio and idle <= TOLERANCE * total * barrier_s:
                 return self._round(response, state, ratio, energy_price)
+            if attempt >= _HURRY and barrier_s <= self.soonest_s * (1.0 + _HURRIED):
+                break
             state = self._newton(state, response, ratio)
         state = self._bisect(state, ratio, energy_price)
         return self._round(self._respond(state, energy_price), state, ratio, energy_price)
+
+    def least_price(self, ratio: float, energy_price: float) -> float:
+        """A lower bound on h1 after a few passes: any shares give one."""
+        state = self._even_shares(ratio)
+        for _ in range(_ROUGH_PASSES):
+            state = self._newton(state, self._respond(state, energy_price), ratio)
+        return self._round(self._respond(state, energy_price), state, ratio, energy_price).price
 
     def _newton(self, state: FloatArray, response: Response, ratio: float) -> FloatArray:
         """One step of all devices and the barrier: z_k(s_k) = Z for each, shares summing to ``ratio``."""
@@ -133,27 +146,40 @@ class DeviceStage:
         return state * np.exp(step)
 
     def _respond(self, state: FloatArray, energy_price: float) -> Response:
-        """Closed forms of section 3 at the uncapped SNR ``state`` (K,)."""
+        """Closed forms of section 3 at the uncapped SNR ``state`` (K,), in blocks that stay in the cache."""
+        count = len(state)
+        if count <= _BLOCK:
+            return Response(*self._respond_block(state, energy_price, _EVERYONE))
+        columns = np.empty((len(fields(Response)), count))
+        for first in range(0, count, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            for column, values in zip(columns, self._respond_block(state[block], energy_price, block), strict=True):
+                column[block] = values
+        return Response(*columns)
+
+    def _respond_block(self, state: FloatArray, energy_price: float, block: slice) -> tuple[FloatArray, ...]:
+        """`_respond` for the devices ``block``, in the order of `Response`'s fields."""
         devices = self.devices
+        cycles, capacitance = devices.cycles_per_sample[block], devices.capacitance[block]
         nats = np.log1p(state)
         psi = _psi(state, nats)
-        share = self._watts * psi
+        share = self._watts[block] * psi
         share_slope = state * nats / psi
-        sent_nats = np.clip(nats, self._least_nats, self._most_nats)
-        upload_s = self._nat_seconds / sent_nats
-        free = np.cbrt(share / (2.0 * devices.capacitance))
-        frequency = np.clip(free, devices.min_frequency_hz, devices.max_frequency_hz)
+        sent_nats = np.clip(nats, self._least_nats[block], self._most_nats[block])
+        upload_s = self._nat_seconds[block] / sent_nats
+        free = np.cbrt(share / (2.0 * capacitance))
+        frequency = np.clip(free, devices.min_frequency_hz[block], devices.max_frequency_hz[block])
         cycle_price = share / frequency
-        sample_price = devices.cycles_per_sample * (cycle_price + devices.capacitance * frequency**2)
-        wanted = np.sqrt(self.noise / (energy_price * sample_price))
-        batch = np.clip(wanted, self._least_batch, self._most_batch)
-        compute_s = batch * devices.cycles_per_sample / frequency
+        sample_price = cycles * (cycle_price + capacitance * frequency**2)
+        wanted = np.sqrt(self.noise[block] / (energy_price * sample_price))
+        batch = np.clip(wanted, self._least_batch[block], self._most_batch[block])
+        compute_s = batch * cycles / frequency
         compute_slope = np.where(frequency == free, 1.0 / 3.0, 0.0)
-        compute_slope += np.where(batch == wanted, 0.5 * devices.cycles_per_sample * cycle_price / sample_price, 0.0)
+        compute_slope += np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
         upload_slope = np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0)
         finish_s = compute_s + upload_s
         finish_slope = (upload_s * upload_slope + compute_s * compute_slope * share_slope) / finish_s
-        return Response(share, share_slope, finish_s, finish_slope, batch, frequency, sent_nats)
+        return share, share_slope, finish_s, finish_slope, batch, frequency, sent_nats
 
     def _round(self, response: Response, state: FloatArray, ratio: float, energy_price: float) -> DeviceRound:
         devices, radio = self.devices, self.radio
@@ -254,7 +280,8 @@ class DeviceStage:
         capacitance, frequency = devices.capacitance[flat], response.frequency_hz[flat]
         worth = self.noise[flat] / (energy_price * devices.cycles_per_sample[flat])
         cap = np.expm1(self._most_nats[flat])
-        shares = [2.0 * capacitance * limit[flat] ** 3 for limit in (devices.min_frequency_hz, devices.max_frequency_hz)]
+        ends = devices.min_frequency_hz, devices.max_frequency_hz
+        shares = [2.0 * capacitance * limit[flat] ** 3 for limit in ends]
         shares += [
             frequency * (worth / limit[flat] ** 2 - capacitance * frequency**2)
             for limit in (self._most_batch, self._least_batch)
@@ -263,7 +290,8 @@ class DeviceStage:
         kinks = np.array([self._state_of(np.maximum(share, np.finfo(float).tiny), flat) for share in shares])
         above = np.min(np.where(kinks > low * (1.0 + _BESIDE), kinks * (1.0 + _BESIDE), np.inf), axis=0)
         below = np.max(np.where(kinks < high * (1.0 - _BESIDE), kinks * (1.0 - _BESIDE), 0.0), axis=0)
-        return np.where(faster, np.minimum(above, high), np.maximum(below, low))
+        kink: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))
+        return kink
 
     def _ceiling(self, energy_price: float) -> FloatArray:
         """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""

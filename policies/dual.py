@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from emulator.types import Budget, FloatArray, Relaxed
-from policies.objectives import Objective, Prices, Trial, affordable, imbalance
+from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
 from policies.root import IncreasingRoot
 from policies.server_stage import ServerRound
 from policies.stages import Stages
@@ -80,6 +80,21 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
         previous, sides[residual > 0.0] = trial, trial
         proposal = objective.kink(stages, sides[False], sides[True]) if len(sides) == 2 else None
     return _relaxed(search), _start(search)
+
+
+def relax_all_rounds(stages: Stages) -> tuple[Relaxed, Start]:
+    """The optimum of Phi.
+
+    Pre-training alone is tried first: at its best prices a rough lower bound on h1 often shows that fine-tuning does
+    not pay.
+    """
+    alone, start = relax_pretraining(stages)
+    if not stages.reachable:
+        return alone, start
+    prices = start.prices(stages.problem.budget)
+    if stages.devices.least_price(prices.ratio, prices.energy) >= alone.lower_bound:
+        return alone, start
+    return relax(stages, AllRounds())
 
 
 def _start(search: _Search) -> Start:

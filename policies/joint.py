@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from emulator.errors import InfeasibleError, InputError
 from emulator.types import Plan, Problem
 from policies.counts import MeanOfAllRounds, MeanOfFinetuning
-from policies.dual import relax, relax_pretraining
+from policies.dual import relax, relax_all_rounds
 from policies.integers import IntegerSearch, shortfall
-from policies.objectives import AllRounds, FineTuned
+from policies.objectives import FineTuned
 from policies.stages import Stages
 
 
@@ -44,7 +44,7 @@ class JointFinetune:
 
 def design_all_rounds(stages: Stages) -> Plan:
     """The best design for Phi; where a device cannot be reached, pre-training alone."""
-    relaxed, start = relax(stages, AllRounds()) if stages.reachable else relax_pretraining(stages)
+    relaxed, start = relax_all_rounds(stages)
     return IntegerSearch(stages, relaxed, start, MeanOfAllRounds()).plan()
 
 

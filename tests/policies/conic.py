@@ -1,0 +1,93 @@
+"""The relaxed problems as conic programs (CVXPY, Clarabel): an independent solver for the tests and the benchmark.
+
+Stage totals per unit of the denominator (docs/theory.md, section 3, fact (a) with Charnes and Cooper's
+transformation): second-order, power and exponential cones. Nothing here is shared with `policies`.
+"""
+
+import math
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from emulator.prediction import BoundTerms, device_round, server_round
+from emulator.types import Problem, Relaxed
+
+LN2 = math.log(2.0)
+
+
+def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) -> float:
+    """The optimum of Phi, or of Phi_FT.
+
+    Every variable is measured in units of its size in the design ``scale``: any design gives the same optimum, one
+    near it spares the interior-point method from badly scaled cones.
+    """
+    terms, devices, radio, budget = BoundTerms.of(problem), problem.devices, problem.radio, problem.budget
+    count, unit = len(devices), _Units(problem, scale)
+    n, m, y = cp.Variable(nonneg=True), cp.Variable(nonneg=True), cp.Variable(nonneg=True)
+    constraints: list[Any] = [m == 1.0] if finetuned else [n + m == 1.0]
+    # Server: samples s, compute time x, energy e with e x^2 >= s^3.
+    s, x, e, q = (cp.Variable(nonneg=True) for _ in range(4))
+    constraints += _range(
+        s, n, problem.server.min_batch / unit.server_batch, problem.server.max_batch / unit.server_batch
+    )
+    server_hz = scale.server.frequency_hz
+    constraints += _range(
+        x, s, server_hz / problem.server.max_frequency_hz, server_hz * _inverse(problem.server.min_frequency_hz)
+    )
+    constraints += [cp.constraints.PowCone3D(e, x, s, 1.0 / 3.0), cp.quad_over_lin(n, s) <= q]
+    # Devices, the same; sent time v and energy g + ... with v exp(nats m / v) <= g.
+    sk, uk, ek, qk, vk, gk = (cp.Variable(count, nonneg=True) for _ in range(6))
+    z = cp.Variable(nonneg=True)
+    constraints += [sk >= m * (devices.min_batch / unit.batch), sk <= m * (devices.max_batch / unit.batch)]
+    constraints += [uk >= cp.multiply(scale.devices.frequency_hz / devices.max_frequency_hz, sk)]
+    slowest = np.array([_inverse(f) for f in devices.min_frequency_hz]) * scale.devices.frequency_hz
+    constraints += [uk[k] <= slowest[k] * sk[k] for k in range(count) if math.isfinite(slowest[k])]
+    constraints += [cp.constraints.PowCone3D(ek, uk, sk, np.full(count, 1.0 / 3.0))]
+    constraints += [cp.quad_over_lin(m, sk[k]) <= qk[k] for k in range(count)]
+    least_s = radio.uplink_bits * LN2 / devices.bandwidth_hz / unit.most_nats
+    constraints += [vk >= m * (least_s / unit.upload)]
+    constraints += [cp.constraints.ExpCone(cp.multiply(unit.nats, m - vk), vk, gk)]
+    finish = unit.finish
+    constraints += [cp.multiply(unit.compute / finish, uk) + cp.multiply(unit.upload / finish, vk) <= z]
+    # g counts exp(nats); the upload energy is watts * upload * (g exp(nats) - v).
+    sent_j = cp.multiply(unit.watts * unit.upload * np.exp(unit.nats), gk) - cp.multiply(unit.watts * unit.upload, vk)
+    delay = unit.server.delay_s * x + radio.downlink_delay_s * m + finish * z
+    energy = unit.server.energy_j * e + radio.downlink_energy_j * m + cp.sum(cp.multiply(unit.compute_j, ek) + sent_j)
+    constraints += [delay / budget.delay_s <= y, energy / budget.energy_j <= y]
+    noise = terms.server_noise / unit.server_batch * q + (terms.device_noise / unit.batch) @ qk
+    if finetuned:
+        left, spent = cp.Variable(nonneg=True), -terms.contraction * n
+        constraints += [cp.constraints.ExpCone(spent, y, left)]
+        objective = terms.removable * left + terms.floor * y + noise
+    else:
+        objective = terms.start * y + terms.shift * n + noise
+    program = cp.Problem(cp.Minimize(objective), constraints)
+    program.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-10, tol_feas=1e-10)
+    if program.status not in ("optimal", "optimal_inaccurate"):
+        raise ArithmeticError(f"the conic solver says {program.status}")
+    return float(program.value)
+
+
+class _Units:
+    """Sizes of the variables in a design."""
+
+    def __init__(self, problem: Problem, scale: Relaxed) -> None:
+        devices, radio = problem.devices, problem.radio
+        self.server = server_round(problem.server, scale.server)
+        self.server_batch, self.batch = scale.server.batch, scale.devices.batch
+        self.compute = self.batch * devices.cycles_per_sample / scale.devices.frequency_hz
+        self.compute_j = devices.capacitance * devices.cycles_per_sample * self.batch * scale.devices.frequency_hz**2
+        self.upload = scale.devices.upload_s
+        self.watts = radio.noise_psd_w_hz * devices.bandwidth_hz / devices.gain
+        self.most_nats = np.log1p(devices.max_power_w / self.watts)
+        self.nats = radio.uplink_bits * LN2 / devices.bandwidth_hz / self.upload
+        self.finish = device_round(devices, radio, scale.devices).delay_s - radio.downlink_delay_s
+
+
+def _range(value: Any, unit: Any, low: float, high: float) -> list[Any]:
+    return [value >= low * unit] + ([value <= high * unit] if math.isfinite(high) else [])
+
+
+def _inverse(value: float) -> float:
+    return 1.0 / value if value > 0.0 else math.inf
