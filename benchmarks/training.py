@@ -1,0 +1,139 @@
+"""Federated rounds a second: this learner, alone and inside the engine, against plain torch loops on the same work.
+
+Every contestant does the same rounds: ten devices, mini-batches out of the UCI digits, one weighted SGD step. The floor
+is the loop anyone would write if all data lay in one place: draw one mini-batch, forward, backward, step; no devices,
+no clock, no records. Rounds are timed in turns, so that a busy machine slows all alike. Run it as:
+python -m benchmarks.training
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from benchmarks.engine import world
+from emulator.channel.static import StaticChannel
+from emulator.engine import run
+from emulator.settings.task import TaskSettings
+from emulator.settings.training import TrainingSettings
+from models.workload import Workload
+
+DEVICES, RATE, DECAY = 10, 0.1, 1e-3
+WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
+GAIN = np.full(DEVICES, 1e-10)
+
+Loop = Callable[[int], object]
+
+
+def workload(model: str, **training: object) -> Workload:
+    """All 1,400 task samples, spread evenly."""
+    recipe = TrainingSettings.model_validate({"weight_decay": DECAY} | training)
+    return Workload(TaskSettings(model=model).model_dump(), recipe.model_dump(), DEVICES, 0)
+
+
+def plain(model: str, batch: int) -> Loop:
+    """The floor: all devices' samples as one mini-batch, torch's own SGD."""
+    made = workload(model)
+    network, task = made.objective(0).network, made._federation.task
+    optimiser = torch.optim.SGD(network.parameters(), lr=RATE, weight_decay=DECAY)
+    generator = torch.Generator().manual_seed(0)
+
+    def loop(rounds: int) -> None:
+        for _ in range(rounds):
+            rows = torch.randint(len(task), (DEVICES * batch,), generator=generator)
+            optimiser.zero_grad()
+            functional.cross_entropy(network(task.x[rows]), task.y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+
+    return loop
+
+
+def device_by_device(model: str, batch: int) -> Loop:
+    """A lean federated loop: every device's gradient in turn, then their mean."""
+    made = workload(model)
+    network, task = made.objective(0).network, made._federation.task
+    parameters = list(network.parameters())
+    held = [torch.from_numpy(part) for part in made._federation.parts]
+    generator = torch.Generator().manual_seed(0)
+
+    def loop(rounds: int) -> None:
+        for _ in range(rounds):
+            total = [DECAY * p.detach() for p in parameters]
+            for part in held:
+                rows = part[torch.randint(len(part), (batch,), generator=generator)]
+                loss = functional.cross_entropy(network(task.x[rows]), task.y[rows])
+                for mean, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                    mean.add_(gradient, alpha=1.0 / DEVICES)
+            with torch.no_grad():
+                for parameter, mean in zip(parameters, total, strict=True):
+                    parameter.sub_(mean, alpha=RATE)
+
+    return loop
+
+
+def learner(model: str, batch: int, **training: object) -> Loop:
+    """`models.learner.Learner`, without a clock."""
+    trained = workload(model, **training).learner(0, RATE)
+    batches = np.full(DEVICES, batch)
+
+    def loop(rounds: int) -> None:
+        for _ in range(rounds):
+            trained.finetune(batches, WEIGHTS)
+
+    return loop
+
+
+def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
+    """The same rounds on the virtual clock, with uploads, energies, records and audit."""
+    made = workload(model)
+
+    def loop(rounds: int) -> object:
+        setting = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
+        everyone = replace(setting.plan.devices, batch=np.full(DEVICES, float(batch)))
+        plan = replace(setting.plan, devices=everyone)
+        setting = replace(setting, plan=plan, pilot=type(setting.pilot)(plan), evaluate_every=evaluate_every)
+        return run(replace(setting, learner=made.learner(0, RATE)), "bench", "plan", 0)
+
+    return loop
+
+
+def main() -> None:
+    """Print rounds a second and the ratio to the plain loop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
+    parser.add_argument("--batch", type=int, default=16, help="samples of a device in a round")
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'model':>8} {'contestant':>30} {'rounds/s':>10} {'of the floor':>13}")
+    for model in options.models:
+        contestants: dict[str, Loop] = {
+            "plain fused loop (floor)": plain(model, options.batch),
+            "learner": learner(model, options.batch),
+            "learner in the engine": emulated(model, options.batch, options.rounds),
+            "same, evaluated every 10": emulated(model, options.batch, 10),
+            "lean loop, device by device": device_by_device(model, options.batch),
+            "learner, top-k uploads": learner(model, options.batch, upload="top-k"),
+            "learner, 3 local steps": learner(model, options.batch, local_steps=3),
+        }
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        for loop in contestants.values():
+            loop(20)
+        for _ in range(options.repeats):
+            for name, loop in contestants.items():
+                start = time.perf_counter()
+                loop(options.rounds)
+                times[name].append(time.perf_counter() - start)
+        floor = float(np.median(times["plain fused loop (floor)"]))
+        for name, spent in times.items():
+            median = float(np.median(spent))
+            print(f"{model:>8} {name:>30} {options.rounds / median:10.0f} {floor / median:13.2f}")
+
+
+if __name__ == "__main__":
+    main()
