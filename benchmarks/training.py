@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from torch.nn import functional
 from benchmarks.engine import world
 from emulator.channel.static import StaticChannel
 from emulator.engine import run
+from emulator.pilot import FollowPlan
 from emulator.settings.task import TaskSettings
 from emulator.settings.training import TrainingSettings
+from emulator.types import Learner
 from models.workload import Workload
 
 DEVICES, RATE, DECAY = 10, 0.1, 1e-3
@@ -95,8 +98,9 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
         setting = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
         everyone = replace(setting.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(setting.plan, devices=everyone)
-        setting = replace(setting, plan=plan, pilot=type(setting.pilot)(plan), evaluate_every=evaluate_every)
-        return run(replace(setting, learner=made.learner(0, RATE)), "bench", "plan", 0)
+        setting = replace(setting, plan=plan, pilot=FollowPlan(plan), evaluate_every=evaluate_every)
+        trained = cast(Learner, made.learner(0, RATE))  # its Evaluation has the same fields by another name
+        return run(replace(setting, learner=trained), "bench", "plan", 0)
 
     return loop
 

@@ -45,8 +45,14 @@ class Workload:
     @cached_property
     def cost(self) -> WorkloadCost:
         """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
+        key = cache.digest(self._model(), str(self._pair.general.x.shape[1:]).encode(), version("torch").encode())
         return WorkloadCost(
-            flops_per_sample=flops_per_sample(self.objective(0), self._pair.general),
+            flops_per_sample=cache.remember(
+                f"flops-{key}.txt",
+                lambda: flops_per_sample(self.objective(0), self._pair.general),
+                dump=lambda flops: repr(flops).encode(),
+                load=float,
+            ),
             local_steps=self._training["local_steps"],
             uplink_bits=self._upload().bits,
             model_bits=float(self._parameters * self._task["parameter_bits"]),
@@ -116,6 +122,10 @@ class Workload:
     def _content(self) -> bytes:
         """All that the constants depend on."""
         parts = cache.digest(*(part.tobytes() for part in self._federation.parts))
-        initial = cache.digest(self.objective(0).weights.numpy().tobytes())
-        model = f"{self._task['model']} {self._training['weight_decay']}"
-        return f"{self._data_digest()} {parts} {initial} {model}".encode()
+        decay = self._training["weight_decay"]
+        return f"{self._data_digest()} {parts} {cache.digest(self._model())} {decay}".encode()
+
+    def _model(self) -> bytes:
+        """All that a run's network and its initial weights depend on."""
+        objective = self.objective(0)
+        return networks.identity(self._task["model"], objective.network) + objective.weights.numpy().tobytes()

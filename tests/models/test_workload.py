@@ -1,5 +1,7 @@
+import inspect
 import typing
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from pydantic import ValidationError
 from emulator import types
 from emulator.settings.training import TrainingSettings
 from models import records
+from models.learner import Learner
 from models.workload import Workload
 
 Make = Callable[..., Workload]
@@ -20,10 +23,13 @@ def test_records_have_the_fields_the_emulator_reads(name: str) -> None:
     assert typing.get_type_hints(ours) == typing.get_type_hints(theirs)
 
 
-def test_it_is_a_workload() -> None:
-    """mypy checks this line: structure and types as the emulator's protocols ask."""
-    kind: type[types.Workload] = Workload  # type: ignore[assignment]  # NamedTuples match by field, not by name
-    assert all(hasattr(kind, name) for name in ("weights", "cost", "constants", "learner", "provenance"))
+@pytest.mark.parametrize(("ours", "protocol"), [(Workload, types.Workload), (Learner, types.Learner)])
+def test_methods_take_what_the_emulator_gives(ours: type, protocol: type) -> None:
+    names = [name for name, method in vars(protocol).items() if inspect.isfunction(method) and name[0] != "_"]
+    assert names
+    for name in names:
+        asked, given = inspect.signature(getattr(protocol, name)), inspect.signature(getattr(ours, name))
+        assert list(given.parameters) == list(asked.parameters)
 
 
 def test_cost_follows_model_and_uploads(workload: Make) -> None:
@@ -96,3 +102,20 @@ def test_wrong_recipes_are_refused(wrong: dict[str, object]) -> None:
 def test_what_is_written_wins_over_the_preset() -> None:
     recipe = TrainingSettings.model_validate({"preset": "practice", "momentum": 0.2})
     assert (recipe.learning_rate, recipe.momentum, recipe.average_last) == ("3/L", 0.2, 0.3)
+
+
+def test_changed_source_of_an_own_model_is_another_model(workload: Make, tmp_path: Path) -> None:
+    """The parameters are alike, the operations are not: nothing cached for the first may serve the second."""
+    source = """
+import torch
+def make(shape, outputs):
+    conv = torch.nn.Conv2d(1, 2, 3, stride=STRIDE)
+    return torch.nn.Sequential(conv, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(2, outputs))
+"""
+    own, contents = tmp_path / "own.py", []
+    for stride in ("1", "2"):
+        own.write_text(source.replace("STRIDE", stride))
+        made = workload(model=f"{own}:make")
+        contents.append((made.cost.flops_per_sample, made._content()))
+    assert contents[0][0] > contents[1][0]
+    assert contents[0][1] != contents[1][1]
