@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
@@ -14,6 +15,7 @@ from emulator.errors import InputError, PrefineError
 
 _CONNECT_TIMEOUT_S = 10.0
 _WATCH_S = 0.5
+_ADDRESS = re.compile(r"([a-z]+://)?[^\s/:]+:\d+|[a-z]+://\[[0-9a-fA-F:]+\]:\d+")
 
 
 class Workers(Protocol):
@@ -129,9 +131,11 @@ def _client(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError("--scheduler needs distributed: pip install 'prefine[cluster]'") from None
+    if not _ADDRESS.fullmatch(address):
+        raise InputError(f"--scheduler {address!r}: is no address; allowed: tcp://HOST:PORT")
     try:
         return Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # untyped
-    except (OSError, ValueError) as error:  # nobody there; not an address
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--scheduler {address}: no Dask scheduler answers ({reason})") from None
 

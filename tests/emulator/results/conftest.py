@@ -8,7 +8,6 @@ import pytest
 from emulator.executor import Serial
 from emulator.manifest import manifest
 from emulator.output import result_store, write_output
-from emulator.report.figure import Format
 from emulator.runs import run_many
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
@@ -16,14 +15,14 @@ Varied = tuple[tuple[str, object], ...]
 POLICIES = ("joint", "uniform", "pretrain-only")
 
 
-def make_folder(folder: Path, varied: Sequence[Varied], *extra: SyntheticJob, figures: tuple[Format, ...] = ()) -> Path:
+def make_folder(folder: Path, varied: Sequence[Varied], *extra: SyntheticJob) -> Path:
     jobs = [SyntheticJob(policy, seed, values) for values in varied for policy in POLICIES for seed in range(3)]
     jobs += extra
     results = run_many(jobs, execute, Serial(), result_store(folder))
     content = manifest(
         jobs, {"name": "synthetic <b>", "budget": {"delay_s": 10.0}}, "joint", "prefine compare", {"t": "1"}
     )
-    write_output(folder, results, content, figures=figures)
+    write_output(folder, results, content)
     return folder
 
 

@@ -11,7 +11,7 @@ from tests.emulator.results.synthetic import SyntheticJob, execute
 
 POLICIES = ("joint", "uniform", "finetune-only")
 SEEDS = 5
-NAP_S = 0.1
+NAP_S = 0.06
 
 
 def jobs(nap_s: float) -> list[SyntheticJob]:

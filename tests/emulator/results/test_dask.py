@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,12 +41,11 @@ def dask_process(*arguments: str) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler and two worker processes without nannies: who is killed stays dead."""
+@contextmanager
+def running(file: Path) -> Iterator[Cluster]:
+    """A scheduler, which writes its address to ``file``, and two workers without nannies: who is killed stays dead."""
     from distributed import Client
 
-    file = tmp_path / "scheduler.json"
     scheduler = dask_process("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(file))
     workers: list[subprocess.Popen[bytes]] = []
     try:
@@ -62,6 +62,20 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             process.wait()
 
 
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """For one test to break."""
+    with running(tmp_path / "scheduler.json") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """For tests that leave it whole."""
+    with running(tmp_path_factory.mktemp("dask") / "scheduler.json") as one:
+        yield one
+
+
 def test_a_worker_killed_in_mid_sweep_changes_nothing(tmp_path: Path, cluster: Cluster) -> None:
     expected = tmp_path / "serial"
     sweep(expected, Serial(), nap_s=0.0)
@@ -75,22 +89,22 @@ def test_a_worker_killed_in_mid_sweep_changes_nothing(tmp_path: Path, cluster: C
     assert contents(folder) == contents(expected)
 
 
-def test_a_killed_client_resumes_on_the_cluster(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_killed_client_resumes_on_the_cluster(tmp_path: Path, lasting_cluster: Cluster) -> None:
     expected = tmp_path / "serial"
     sweep(expected, Serial(), nap_s=0.0)
     folder = tmp_path / "dask"
     for enough in (8, 20):
-        process = start(folder, cluster.address)
+        process = start(folder, lasting_cluster.address)
         wait_until(lambda enough=enough: stored(folder) >= enough)  # type: ignore[misc]  # the loop's value, bound now
         process.kill()
         process.wait()
-    sweep(folder, Dask(cluster.address), nap_s=0.0)
+    sweep(folder, Dask(lasting_cluster.address), nap_s=0.0)
     assert contents(folder) == contents(expected)
 
 
-def test_failures_on_the_cluster_are_rows(tmp_path: Path, cluster: Cluster) -> None:
+def test_failures_on_the_cluster_are_rows(tmp_path: Path, lasting_cluster: Cluster) -> None:
     work = [SyntheticJob("no-such", 0), SyntheticJob("uniform", 0), SyntheticJob("joint", 0)]
-    results = run_many(work, synthetic.raise_bug, Dask(cluster.address), Store(tmp_path / "store"))
+    results = run_many(work, synthetic.raise_bug, Dask(lasting_cluster.address), Store(tmp_path / "store"))
     rows = [result.run for _, result in results]
     assert [row.status for row in rows] == ["failed", "failed", "done"]
     assert rows[1].stop_reason.startswith("ZeroDivisionError: float division by zero (synthetic.py, line ")
