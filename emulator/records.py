@@ -1,5 +1,6 @@
 """The output schema: the columns of every CSV file are the field names of these frozen records."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,7 @@ class RoundRecord:
 
     ``grad_norm_sq`` is that of the model the round started from (what the bound averages); ``train_loss`` and
     ``test_accuracy`` are those of the model it ended with. Rounds that were not evaluated leave them NaN.
+    ``server_batch`` and ``server_frequency_hz`` are the server's in a pre-training round, else 0 and NaN.
     """
 
     run_id: str
@@ -53,6 +55,8 @@ class RoundRecord:
     test_accuracy: float
     grad_norm_sq: float
     participants: int
+    server_batch: int = 0
+    server_frequency_hz: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class EdgeServer:
         energy_j = compute_energy(plan.batch, server.cycles_per_sample, plan.frequency_hz, server.capacitance)
         yield from self._spend_server(compute_time(plan.batch, server.cycles_per_sample, plan.frequency_hz), energy_j)
         self._learner.pretrain(round(plan.batch))
-        self._close_round("pretrain", start_s, energy_j, 0)
+        self._close_round("pretrain", start_s, energy_j, 0, round(plan.batch), plan.frequency_hz)
 
     def _finetune_round(self, plan: DevicesPlan) -> Generator[simpy.Event, Any, None]:
         members = yield from self._gather()
@@ -214,7 +214,15 @@ class EdgeServer:
         weights[arrived] = self._problem.devices.weight[arrived]
         self._learner.finetune(np.rint(plan.batch).astype(np.int64), weights / weights.sum())
 
-    def _close_round(self, stage: Stage, start_s: float, energy_j: float, participants: int) -> None:
+    def _close_round(
+        self,
+        stage: Stage,
+        start_s: float,
+        energy_j: float,
+        participants: int,
+        server_batch: int = 0,
+        server_frequency_hz: float = math.nan,
+    ) -> None:
         self.rounds_done[stage] += 1
         before = self.evaluation if self._evaluated else _UNKNOWN
         self._evaluated = (len(self.rounds) + 1) % self._evaluate_every == 0
@@ -232,6 +240,8 @@ class EdgeServer:
                 after.test_accuracy,
                 before.grad_norm_sq,
                 participants,
+                server_batch,
+                server_frequency_hz,
             )
         )
 

@@ -102,6 +102,8 @@ def _rounds(
                 test_accuracy=0.1 + 0.8 * progress + noise,
                 grad_norm_sq=0.5 * (1 - progress) + 0.01,
                 participants=DEVICES if tuning else 0,
+                server_batch=0 if tuning else 32,
+                server_frequency_hz=math.nan if tuning else 4e9,
             )
         )
         for device in range(DEVICES if tuning else 0):
