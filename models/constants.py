@@ -12,7 +12,7 @@ import numpy as np
 from models import cache
 from models.federation import Federation
 from models.objective import Objective, one_thread
-from models.pilot import ROUNDS, Pilot, fit_contraction, initial_curvature, run
+from models.pilot import ROUNDS, DivergedError, Pilot, fit_contraction, initial_curvature, run
 from models.records import Constants, FloatArray
 from models.sampling import stream
 
@@ -22,6 +22,10 @@ VERSION = 1
 PILOTS = 4
 STEP_SEARCHES = 3
 STEP_TOLERANCE = 0.05
+
+SHORTENINGS = 10
+SHORTER = 0.25
+"""A rate at which a pilot diverges is shortened by this, so often at most."""
 
 
 DEFINITIONS = {
@@ -111,19 +115,26 @@ def estimate(federation: Federation, objective: Callable[[int], Objective], cont
 def _measure(federation: Federation, objective: Callable[[int], Objective]) -> Estimate:
     seeds = [int(stream(pilot, "pilot").integers(2**62)) for pilot in range(PILOTS)]
     rate = _search_rate(federation, objective, seeds[0])
-    pilots = [run(federation, objective(seed), rate, seed) for seed in seeds]
-    return summarise(pilots)
+    for _ in range(SHORTENINGS):
+        try:
+            return summarise([run(federation, objective(seed), rate, seed) for seed in seeds])
+        except DivergedError:
+            rate *= SHORTER
+    raise ValueError(f"the constants cannot be measured: training diverges even at step size {rate:g}")
 
 
 def _search_rate(federation: Federation, objective: Callable[[int], Objective], seed: int) -> float:
     """1/L along a trajectory that itself runs at 1/L: a fixed point, approached from a quarter of 1/L at w_0."""
     rate = 0.25 / initial_curvature(federation, objective(seed), seed)
-    for _ in range(STEP_SEARCHES):
-        found = 1.0 / float(run(federation, objective(seed), rate, seed).smoothness.max())
+    searches = shortenings = 0
+    while searches < STEP_SEARCHES and shortenings < SHORTENINGS:
+        try:
+            found = 1.0 / float(run(federation, objective(seed), rate, seed).smoothness.max())
+        except DivergedError:
+            rate, shortenings = SHORTER * rate, shortenings + 1
+            continue
         settled = abs(found / rate - 1.0) < STEP_TOLERANCE
-        rate = found
-        if settled:
-            break
+        rate, searches = found, STEP_SEARCHES if settled else searches + 1
     return rate
 
 

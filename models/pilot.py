@@ -22,6 +22,10 @@ DEVICE_SAMPLES = 160
 PROBED = 1000
 
 
+class DivergedError(ValueError):
+    """The training left the finite numbers: the step was too long."""
+
+
 @dataclass(frozen=True)
 class Pilot:
     """What one pilot saw; each array has one row per probed point of its stage.
@@ -42,6 +46,8 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
 
     Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, variance of F0's sample gradients (on at most 1,000
     general samples); fine-tuning: curvature of F and each device's variance over all its samples.
+
+    Raises DivergedError where the loss does not stay finite.
     """
     learner = Learner(
         federation,
@@ -60,6 +66,7 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
 
     for done in range(ROUNDS):
         if done % PROBE_EVERY == 0:
+            _check_finite(task_loss[-1])
             smoothness.append(max(curvature(general), curvature(federation.task)))
             discrepancy.append(_discrepancy(objective, federation))
             server_variance.append(gradient_variance(objective, general))
@@ -70,9 +77,11 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
     batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
     for done in range(ROUNDS):
         if done % PROBE_EVERY == 0:
+            _check_finite(objective.loss(federation.task))
             smoothness.append(curvature(federation.task))
             device_variance.append(_device_variances(objective, federation))
         learner.finetune(batches, weights)
+    _check_finite(objective.loss(federation.task))
 
     return Pilot(
         smoothness=np.array(smoothness),
@@ -82,6 +91,11 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
         task_loss=np.array(task_loss),
         lowest_loss=lowest_loss(objective, federation.task),
     )
+
+
+def _check_finite(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise DivergedError("the training of a pilot diverges")
 
 
 class _Curvature:

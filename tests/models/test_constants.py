@@ -81,6 +81,18 @@ def test_constants_of_logistic_regression(
         assert 0 < one.standard_error < one.value
 
 
+def test_a_pilot_that_diverges_is_run_again_with_shorter_steps(
+    quick: Path, measure: Callable[[bytes], Estimate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = measure(b"usual")
+    monkeypatch.setattr(constants, "initial_curvature", lambda *_: 1e-30)  # a first rate at which floats overflow
+    monkeypatch.setattr(constants, "SHORTER", 1e-6)
+    assert measure(b"far too long").smoothness.value == pytest.approx(usual.smoothness.value, rel=0.25)
+    monkeypatch.setattr(constants, "SHORTER", 1.0)
+    with pytest.raises(ValueError, match="diverges even at step size"):
+        measure(b"never short enough")
+
+
 def test_constants_of_the_default_task_are_those_of_the_study(workload: Make) -> None:
     """Mild shift, 100 samples, MLP: an independent prototype found L 3.9, Delta^2 .67, gap 2.37, a .029, floor .89."""
     made = workload(devices=10, samples=100)
