@@ -39,6 +39,7 @@ class _Search:
         self._state = start.snr_state
         self.lower_bound, self.value = -math.inf, math.inf
         self.best: Trial | None = None
+        self.proof: Trial | None = None
 
     def trial(self, log_odds: float) -> Trial:
         """Both stages' responses at ``log_odds``."""
@@ -47,7 +48,9 @@ class _Search:
         devices = stages.devices.solve(prices.ratio, prices.energy, self._state)
         self._state = devices.snr_state
         trial = Trial(log_odds, prices, stages.server.respond(prices.ratio, prices.energy), devices)
-        self.lower_bound = max(self.lower_bound, objective.lower_bound(stages, trial))
+        lower_bound = objective.lower_bound(stages, trial)
+        if lower_bound > self.lower_bound or self.proof is None:
+            self.lower_bound, self.proof = lower_bound, trial
         value = objective.value(stages, objective.rounds(stages, trial), trial)
         if value < self.value or self.best is None:
             self.value, self.best = value, trial
@@ -98,18 +101,19 @@ def relax_all_rounds(stages: Stages) -> tuple[Relaxed, Start]:
 
 
 def _start(search: _Search) -> Start:
-    assert search.best is not None  # noqa: S101 - every search tries at least one price
-    budget, prices = search.stages.problem.budget, search.best.prices
+    assert search.proof is not None  # noqa: S101 - every search tries at least one price
+    budget, prices = search.stages.problem.budget, search.proof.prices
     total = prices.delay * budget.delay_s + prices.energy * budget.energy_j
-    return Start(search.best.log_odds, total, search.best.devices.snr_state)
+    return Start(search.proof.log_odds, total, search.proof.devices.snr_state)
 
 
 def _relaxed(search: _Search) -> Relaxed:
     assert search.best is not None  # noqa: S101 - as above
+    assert search.proof is not None  # noqa: S101 - as above
     stages, objective, trial = search.stages, search.objective, search.best
     rounds = objective.rounds(stages, trial)
     per_round = 1.0 / (rounds[1] if objective.name == "bound_ft" else sum(rounds))
-    delay_price, energy_price = _shadow(trial.log_odds, trial.prices, per_round)
+    delay_price, energy_price = _shadow(search.proof.log_odds, search.proof.prices, per_round)
     return Relaxed(
         rounds[0],
         rounds[1],
