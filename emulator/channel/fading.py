@@ -72,10 +72,9 @@ class BlockFading:
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """|h|^2 at the instants of ``grid``."""
         block = np.floor(grid.times() / self._block_s).astype(np.int64)
-        first = int(block[0]) // self.BLOCKS
-        last = int(block[-1]) // self.BLOCKS
-        power = np.concatenate([self._draw(device, chunk) for chunk in range(first, last + 1)])
-        return power[block - first * self.BLOCKS]
+        chunks, row = np.unique(block // self.BLOCKS, return_inverse=True)
+        power = np.stack([self._draw(device, int(chunk)) for chunk in chunks])
+        return power[row, block % self.BLOCKS]
 
     def _draw(self, device: int, chunk: int) -> FloatArray:
         """Blocks [chunk BLOCKS, (chunk + 1) BLOCKS): Philox counts, so any stretch of it can be had directly."""

@@ -52,25 +52,28 @@ class RandomWaypoint:
         self._radius_m = radius_m
         self._pause_s = pause_s
         self._random = [stream(seed, "waypoints", k) for k in range(len(position_m))]
-        self._time_s = [[0.0] for _ in position_m]
-        self._point_m = [[tuple(point)] for point in position_m.tolist()]
+        self._corners = [(np.zeros(1), position_m[k : k + 1]) for k in range(len(position_m))]
 
     def positions(self, device: int, time_s: FloatArray) -> FloatArray:
         """Linear interpolation between the corners of the path; a pause is a corner that lasts."""
-        self._walk(device, float(np.max(time_s)))
-        corner_s, corner_m = self._time_s[device], np.array(self._point_m[device])
+        while self._corners[device][0][-1] <= np.max(time_s):
+            self._walk_on(device)
+        corner_s, corner_m = self._corners[device]
         return np.stack([np.interp(time_s, corner_s, corner_m[:, axis]) for axis in (0, 1)], axis=-1)
 
-    def _walk(self, device: int, until_s: float) -> None:
-        corner_s, corner_m, random = self._time_s[device], self._point_m[device], self._random[device]
-        while corner_s[-1] <= until_s:
-            radius_m = self._radius_m * np.sqrt(random.random())
-            angle = 2.0 * np.pi * random.random()
-            point = (float(radius_m * np.cos(angle)), float(radius_m * np.sin(angle)))
-            here = corner_m[-1]
-            walk_s = float(np.hypot(point[0] - here[0], point[1] - here[1])) / self._speed_m_s
-            corner_s += [corner_s[-1] + walk_s, corner_s[-1] + walk_s + self._pause_s]
-            corner_m += [point, point]
+    def _walk_on(self, device: int) -> None:
+        """As many legs again as there are; so corners do not depend on what was asked for before."""
+        corner_s, corner_m = self._corners[device]
+        share, turn = self._random[device].random((max(64, len(corner_s) // 2), 2)).T
+        radius_m, angle = self._radius_m * np.sqrt(share), 2.0 * np.pi * turn
+        point_m = np.stack((radius_m * np.cos(angle), radius_m * np.sin(angle)), axis=-1)
+        leg_m = np.diff(np.concatenate((corner_m[-1:], point_m)), axis=0)
+        leave_s = corner_s[-1] + np.cumsum(np.hypot(leg_m[:, 0], leg_m[:, 1]) / self._speed_m_s + self._pause_s)
+        both_s = np.stack((leave_s - self._pause_s, leave_s), axis=-1).ravel()
+        self._corners[device] = (
+            np.concatenate((corner_s, both_s)),
+            np.concatenate((corner_m, np.repeat(point_m, 2, axis=0))),
+        )
 
 
 def place(distance_m: FloatArray, seed: int) -> FloatArray:

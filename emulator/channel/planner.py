@@ -25,7 +25,8 @@ STARTS = 4096
 """Uploads, evenly spread over the horizon, of which the expected upload time is the mean."""
 HORIZON_COHERENCE_TIMES = 4000.0
 PATIENCE_HORIZONS = 100.0
-"""An upload that is not through after so many horizons has no signal to speak of."""
+PATIENCE_STEPS = 8_000_000
+"""An upload that is not through after so many horizons, or steps, has no signal to speak of."""
 
 
 def planning_gain(
@@ -83,14 +84,14 @@ def planning_horizon_s(
 ) -> FloatArray:
     """The stretch of time (K,) to take statistics over.
 
-    A trace's length; the delay budget where devices move away; else long enough that the fading averages out.
+    A trace's length; the delay budget where devices move about; else so long that the fading averages out.
     """
     if trace is not None:
         return np.array([trace.end_s[k % len(trace)] for k in range(devices)])
     if settings.mobility != "fixed" or settings.model == "static":
         return np.full(devices, delay_s)
     coherence_s = settings.block_s or settings.coherence_time_s
-    return np.full(devices, max(delay_s, HORIZON_COHERENCE_TIMES * coherence_s))
+    return np.full(devices, HORIZON_COHERENCE_TIMES * coherence_s)
 
 
 def _mean_upload_s(
@@ -108,16 +109,17 @@ def _mean_upload_s(
     """
     start_s = (np.arange(STARTS) + 0.5) / STARTS * horizon_s
     parts: list[_Sent] = []
-    needed_bits, total_bits = math.inf, 0.0
+    needed_bits, total_bits, steps = math.inf, 0.0, 0
     for begin_s, end_s, gain in _walk(channel, device):
         sent = _sent(begin_s, end_s, rate(bandwidth_hz, power_w, gain, noise_psd_w_hz), total_bits)
         parts.append(sent)
+        steps += len(gain)
         total_bits = float(sent.after_bits[-1])
         if begin_s[0] <= start_s[-1] < end_s[-1]:
             needed_bits = bits + float(sent.until(start_s[-1:])[0])
         if total_bits >= needed_bits:
             break
-        if end_s[-1] > PATIENCE_HORIZONS * horizon_s:
+        if end_s[-1] > PATIENCE_HORIZONS * horizon_s or steps > PATIENCE_STEPS:
             raise InputError(
                 f"channel: device {device} cannot upload {bits:g} bits at {power_w:g} W within {end_s[-1]:g} s; "
                 "its gain is too low, or zero for too long"

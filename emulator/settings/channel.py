@@ -17,6 +17,9 @@ Statistic = Literal["upload-time", "mean", "quantile"]
 COHERENCE_CONSTANT = 0.423
 """Coherence time times Doppler: sqrt(9/(16 pi)), Rappaport (2002), Wireless Communications, equation 5.40.c."""
 
+SLOWEST_M_S = 1e-6
+"""Anything slower stands still on the time scale of a run."""
+
 
 class ChannelSettings(Section):
     """Path loss x shadowing x fading, or a trace in their place. docs/channels.md says what each key does."""
@@ -61,6 +64,8 @@ class ChannelSettings(Section):
     def _consistent(self) -> Self:
         if (self.model == "trace") != (self.trace is not None):
             raise ValueError('model = "trace" and trace = "FILE.csv" go together; one is here without the other')
+        if 0.0 < self.speed_m_s < SLOWEST_M_S:
+            raise ValueError(f"speed_m_s = {self.speed_m_s:g} must be 0 or at least {SLOWEST_M_S:g}")
         if self.model in ("rayleigh", "rician") and self.speed_m_s == 0.0:
             raise ValueError(f'model = "{self.model}" needs speed_m_s > 0 (nothing fades at rest); or model = "block"')
         if self.model == "block" and self.block_s is None and self.speed_m_s == 0.0:

@@ -101,6 +101,7 @@ def test_line_of_sight_can_be_set(state: str, sight: float) -> None:
         ({"carrier_hz": float("nan")}, "channel.carrier_hz"),
         ({"gain_db": [-90.0, 1e6]}, "channel.gain_db"),
         ({"speed_m_s": 1e9}, "channel.speed_m_s: Input should be less than or equal to 100000"),
+        ({"speed_m_s": 1e-300}, "must be 0 or at least 1e-06"),
         ({"model": "block", "block_s": 1e-300}, "channel.block_s"),
     ],
 )
