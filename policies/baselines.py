@@ -9,7 +9,6 @@ import numpy as np
 from emulator.errors import InfeasibleError, InputError
 from emulator.physics import upload_time
 from emulator.prediction import device_round, predict, server_round
-from emulator.randomness import stream
 from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
 from policies.checks import require_at_least, require_fraction
 from policies.counts import GivenShare
@@ -168,7 +167,7 @@ class Random:
 
     def plan(self, problem: Problem) -> Plan:
         """The first draw of which at least one round fits. Raises InfeasibleError after a thousand."""
-        generator = stream(self.seed, "random-policy")
+        generator = np.random.default_rng(self.seed)
         server, devices = problem.server, problem.devices
         for _ in range(_DRAWS):
             share = float(generator.random())

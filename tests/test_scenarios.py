@@ -1,0 +1,96 @@
+"""Every bundled scenario runs, shows its feature, and is described in docs/scenarios.md."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from emulator.engine import run
+from emulator.records import RunResult
+from emulator.source import bundled, read_source
+from tests.emulator.scenario.small import SMALL
+
+CONSTANTS = [
+    f"learning.{line.replace(' ', '')}"
+    for line in SMALL.partition("[learning]\n")[2].partition("[compare]")[0].splitlines()
+]
+"""Given instead of measured: what is tested here is the clock."""
+
+
+@cache
+def emulate(name: str, *overrides: str) -> RunResult:
+    world = read_source(name, [*CONSTANTS, "compare.evaluate_every=1000", *overrides]).world()
+    policy = world.policy("uniform")
+    return run(world.setting("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_it_runs_and_is_described(name: str) -> None:
+    assert emulate(name).run.status == "done"
+    page = Path(__file__).parent.parent / "docs" / "scenarios.md"
+    assert f"`{name}`" in page.read_text(encoding="utf-8")
+
+
+def test_heat_throttles() -> None:
+    assert any(record.frequency_hz == 0.6e9 for record in emulate("heat").devices)
+
+
+def test_ladder_runs_at_its_levels_only() -> None:
+    assert {record.frequency_hz for record in emulate("ladder").devices} <= {0.5e9, 1e9, 2e9}
+    assert emulate("ladder").run.compute_energy_j != emulate("tdma").run.compute_energy_j
+
+
+def test_busy_devices_are_slower_at_the_same_energy_a_round() -> None:
+    calm, busy = emulate("ofdma", "radio.access=fdma"), emulate("busy")
+    assert busy.run.finetune_rounds < calm.run.finetune_rounds
+    each = next(r.energy_j for r in calm.rounds if r.stage == "finetune")
+    assert [r.energy_j for r in busy.rounds if r.stage == "finetune"] == pytest.approx(
+        [each] * busy.run.finetune_rounds, rel=1e-9
+    )
+
+
+def test_dropout_changes_the_number_of_participants() -> None:
+    assert len({r.participants for r in emulate("dropout").rounds if r.stage == "finetune"}) > 1
+    assert emulate("dropout").run.wasted_energy_j > 0.0
+
+
+def test_deadline_makes_devices_late() -> None:
+    result = emulate("deadline")
+    assert any(record.outcome == "late" for record in result.devices)
+    assert all(r.end_s - r.start_s <= 0.8 * (1 + 1e-9) for r in result.rounds if r.stage == "finetune")
+
+
+def test_batteries_run_empty() -> None:
+    assert any(record.outcome == "battery" for record in emulate("battery").devices)
+
+
+def test_outage_delays_uploads() -> None:
+    waited = [record for record in emulate("outage").devices if record.uplink_energy_j > 0.0]
+    assert waited
+    assert any(record.upload_end_s - record.upload_start_s > 0.02 for record in waited)
+
+
+@pytest.mark.parametrize("name", ["broadcast", "unicast"])
+def test_downlink_costs_energy_and_time(name: str) -> None:
+    result = emulate(name)
+    assert result.run.downlink_energy_j > 0.0
+    assert all(record.download_end_s > record.download_start_s for record in result.devices)
+
+
+def test_tdma_sends_one_at_a_time() -> None:
+    uploads = sorted(
+        (r.upload_start_s, r.upload_end_s) for r in emulate("tdma").devices if r.round == 1 and r.outcome == "delivered"
+    )
+    ends = sorted(end for _, end in uploads)
+    assert len(uploads) == 10
+    assert len(set(ends)) == 10
+
+
+def test_reshared_bands_end_rounds_sooner() -> None:
+    fdma, ofdma = emulate("ofdma", "radio.access=fdma"), emulate("ofdma")
+    assert ofdma.run.delay_s < fdma.run.delay_s
+
+
+def test_a_replayed_trace_is_the_same_under_every_seed() -> None:
+    worlds = [read_source("trace-replay").world().channel(seed) for seed in (0, 1)]
+    assert [worlds[0].gain(k, 3.3) for k in range(10)] == [worlds[1].gain(k, 3.3) for k in range(10)]
