@@ -81,9 +81,12 @@ def sample_step_s(settings: ChannelSettings) -> float:
 def trace_starts(settings: ChannelSettings, trace: Trace, devices: int, layout_seed: int) -> FloatArray:
     """Where in its trace each device starts.
 
-    ``spread``: the first device on a column at 0, each further one at a random place of it.
+    ``spread``: the first device on a column at 0, each further one at a random place of it; all at 0 where the trace
+    does not start over, for there a late start would only bring the end nearer.
     """
     start = settings.trace_start_s
+    if start == "spread" and settings.on_end != "wrap":
+        return np.zeros(devices)
     if start == "spread":
         return np.array([_spread(trace, k, layout_seed) for k in range(devices)])
     return _per_device(start, devices, "trace_start_s")

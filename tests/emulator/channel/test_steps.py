@@ -159,6 +159,9 @@ def test_devices_share_a_trace_from_different_places() -> None:
     ends = [few.steps(k, 0.0, 1).end_s[0] for k in range(3)]
     assert len(set(ends)) == 3
     assert ends == [more.steps(k, 0.0, 1).end_s[0] for k in range(3)]
+    strict = spec.model_copy(update={"on_end": "error"})
+    of = build_channel(strict, np.full(3, 100.0), seed=1, layout_seed=2, trace=trace)
+    assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 1.0]
     given_starts = spec.model_copy(update={"trace_start_s": (0.0, 1.0, 2.5)})
     of = build_channel(given_starts, np.full(3, 100.0), seed=1, layout_seed=2, trace=trace)
     assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 0.5]
