@@ -16,7 +16,7 @@ from emulator.channel.trace import Trace
 from emulator.channel.tracefile import format_trace, write_trace
 from emulator.errors import InputError
 from emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
-from traces.formats import Format, Reading, import_trace
+from traces.formats import Format, Reading, import_trace, joined
 from traces.screen import plot, table
 from traces.series import GapRule, Gaps, Link
 from traces.synthesize import record
@@ -125,7 +125,7 @@ def convert(
         provenance.append(
             f"link: {bandwidth_hz:g} Hz, {power_w:g} W, {noise_dbm_hz:g} dBm/Hz; gaps over {max_gap_s:g} s: {gaps}"
         )
-    _deliver(replace(_joined([one.trace for one in found]), provenance=tuple(provenance)), out)
+    _deliver(replace(joined([one.trace for one in found]), provenance=tuple(provenance)), out)
 
 
 @app.command()
@@ -170,14 +170,6 @@ def _deliver(trace: Trace, out: Path | None) -> None:
     write_trace(out, trace)
     rows = sum(len(time_s) for time_s in trace.time_s)
     Console(stderr=True).print(f"{out}: {len(trace)} device(s), {rows} rows", highlight=False, soft_wrap=True)
-
-
-def _joined(traces: list[Trace]) -> Trace:
-    return Trace(
-        tuple(time_s for trace in traces for time_s in trace.time_s),
-        tuple(gain_db for trace in traces for gain_db in trace.gain_db),
-        tuple(end_s for trace in traces for end_s in trace.end_s),
-    )
 
 
 def _reading(

@@ -1,6 +1,7 @@
 """From the bytes of a file in any known format to a channel trace."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +53,15 @@ def import_trace(data: bytes, source: str, reading: Reading, link: Link, gaps: G
     notes = (f"sha256 {checksum}", *(note for one in series for note in one.notes))
     found = tuple((k, *gap) for k, one in enumerate(series) for gap in gaps_of(one, gaps.longest_s))
     return Imported(to_trace(series, link, gaps, source), kind, notes, found)
+
+
+def joined(traces: Sequence[Trace]) -> Trace:
+    """One trace with the devices of all, in order."""
+    return Trace(
+        tuple(time_s for trace in traces for time_s in trace.time_s),
+        tuple(gain_db for trace in traces for gain_db in trace.gain_db),
+        tuple(end_s for trace in traces for end_s in trace.end_s),
+    )
 
 
 def _series(kind: Format, data: bytes, lines: list[str], source: str, reading: Reading) -> tuple[Series, ...]:
