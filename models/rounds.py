@@ -44,16 +44,17 @@ class FusedRound:
 
 
 class DeviceRound:
-    """Each device takes its own ``local_steps`` of SGD (McMahan et al., 2017) and uploads (w - w_k) / rate.
-
-    With one step that is its gradient. All devices of a chunk run at once, their mini-batches padded with samples of
+    """Each device takes its own ``local_steps`` of SGD (McMahan et al., 2017) and uploads (w - w_k) / rate,
+    which is the sum of its gradients. All devices of a chunk run at once, their mini-batches padded with samples of
     share zero.
     """
 
     def __init__(self, objective: Objective, task: Batch, local_steps: int, upload: Upload) -> None:
         self._objective, self._task, self._upload = objective, task, upload
         self.local_steps = local_steps
-        self._gradients = vmap(grad(weighted_loss(objective)))
+        gradient = grad(weighted_loss(objective))
+        self._common = vmap(gradient, in_dims=(None, 0, 0, 0))  # at the first step all have the same weights
+        self._own = vmap(gradient)
 
     def aggregate(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`."""
@@ -70,15 +71,14 @@ class DeviceRound:
 
     def _updates(self, rows: list[IntArray], rate: float) -> Tensor:
         """(k, P) updates of some devices."""
-        start = self._objective.weights.expand(len(rows), -1)
-        local = start
-        for step in np.arange(self.local_steps):
-            batch = self._padded([own.reshape(self.local_steps, -1)[step] for own in rows])
-            gradients: Tensor = self._gradients(local, batch.x, batch.y, batch.share)
-            if self.local_steps == 1:
-                return gradients
-            local = local - rate * gradients
-        return (start - local) / rate
+        batches = [own.reshape(self.local_steps, -1) for own in rows]
+        start = self._objective.weights
+        first = self._padded([own[0] for own in batches])
+        updates: Tensor = self._common(start, first.x, first.y, first.share)
+        for step in range(1, self.local_steps):
+            batch = self._padded([own[step] for own in batches])
+            updates = updates + self._own(start - rate * updates, batch.x, batch.y, batch.share)
+        return updates
 
     def _padded(self, rows: list[IntArray]) -> Batch:
         """(k, largest mini-batch, ...) samples, each device's shares summing to one."""
