@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 
 from emulator.report.data import Tables, cases
 from emulator.report.figure import Figure
-from emulator.report.style import PARTS, bar, bar_size, few_ticks, legend_below, looks, panels
+from emulator.report.style import PARTS, bar, bar_size, few_ticks, legend_below, looks, mark, panels
 
 Columns = Mapping[str, tuple[str, float]]
 """Column names, each with its name for the reader and the unit it is shown in."""
@@ -77,8 +77,8 @@ def _draw_rounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
         bar(axes, case["policy"], np.zeros(len(case)), done, PARTS["pretrain"])
         bar(axes, case["policy"], done, case["finetune_rounds"], PARTS["finetune"])
         planned = case["planned_pretrain_rounds"]
-        axes.plot(planned, case["policy"], "D", color="black", markerfacecolor="white", label="planned pre-training")
-        axes.plot(planned + case["planned_finetune_rounds"], case["policy"], "D", color="black", label="planned in all")
+        mark(axes, planned, case["policy"], "planned pre-training")
+        mark(axes, planned + case["planned_finetune_rounds"], case["policy"], "planned in all", filled=True)
         axes.set_xlabel("rounds")
         few_ticks(axes)
         axes.grid(visible=False, axis="y")

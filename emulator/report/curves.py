@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emulator import statistics
 from emulator.report.data import Tables, cases
 from emulator.report.figure import Figure
-from emulator.report.style import legend_below, logarithmic, looks, panels, size
+from emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
 
 _POINTS = 120
 _MARK_EVERY = 20
@@ -109,6 +109,7 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity
     style = looks(tables.policies)
     split = list(cases(data, tables.keys))
     grid = panels(canvas, [title for title, _ in split])
+    bands = []
     for axes, (_, part) in zip(grid, split, strict=True):
         for number, policy in enumerate(tables.policies):
             curve = part[part["policy"] == policy]
@@ -116,9 +117,10 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity
             look = style[policy]
             every = (number * _MARK_EVERY // len(tables.policies), _MARK_EVERY)  # so that no mark hides another's
             axes.plot(x, mean, look.line, color=look.colour, marker=look.marker, markevery=every, label=policy)
-            axes.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
+            bands.append(Band(axes, x, low, high, look.colour))
         if quantity.logarithmic:
             logarithmic(axes.yaxis)
         axes.set_xlabel(course.name)
     grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
+    draw_bands(grid, bands)
     legend_below(canvas, grid)

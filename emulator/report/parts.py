@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 
 from emulator.report.data import Tables, cases
 from emulator.report.figure import Figure
-from emulator.report.style import PARTS, Part, bar, bar_size, few_ticks, legend_below, panels
+from emulator.report.style import PARTS, Part, bar, bar_size, few_ticks, legend_below, mark, panels
 
 ENERGY: Mapping[str, Part] = {
     "server_energy_j": PARTS["server"],
@@ -94,7 +94,7 @@ def _draw(
             width = case[column].to_numpy(float)
             bar(axes, case["policy"], left, width, part)
             left += width
-        axes.plot(case[predicted], case["policy"], "D", color="black", markerfacecolor="white", label="predicted total")
+        mark(axes, case[predicted], case["policy"], "predicted total")
         axes.set_xlabel(name)
         few_ticks(axes)
         axes.grid(visible=False, axis="y")

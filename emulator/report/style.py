@@ -15,6 +15,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES = ("-", "--", "-.", ":")
 
+_BAND_ROOM = 0.3
+
 SETTINGS: Any = {  # matplotlib types its keys as one long Literal
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -40,6 +42,16 @@ class Look(NamedTuple):
     colour: str
     marker: str
     line: str
+
+
+class Band(NamedTuple):
+    """An interval along a line, to be shaded on ``axes``."""
+
+    axes: Axes
+    x: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
+    colour: str
 
 
 class Part(NamedTuple):
@@ -127,6 +139,27 @@ def logarithmic(axis: Axis) -> None:
         formatter(_Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
 
 
+def draw_bands(grid: Sequence[Axes], bands: Sequence[Band]) -> None:
+    """Shade intervals behind the lines already drawn, which keep the say over the height of the panels.
+
+    Two or three seeds have intervals so wide that they would press every line flat; what sticks out is cut.
+    """
+    lines = grid[0].get_ylim()
+    for axes, x, low, high, colour in bands:
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    transform = grid[0].yaxis.get_transform()
+    (bottom, top), (lowest, highest) = transform.transform(lines), transform.transform(grid[0].get_ylim())
+    room = _BAND_ROOM * (top - bottom)
+    limits = [max(lowest, bottom - room), min(highest, top + room)]
+    grid[0].set_ylim(*transform.inverted().transform(limits))
+
+
 def few_ticks(axes: Axes) -> None:
     """Room between the numbers under a narrow panel."""
     axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def mark(axes: Axes, x: ArrayLike, rows: ArrayLike, name: str, *, filled: bool = False) -> None:
+    """Diamonds on horizontal bars, in front of the frame."""
+    face = "black" if filled else "white"
+    axes.plot(x, rows, "D", color="black", markerfacecolor=face, label=name, clip_on=False, zorder=3)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from emulator.compare import REALISED, SCORE
 from emulator.report.data import Tables, cases
 from emulator.report.figure import Figure
-from emulator.report.style import legend_below, looks, panels, size
+from emulator.report.style import Band, draw_bands, legend_below, looks, panels, size
 
 _SHOWN = {
     SCORE: "test accuracy",
@@ -68,6 +68,7 @@ def _draw_curves(
 ) -> None:
     split = list(cases(data, others))
     grid = panels(canvas, [title for title, _ in split])
+    bands = []
     for axes, (_, case) in zip(grid, split, strict=True):
         for policy, look in looks(tables.policies).items():
             mine = case[case["policy"] == policy]
@@ -75,9 +76,10 @@ def _draw_curves(
                 mine = mine.sort_values(key)
             mean, band = mine[f"{figure}_mean"].to_numpy(float), mine[f"{figure}_ci95"].to_numpy(float)
             axes.plot(mine[key], mean, look.line, color=look.colour, marker=look.marker, label=policy)
-            axes.fill_between(mine[key], mean - band, mean + band, color=look.colour, alpha=0.15, linewidth=0)
+            bands.append(Band(axes, mine[key], mean - band, mean + band, look.colour))
         axes.set_xlabel(key)
     grid[0].set_ylabel(name)
+    draw_bands(grid, bands)
     legend_below(canvas, grid)
 
 
