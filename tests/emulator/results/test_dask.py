@@ -19,7 +19,7 @@ from emulator.store import Store
 from tests.emulator.results import synthetic
 from tests.emulator.results.sweeping import jobs, sweep
 from tests.emulator.results.synthetic import SyntheticJob
-from tests.emulator.results.test_sweep import ROOT, contents, start, stored, wait_until
+from tests.emulator.results.test_sweep import PATIENCE_S, ROOT, contents, start, stored, wait_until
 
 pytest.importorskip("distributed")
 
@@ -53,7 +53,7 @@ def running(file: Path) -> Iterator[Cluster]:
         for _ in range(2):
             workers.append(dask_process("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"))
         with Client(scheduler_file=str(file), set_as_default=False) as client:  # type: ignore[no-untyped-call]  # untyped
-            client.wait_for_workers(2, timeout=20)
+            client.wait_for_workers(2, timeout=PATIENCE_S)
             address = str(client.scheduler.address)
         yield Cluster(address, scheduler, workers)
     finally:
@@ -84,7 +84,7 @@ def test_a_worker_killed_in_mid_sweep_changes_nothing(tmp_path: Path, cluster: C
     wait_until(lambda: stored(folder) >= 10)
     cluster.workers[0].send_signal(signal.SIGKILL)
     at_death = stored(folder)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert at_death < stored(folder)
     assert contents(folder) == contents(expected)
 

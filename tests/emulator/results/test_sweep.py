@@ -16,7 +16,7 @@ from emulator.sweep import combinations, parse_vary
 from tests.emulator.results.sweeping import jobs, sweep
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
