@@ -34,12 +34,16 @@ def model(learner: Learner) -> torch.Tensor:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_same_seed_same_bytes_on_one_and_two_threads(recipe: dict[str, object], workload: Make) -> None:
+    """Batches so large that torch would share them out among its threads."""
     before = torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
-            learner = train(workload(training=recipe, samples=400).learner(3, 0.2))
+            learner = workload(training=recipe, samples=400).learner(3, 0.2)
+            for _ in range(3):
+                learner.pretrain(1000)
+                learner.finetune(np.array([50, 100, 200, 400]), WEIGHTS)
             results.append((model(learner).numpy().tobytes(), learner.evaluate()))
             assert torch.get_num_threads() == threads
     finally:
