@@ -192,7 +192,7 @@ def run_jobs(
         results = run_many(work, execute, workers, result_store(folder), on_done)
         checksums = {**source.world().workload.provenance(), **dict(source.inputs())}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
-        content = manifest(work, described, label_of(reference), command, checksums)
+        content = manifest(work, described, label_of(reference), command, checksums, source.origin())
         return write_output(folder, results, content, tables, figures)
 
 

@@ -250,8 +250,10 @@ def _finish(result: Any, folder: Path, console: Console, quiet: bool) -> None:
         screen.show_comparison(result, console)
         console.print(f"tables: {folder}/*.csv", highlight=False, soft_wrap=True)
         console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-    if (result.runs["status"] == "failed").any():
-        raise typer.Exit(1)
+    failed = result.runs[result.runs["status"] == "failed"]
+    if len(failed):
+        first = failed.iloc[0]
+        raise PrefineError(f"{len(failed)} of {len(result.runs)} runs failed; {first['run_id']}: {first['stop_reason']}")
 
 
 def _names(policies: str | None) -> list[str] | None:

@@ -29,8 +29,12 @@ def manifest(
     reference: str,
     command: str,
     checksums: Mapping[str, str],
+    trace_origin: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The manifest of ``jobs``: ``scenario`` as it was before anything was varied, ``checksums`` of traces and data."""
+    """The manifest of ``jobs``: ``scenario`` as it was before anything was varied, ``checksums`` of traces and data.
+
+    ``trace_origin`` is what the channel trace says of itself.
+    """
     varied: dict[str, list[object]] = {}
     for job in jobs:
         for key, value in job.varied:
@@ -45,6 +49,7 @@ def manifest(
         "varied": varied,
         "versions": versions(),
         "checksums": dict(checksums),
+        "trace_origin": list(trace_origin),
         "scenario": dict(scenario),
     }
 

@@ -44,6 +44,11 @@ class Source:
             found.append(availability)
         return tuple((name, checksum(self.folder / name)) for name in found)
 
+    def origin(self) -> tuple[str, ...]:
+        """The header comments of the channel trace: where it came from and how it was made."""
+        trace = self.scenario.channel.trace
+        return () if trace is None else read_trace(self.folder / trace).provenance
+
     def varied(self, values: tuple[tuple[str, object], ...]) -> "Source":
         """The same with dotted keys set to ``values``."""
         return Source(with_values(self.scenario, dict(values), self.name), self.folder, self.name)
