@@ -5,15 +5,22 @@ transformation): second-order, power and exponential cones. Nothing here is shar
 """
 
 import math
+import warnings
 from typing import Any
 
-import cvxpy as cp
+import cvxpy
 import numpy as np
 
 from emulator.prediction import BoundTerms, device_round, server_round
 from emulator.types import Problem, Relaxed
 
+cp: Any = cvxpy  # its annotations cover only part of what it exports
 LN2 = math.log(2.0)
+TOLERANCE = 1e-11
+
+
+class InaccurateError(Exception):
+    """The conic solver does not vouch for its result."""
 
 
 def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) -> float:
@@ -24,7 +31,8 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) ->
     """
     terms, devices, radio, budget = BoundTerms.of(problem), problem.devices, problem.radio, problem.budget
     count, unit = len(devices), _Units(problem, scale)
-    n, m, y = cp.Variable(nonneg=True), cp.Variable(nonneg=True), cp.Variable(nonneg=True)
+    n, m, per_round = cp.Variable(nonneg=True), cp.Variable(nonneg=True), cp.Variable(nonneg=True)
+    y = per_round / (scale.finetune_rounds if finetuned else scale.pretrain_rounds + scale.finetune_rounds)
     constraints: list[Any] = [m == 1.0] if finetuned else [n + m == 1.0]
     # Server: samples s, compute time x, energy e with e x^2 >= s^3.
     s, x, e, q = (cp.Variable(nonneg=True) for _ in range(4))
@@ -54,7 +62,8 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) ->
     sent_j = cp.multiply(unit.watts * unit.upload * np.exp(unit.nats), gk) - cp.multiply(unit.watts * unit.upload, vk)
     delay = unit.server.delay_s * x + radio.downlink_delay_s * m + finish * z
     energy = unit.server.energy_j * e + radio.downlink_energy_j * m + cp.sum(cp.multiply(unit.compute_j, ek) + sent_j)
-    constraints += [delay / budget.delay_s <= y, energy / budget.energy_j <= y]
+    rounds = scale.pretrain_rounds + scale.finetune_rounds
+    constraints += [delay * (rounds / budget.delay_s) <= rounds * y, energy * (rounds / budget.energy_j) <= rounds * y]
     noise = terms.server_noise / unit.server_batch * q + (terms.device_noise / unit.batch) @ qk
     if finetuned:
         left, spent = cp.Variable(nonneg=True), -terms.contraction * n
@@ -63,9 +72,14 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) ->
     else:
         objective = terms.start * y + terms.shift * n + noise
     program = cp.Problem(cp.Minimize(objective), constraints)
-    program.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-10, tol_feas=1e-10)
-    if program.status not in ("optimal", "optimal_inaccurate"):
-        raise ArithmeticError(f"the conic solver says {program.status}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an inaccurate status is an exception below
+        try:
+            program.solve(solver=cp.CLARABEL, tol_gap_abs=TOLERANCE, tol_gap_rel=TOLERANCE, tol_feas=TOLERANCE)
+        except cp.error.SolverError as error:
+            raise InaccurateError(str(error)) from None
+    if program.status != "optimal":
+        raise InaccurateError(program.status)
     return float(program.value)
 
 
