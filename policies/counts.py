@@ -37,6 +37,10 @@ class CountingRule(Protocol):
         """The best rounds and server batch (one of ``batches``) within ``budget``."""
         ...
 
+    def neighbours(self, pretraining: int, finetuning: int, server_batch: float) -> list[tuple[int, int, float]]:
+        """(N, M, b0) one step away; some may not fit."""
+        ...
+
 
 def most_pretraining(server: Server, batches: FloatArray, left_s: FloatArray, left_j: FloatArray) -> FloatArray:
     """The most server rounds (real) for each of ``batches`` (B, 1) in what is left of both budgets (M,).
@@ -67,6 +71,15 @@ def _pick(value: FloatArray, pretraining: FloatArray, counts: FloatArray, batche
     return Counts(float(value[row, column]), int(pretraining[row, column]), int(counts[column]), int(batches[row, 0]))
 
 
+def _steps(pretraining: int, finetuning: int, server_batch: float) -> list[tuple[int, int, float]]:
+    """One round of either stage more or fewer, one exchanged, and one server sample more or fewer."""
+    rounds = [(0, 1), (0, -1)]
+    if pretraining:
+        rounds += [(1, 0), (-1, 0), (1, -1), (-1, 1)]
+    steps = [(pretraining + n, finetuning + m, server_batch) for n, m in rounds]
+    return steps + [(pretraining, finetuning, server_batch + step) for step in (1.0, -1.0) if pretraining]
+
+
 @dataclass(frozen=True)
 class MeanOfAllRounds:
     """Any N and M, by Phi. Phi is monotone in N, so N is 0 or all that fits."""
@@ -86,6 +99,10 @@ class MeanOfAllRounds:
             value = np.where(rounds > 0.0, total / np.maximum(rounds, 1.0), np.inf)
             picks.append(_pick(value, pretraining, counts, column))
         return min(picks)
+
+    def neighbours(self, pretraining: int, finetuning: int, server_batch: float) -> list[tuple[int, int, float]]:
+        """See `CountingRule`."""
+        return _steps(pretraining, finetuning, server_batch)
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,10 @@ class MeanOfFinetuning:
             picks.append(_pick(value, pretraining, counts, column))
         return min(picks)
 
+    def neighbours(self, pretraining: int, finetuning: int, server_batch: float) -> list[tuple[int, int, float]]:
+        """See `CountingRule`."""
+        return _steps(pretraining, finetuning, server_batch)
+
 
 @dataclass(frozen=True)
 class GivenShare:
@@ -140,6 +161,13 @@ class GivenShare:
         noise = pretraining * (terms.shift + terms.server_noise / column) + counts * finetuning.noise
         value = np.where(fits, (terms.start + noise) / total, np.inf)
         return _pick(value, np.broadcast_to(pretraining, value.shape), counts, column)
+
+    def neighbours(self, pretraining: int, finetuning: int, server_batch: float) -> list[tuple[int, int, float]]:
+        """See `CountingRule`: one round more or fewer, one server sample more or fewer."""
+        totals = pretraining + finetuning + 1, pretraining + finetuning - 1
+        splits = [(round(self.share * total), total - round(self.share * total)) for total in totals]
+        same = [(pretraining, finetuning, server_batch + step) for step in (1.0, -1.0) if pretraining]
+        return [(n, m, server_batch) for n, m in splits] + same
 
     def _most_total(self, server: Server, budget: Budget, batch: float, finetuning: FinetuneRound) -> float:
         """No more rounds than this fit, at the least batch."""

@@ -21,11 +21,13 @@ SLIVER = 4e-12
 """Share of both budgets left unused, so that rounding in the last digits cannot overspend them."""
 
 _RESPONSES_PER_BARRIER = 30
-_MOST_BARRIERS = 41
+_MOST_BARRIERS = 31
 _BARRIER_REACH = 0.3
 _SERVER_BATCHES = 15
 _SERVER_REACH = 1.4
 _SHORTLIST = 6
+_MOST_REFINEMENTS = 8
+_RESPONSES_PER_REFINEMENT = 400
 _DEAR = 1e30
 _NEVER = FinetuneRound(1e300, 1e300, 0.0)
 
@@ -63,6 +65,7 @@ class IntegerSearch:
         self._handout = SampleHandout(stages, self._energy_price, start.snr_state)
         require_whole_batches(stages)
         self._server_batches = self._nearby_server_batches()
+        self._refinements = min(_MOST_REFINEMENTS, EFFORT // (_RESPONSES_PER_REFINEMENT * len(stages.problem.devices)))
 
     def plan(self) -> Plan:
         """The best plan found. Raises InfeasibleError where not one round fits the budgets."""
@@ -70,10 +73,36 @@ class IntegerSearch:
         designs = [design for sketch in sketches[:_SHORTLIST] for design in self._designs(sketch)]
         if not designs:
             raise InfeasibleError(shortfall(self.stages))
-        best = min(designs, key=self._value)
+        best = self._refined(min(designs, key=self._value))
         gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
         rounds = best.pretrain_rounds, best.finetune_rounds
         return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective)
+
+    def _refined(self, best: Design) -> Design:
+        """``best``, or better with a round or a server sample more or fewer, again and again while that helps."""
+        tried = {(best.pretrain_rounds, best.finetune_rounds, best.server.batch)}
+        for _ in range(self._refinements):
+            designs = [best]
+            for counts in self._rule.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
+                if counts not in tried:
+                    tried.add(counts)
+                    designs += self._varied(best, *counts)
+            better = min(designs, key=self._value)
+            if better is best:
+                break
+            best = better
+        return best
+
+    def _varied(self, design: Design, pretraining: int, finetuning: int, server_batch: float) -> list[Design]:
+        """``design`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
+        problem, server = self.stages.problem, self.stages.problem.server
+        if finetuning < 1 or pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
+            return []
+        server_s = pretraining * server_batch * server.cycles_per_sample / design.server.frequency_hz
+        finish_s = (self._budget.delay_s - server_s) / finetuning - problem.radio.downlink_delay_s
+        if finish_s <= 0.0:
+            return []
+        return self._designs(Sketch(Counts(0.0, pretraining, finetuning, int(server_batch)), finish_s))
 
     def _nearby_server_batches(self) -> FloatArray:
         """Whole server batches around the relaxed one; they grow or shrink with the rounds that fit."""
@@ -145,6 +174,8 @@ class IntegerSearch:
         if not rounds[1]:
             return self._kept(Design(*rounds, server, self.stages.idle(self._handout.least)))
         left_j = budget.energy_j - rounds[0] * server_round(problem.server, server).energy_j
+        if left_j <= rounds[1] * problem.radio.downlink_energy_j:
+            return []
         handout = self._handout.best(finish_s, left_j / rounds[1] - problem.radio.downlink_energy_j)
         return self._kept(Design(*rounds, server, handout.meeting.plan)) if handout else []
 
