@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from emulator.errors import PrefineError
+from emulator.errors import InputError, PrefineError
 from emulator.executor import Workers
 from emulator.records import RunRecord, RunResult
 from emulator.store import Store, address
@@ -82,8 +82,13 @@ def run_many(
     """Every job's result, from the store where it is there, else by ``execute`` (picklable) on ``workers``.
 
     Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again.
-    ``on_done`` hears of each in order of completion. Raises PrefineError where the store cannot be written.
+    ``on_done`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
+    InputError where two jobs have the same name.
     """
+    names = [job.run_id for job in jobs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two runs would both be named {twice}: policies need different names")
     keys = tuple(address(job.content()) for job in jobs)
     failures: dict[int, RunResult] = {}
     waiting = []

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from emulator.compare import REALISED, SCORE
 from emulator.records import RunResult
-from emulator.report.data import Tables
+from emulator.report.data import Tables, shown
 from emulator.report.words import difference, number, plus_minus
 from emulator.runs import Job
 
@@ -64,7 +64,7 @@ def show_comparison(tables: Tables, console: Console) -> None:
     for row in tables.comparison.to_dict("records"):
         case = tuple(row[key] for key in tables.keys)
         table.add_row(
-            *map(str, case), escape(row["policy"]), *_cells(row), reasons.get((*case, row["policy"]), "failed")
+            *map(shown, case), escape(row["policy"]), *_cells(row), reasons.get((*case, row["policy"]), "failed")
         )
     console.print(table)
     for run in tables.runs[tables.runs["status"] == "failed"].to_dict("records"):

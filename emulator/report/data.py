@@ -58,6 +58,9 @@ def read_tables(folder: Path, reference: str | None = None) -> Tables:
     runs = read_table(folder, "runs")
     if runs.empty:
         raise InputError(f"{folder / 'runs.csv'}: holds no runs; there is nothing to report")
+    if runs["run_id"].duplicated().any():
+        twice = runs["run_id"][runs["run_id"].duplicated()].iloc[0]
+        raise InputError(f"{folder / 'runs.csv'}: run_id {twice} is there twice; every run needs its own")
     manifest = _manifest(folder / "manifest.json")
     named = reference or str(manifest.get("reference") or default_reference(runs))
     if named not in set(runs["policy"]):

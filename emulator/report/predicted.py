@@ -33,7 +33,7 @@ def figures(tables: Tables) -> Iterator[Figure]:
         size_in=bar_size(3 * len(list(cases(data, tables.keys))), len(tables.policies)),
     )
     bounds = bound_table(tables)
-    if not bounds[REALISED].isna().all():
+    if np.isfinite(bounds[["bound", REALISED]].to_numpy(float)).all(axis=1).any():
         yield Figure(
             name="bound-and-realised",
             title="The bound and what came of it",
@@ -81,10 +81,11 @@ def _draw_pairs(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
 
 
 def _draw_bounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
-    has_fitted = bool(data["bound_ft"].notna().any())
+    has_fitted = bool(np.isfinite(data["bound_ft"]).any())
     grid = panels(canvas, ["", "", ""][: 3 if has_fitted else 2], sharey=False)
     _scatter(grid[0], data, tables, "bound", REALISED, "bound Φ")
-    known = data[["bound", REALISED]].dropna().to_numpy(float)
+    known = data[["bound", REALISED]].to_numpy(float)
+    known = known[np.isfinite(known).all(axis=1)]
     ends = [known.min(), known.max()]
     grid[0].plot(ends, ends, color="black", linewidth=0.9)
     logarithmic(grid[0].xaxis)

@@ -50,7 +50,7 @@ def _curves(data: pd.DataFrame, tables: Tables, key: str, others: list[str]) -> 
     """One figure per quantity, with a panel for each combination of the other keys."""
     for figure, name in _SHOWN.items():
         mean, band = f"{figure}_mean", f"{figure}_ci95"
-        if data[mean].isna().all():
+        if not np.isfinite(data[mean]).any():
             continue
         count = len(list(cases(data, others)))
         yield Figure(

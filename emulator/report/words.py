@@ -1,5 +1,6 @@
 """Numbers and findings in words: what a reader may conclude, and no more."""
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -7,6 +8,8 @@ import pandas as pd
 
 from emulator.compare import SCORE, groups
 from emulator.report.data import Tables, label
+
+_NOTHING: dict[Hashable, Any] = {f"{SCORE}_diff": math.nan, f"{SCORE}_diff_ci95": math.nan}
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -77,7 +80,7 @@ def gains(tables: Tables) -> list[tuple[str, list[str]]]:
     rows = []
     for varied, group in groups(tables.comparison, tables.keys):
         by_policy = {row["policy"]: row for row in group.to_dict("records")}
-        rows.append((label(varied), [_gain(by_policy[policy]) for policy in others(tables)]))
+        rows.append((label(varied), [_gain(by_policy.get(policy, _NOTHING)) for policy in others(tables)]))
     return rows
 
 

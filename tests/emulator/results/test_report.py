@@ -2,6 +2,7 @@
 
 import base64
 import json
+import platform
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -156,6 +157,31 @@ def test_a_broken_manifest_is_one_clear_line(compared: Path, tmp_path: Path, tex
         read_tables(tmp_path)
 
 
+def test_infinite_bounds_and_missing_rows_do_not_stop_a_report(swept: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    runs.loc[runs["policy"] == "uniform", ["bound", "bound_ft"]] = float("inf")
+    kept = runs[(runs["policy"] != "uniform") | (runs["budget.delay_s"] != 5)]
+    kept.to_csv(tmp_path / "runs.csv", index=False)
+    assert "uniform" in write_report(tmp_path).read_text()
+
+
+def test_bounds_that_are_all_infinite_do_not_stop_a_report(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    runs["bound"] = float("inf")
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    assert "uniform" in write_report(tmp_path).read_text()
+
+
+def test_a_run_that_is_there_twice_is_one_clear_line(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
+    lines = (tmp_path / "runs.csv").read_text().splitlines()
+    (tmp_path / "runs.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
+    with pytest.raises(InputError, match="joint-s0 is there twice"):
+        read_tables(tmp_path)
+
+
 def test_no_runs_no_report(compared: Path, tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text((compared / "runs.csv").read_text().splitlines()[0] + "\n")
     with pytest.raises(InputError, match="holds no runs"):
@@ -167,9 +193,8 @@ def test_the_manifest_says_what_was_run_and_nothing_of_the_host(swept: Path) -> 
     assert content["varied"] == {"budget.delay_s": [5.0, 10.0], "budget.energy_j": [1, 2]}
     assert content["seeds"] == [0, 1, 2]
     assert {"python", "numpy", "scipy", "simpy", "pandas"} <= set(content["versions"])
-    assert sorted(content) == sorted(
-        ["command", "policies", "reference", "seeds", "varied", "versions", "checksums", "scenario"]
-    )
+    assert {"command", "policies", "reference", "checksums", "scenario"} <= set(content)
+    assert platform.node() not in json.dumps(content)
 
 
 def test_the_written_comparison_is_that_of_the_runs(swept: Path) -> None:

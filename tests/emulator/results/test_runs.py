@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.errors import PrefineError
+from emulator.errors import InputError, PrefineError
 from emulator.executor import Processes, Serial
 from emulator.runs import Results, run_many
 from emulator.store import Store, address
@@ -125,6 +125,11 @@ def test_temporary_files_of_dead_writers_are_removed_and_those_of_living_ones_ke
     alive.touch()
     Store(tmp_path)
     assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_two_runs_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="both be named joint-s0"):
+        run_many([SyntheticJob("joint", 0)] * 2, synthetic.execute, Serial(), Store(tmp_path))
 
 
 def test_addresses_differ_in_every_part_and_not_in_the_order_of_keys() -> None:
