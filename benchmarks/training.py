@@ -2,8 +2,8 @@
 
 Every contestant does the same rounds: ten devices, mini-batches out of the UCI digits, one weighted SGD step. The floor
 is the loop anyone would write if all data lay in one place: draw one mini-batch, forward, backward, step; no devices,
-no clock, no records. Rounds are timed in turns, so that a busy machine slows all alike. Run it as:
-python -m benchmarks.training
+no clock, no records. Rounds are timed in turns and in processor time of one thread, so that other work on the machine
+matters little. Run it as: python -m benchmarks.training
 """
 
 import argparse
@@ -130,9 +130,9 @@ def main() -> None:
             loop(20)
         for _ in range(options.repeats):
             for name, loop in contestants.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 loop(options.rounds)
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
         floor = float(np.median(times["plain fused loop (floor)"]))
         for name, spent in times.items():
             median = float(np.median(spent))

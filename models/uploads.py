@@ -70,7 +70,7 @@ class TopK(_Lossy):
         self.bits = float(self._kept * (parameter_bits + ceil(log2(max(2, parameters)))))
 
     def _compress(self, updates: Tensor) -> Tensor:
-        largest = updates.abs().topk(self._kept, dim=1).indices
+        largest = updates.abs().topk(self._kept, dim=1, sorted=False).indices
         return torch.zeros_like(updates).scatter_(1, largest, updates.gather(1, largest))
 
 
