@@ -1,8 +1,9 @@
 """``[training]``: the recipe, one per scenario, the same for every policy of a comparison."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from emulator.settings.base import Count, NonNegative, Positive, Section
 
@@ -13,7 +14,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 """``theory`` is what the bound proves; ``practice`` trains better outside the proof (docs/learning.md)."""
 
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
-PerSmoothness = Annotated[str, Field(pattern=r"^(\d+\.?\d*|\.\d+)/L$")]
+
+
+def _multiple(written: str) -> str:
+    if not re.fullmatch(r"(\d+\.?\d*|\.\d+)/L", written) or float(written.removesuffix("/L")) == 0.0:
+        raise ValueError('must be a number above 0, or such a multiple of 1/L written "1/L" or "3/L"')
+    return written
+
+
+PerSmoothness = Annotated[str, AfterValidator(_multiple)]
 
 
 class TrainingSettings(Section):

@@ -92,7 +92,8 @@ def test_what_does_not_fit_is_one_clear_line(workload: Make, task: dict[str, obj
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"learning_rate": "L/3"}, {"learning_rate": -1.0}, {"momentum": 1.0}, {"preset": "x"}]
+    "wrong",
+    [{"learning_rate": "L/3"}, {"learning_rate": "0/L"}, {"learning_rate": -1.0}, {"momentum": 1.0}, {"preset": "x"}],
 )
 def test_wrong_recipes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
