@@ -156,21 +156,23 @@ def test_a_broken_manifest_is_one_clear_line(compared: Path, tmp_path: Path, tex
         read_tables(tmp_path)
 
 
-def test_infinite_bounds_and_missing_rows_do_not_stop_a_report(swept: Path, tmp_path: Path) -> None:
-    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
-    runs = pd.read_csv(tmp_path / "runs.csv")
-    runs.loc[runs["policy"] == "uniform", ["bound", "bound_ft"]] = float("inf")
-    kept = runs[(runs["policy"] != "uniform") | (runs["budget.delay_s"] != 5)]
-    kept.to_csv(tmp_path / "runs.csv", index=False)
-    assert "uniform" in write_report(tmp_path).read_text()
-
-
-def test_bounds_that_are_all_infinite_do_not_stop_a_report(compared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", [["uniform"], ["joint", "uniform", "pretrain-only"]])
+def test_infinite_bounds_do_not_stop_a_report(compared: Path, tmp_path: Path, who: list[str]) -> None:
     shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
     runs = pd.read_csv(tmp_path / "runs.csv")
-    runs["bound"] = float("inf")
+    runs.loc[runs["policy"].isin(who), ["bound", "bound_ft"]] = float("inf")
     runs.to_csv(tmp_path / "runs.csv", index=False)
     assert "uniform" in write_report(tmp_path).read_text()
+
+
+def test_a_policy_that_is_missing_somewhere_has_no_gain_there(swept: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    kept = runs[(runs["policy"] != "uniform") | (runs["budget.delay_s"] != 5)]
+    kept.to_csv(tmp_path / "runs.csv", index=False)
+    tables = read_tables(tmp_path)
+    at = words.others(tables).index("uniform")
+    assert [cells[at] == "-" for _, cells in words.gains(tables)] == [True, True, False, False]
 
 
 def test_a_run_that_is_there_twice_is_one_clear_line(compared: Path, tmp_path: Path) -> None:
