@@ -215,9 +215,10 @@ class DeviceStage:
         even = self._respond(self._even_shares(ratio), energy_price)
         log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
         everything = self._state_of(np.full(len(self.devices), ratio))
-        over = np.minimum(self._meet(np.exp(log_soonest - TOLERANCE), energy_price, state)[0], everything)
-        if np.sum(self._shares(over)) <= ratio:
-            return over
+        over = np.minimum(self._meet(self.soonest_s, energy_price, state)[0], everything)
+        hurried = self._hurried(over, ratio, energy_price)
+        if hurried is not None:
+            return hurried
         under = self._meet(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
         root = IncreasingRoot(log_latest, log_soonest, log_latest)
         while not root.exhausted:
@@ -232,6 +233,18 @@ class DeviceStage:
         jump = float(np.sum(most) - np.sum(least))
         mix = (ratio - float(np.sum(least))) / jump if jump > 0.0 else 1.0
         return self._state_of(mix * most + (1.0 - mix) * least)
+
+    def _hurried(self, state: FloatArray, ratio: float, energy_price: float) -> FloatArray | None:
+        """``state`` with the rest of ``ratio`` for the slowest devices, if these then finish at the soonest."""
+        slowest = self._soonest_s >= self.soonest_s * (1.0 - TOLERANCE)
+        share = self._shares(state)
+        rest = ratio - float(np.sum(share[~slowest]))
+        if rest <= 0.0:
+            return None
+        share[slowest] = rest / np.count_nonzero(slowest)
+        hurried = self._state_of(share)
+        finish_s = self._respond(hurried, energy_price).finish_s
+        return hurried if np.max(finish_s) <= self.soonest_s * (1.0 + 2.0 * TOLERANCE) else None
 
     def meet(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> Meeting:
         """What every device does to finish by ``finish_s`` at the least noise plus energy."""
@@ -249,19 +262,20 @@ class DeviceStage:
     def _meet(self, finish_s: float, energy_price: float, state: FloatArray) -> tuple[FloatArray, Response]:
         """The states (K,) at which every device finishes at ``finish_s``, or as near as it can."""
         log_finish, high = np.log(finish_s), self._ceiling(energy_price)
-        low = high * _NEGLIGIBLE_STATE
+        low = np.where(self._soonest_s >= finish_s * (1.0 - TOLERANCE), high, high * _NEGLIGIBLE_STATE)
         state, before = np.clip(state, low, high), np.full(len(state), np.inf)
         for _ in range(_ATTEMPTS):
             response = self._respond(state, energy_price)
             error = np.log(response.finish_s) - log_finish
             low, high = np.where(error > 0.0, state, low), np.where(error <= 0.0, state, high)
-            if np.all((np.abs(error) <= TOLERANCE) | (high <= low * (1.0 + TOLERANCE))):
+            there = (np.abs(error) <= TOLERANCE) | (high <= low * (1.0 + TOLERANCE))
+            if np.all(there):
                 break
             newton = state * np.exp(np.clip(error / np.maximum(response.finish_slope, _FLATTEST), -50.0, 50.0))
             trusted = (newton > low) & (newton < high) & (np.abs(error) < _PROGRESS * before)
             before = np.abs(error)
-            state = np.where(trusted, newton, np.sqrt(low * high))
-            flat = np.flatnonzero((response.finish_slope <= _FLATTEST) & (np.abs(error) > TOLERANCE))
+            state = np.where(there, state, np.where(trusted, newton, np.sqrt(low * high)))
+            flat = np.flatnonzero((response.finish_slope <= _FLATTEST) & ~there)
             if len(flat):
                 state[flat] = self._next_kinks(flat, response, error[flat] > 0.0, low[flat], high[flat], energy_price)
         return state, response
