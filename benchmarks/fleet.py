@@ -7,7 +7,7 @@ from emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
 
 
 def macro_cell(count: int, seed: int = 0) -> Problem:
-    """``count`` devices at 50 to 500 m: path loss 128.1 + 37.6 log10(d / km), shadowing 8 dB (3GPP macro), 1 MHz each."""
+    """``count`` devices at 50 to 500 m: 128.1 + 37.6 log10(d / km) dB, 8 dB shadowing (3GPP macro), 1 MHz each."""
     generator = np.random.default_rng(seed)
     distance_km = 0.05 + 0.45 * np.sqrt(generator.random(count))
     loss_db = 128.1 + 37.6 * np.log10(distance_km) + 8.0 * generator.normal(size=count)
@@ -27,7 +27,7 @@ def macro_cell(count: int, seed: int = 0) -> Problem:
     )
     return Problem(
         Budget(delay_s=300.0, energy_j=20.0 * count),
-        Learning(smoothness=10.0, learning_rate=0.05, initial_gap=1.0, discrepancy=0.3),
+        Learning(smoothness=10.0, learning_rate=0.05, initial_gap=1.0, discrepancy=5.0),
         Server(2e7, 5e-28, 8.0, 1e8, 5e9, 1.0, 512.0),
         devices,
         Radio(dbm_to_watt(THERMAL_NOISE_DBM_HZ), 6.4e5, 0.0, 0.0),

@@ -1,8 +1,8 @@
 """The exact solver against a conic solver (CVXPY, Clarabel) and the published route (joint-sca), in one run.
 
-``python -m benchmarks.solver [--sizes 10,100,...]`` prints, for each number of devices, the time of the relaxed optimum,
-its gap, the time of the whole-number plan with its integer gap, the peers' times as ratios and how far their optima
-are off, and the peak memory. Every size runs in a process of its own, so that memory is that size's.
+``python -m benchmarks.solver [--sizes 10,100,...]`` prints, for each number of devices, the time of the relaxed
+optimum, its gap, the time of the whole-number plan with its integer gap, the peak memory up to there, and the peers'
+times as ratios with how far their optima are off. Every size runs in a process of its own.
 """
 
 import argparse

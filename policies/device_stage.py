@@ -114,7 +114,7 @@ class DeviceStage:
 
     def solve(self, ratio: float, energy_price: float, snr_state: FloatArray | None = None) -> DeviceRound:
         """The best round at these prices (both > 0); ``snr_state`` of a similar round saves passes."""
-        state = self._even_shares(ratio) if snr_state is None else snr_state
+        state, patience = (self._even_shares(ratio), _HURRY) if snr_state is None else (snr_state, 0)
         for attempt in range(PASSES):
             response = self._respond(state, energy_price)
             barrier_s = float(np.max(response.finish_s))
@@ -122,7 +122,7 @@ class DeviceStage:
             idle = barrier_s * total - float(response.share @ response.finish_s)
             if abs(total - ratio) <= TOLERANCE * ratio and idle <= TOLERANCE * total * barrier_s:
                 return self._round(response, state, ratio, energy_price)
-            if attempt >= _HURRY and barrier_s <= self.soonest_s * (1.0 + _HURRIED):
+            if attempt >= patience and barrier_s <= self.soonest_s * (1.0 + _HURRIED):
                 break
             state = self._newton(state, response, ratio)
         state = self._bisect(state, ratio, energy_price)
@@ -137,13 +137,17 @@ class DeviceStage:
 
     def _newton(self, state: FloatArray, response: Response, ratio: float) -> FloatArray:
         """One step of all devices and the barrier: z_k(s_k) = Z for each, shares summing to ``ratio``."""
-        log_finish = np.log(response.finish_s)
+        step = np.log(response.finish_s)
         slope = np.maximum(response.finish_slope, _FLATTEST)
-        weight = response.share * response.share_slope / slope
+        weight = response.share * response.share_slope
+        weight /= slope
         excess = float(np.sum(response.share)) - ratio
-        log_barrier = (float(weight @ log_finish) + excess) / float(np.sum(weight))
-        step = np.clip((log_finish - log_barrier) / slope, -_LONGEST_STEP, _LONGEST_STEP)
-        return state * np.exp(step)
+        step -= (float(weight @ step) + excess) / float(np.sum(weight))
+        step /= slope
+        np.clip(step, -_LONGEST_STEP, _LONGEST_STEP, out=step)
+        np.exp(step, out=step)
+        step *= state
+        return step
 
     def _respond(self, state: FloatArray, energy_price: float) -> Response:
         """Closed forms of section 3 at the uncapped SNR ``state`` (K,), in blocks that stay in the cache."""
@@ -199,7 +203,7 @@ class DeviceStage:
     def _state_of(self, share: FloatArray, which: NDArray[np.intp] | slice = _EVERYONE) -> FloatArray:
         """The states in which the devices ``which`` have ``share``: Newton's method in logarithms, from above."""
         target = share / self._watts[which]
-        state = target / 3.0 + np.sqrt(target**2 / 9.0 + 2.0 * target)
+        state = self._more_than_state_of(target)
         for _ in range(6):
             nats = np.log1p(state)
             psi = _psi(state, nats)
@@ -212,13 +216,14 @@ class DeviceStage:
         Where the shares jump at the barrier (devices whose every limit binds for a range of shares) the two sides
         are mixed so that the shares sum to ``ratio``.
         """
-        even = self._respond(self._even_shares(ratio), energy_price)
-        log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
-        everything = self._state_of(np.full(len(self.devices), ratio))
-        over = np.minimum(self._meet(self.soonest_s, energy_price, state)[0], everything)
+        over = self._meet(self.soonest_s, energy_price, state)[0]
         hurried = self._hurried(over, ratio, energy_price)
         if hurried is not None:
             return hurried
+        even = self._respond(self._even_shares(ratio), energy_price)
+        log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
+        everything = self._state_of(np.full(len(self.devices), ratio))
+        over = np.minimum(over, everything)
         under = self._meet(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
         root = IncreasingRoot(log_latest, log_soonest, log_latest)
         while not root.exhausted:
@@ -236,13 +241,13 @@ class DeviceStage:
 
     def _hurried(self, state: FloatArray, ratio: float, energy_price: float) -> FloatArray | None:
         """``state`` with the rest of ``ratio`` for the slowest devices, if these then finish at the soonest."""
-        slowest = self._soonest_s >= self.soonest_s * (1.0 - TOLERANCE)
+        slowest = np.flatnonzero(self._soonest_s >= self.soonest_s * (1.0 - TOLERANCE))
         share = self._shares(state)
-        rest = ratio - float(np.sum(share[~slowest]))
+        rest = ratio - (float(np.sum(share)) - float(np.sum(share[slowest])))
         if rest <= 0.0:
             return None
-        share[slowest] = rest / np.count_nonzero(slowest)
-        hurried = self._state_of(share)
+        hurried = state.copy()
+        hurried[slowest] = self._state_of(np.full(len(slowest), rest / len(slowest)), slowest)
         finish_s = self._respond(hurried, energy_price).finish_s
         return hurried if np.max(finish_s) <= self.soonest_s * (1.0 + 2.0 * TOLERANCE) else None
 
@@ -314,8 +319,14 @@ class DeviceStage:
         for_batch = (
             self.noise * devices.max_frequency_hz / (energy_price * devices.cycles_per_sample * self._least_batch**2)
         )
-        fastest = self._state_of(np.maximum(2.0 * cubed, for_batch))
+        fastest = self._more_than_state_of(np.maximum(2.0 * cubed, for_batch) / self._watts)
         return np.maximum(fastest, np.expm1(self._most_nats)) * 2.0
+
+    @staticmethod
+    def _more_than_state_of(target: FloatArray) -> FloatArray:
+        """An SNR s with (1 + s) ln(1 + s) - s >= ``target``, since the left side is at least s^2 / (2 + 2 s / 3)."""
+        state: FloatArray = target / 3.0 + np.sqrt(target**2 / 9.0 + 2.0 * target)
+        return state
 
     def _shares(self, state: FloatArray) -> FloatArray:
         return self._watts * _psi(state, np.log1p(state))
