@@ -204,7 +204,9 @@ def _relaxed(relaxed: Relaxed) -> dict[str, Any]:
 def _stages(server: ServerPlan, devices: DevicesPlan) -> dict[str, Any]:
     return {
         "server": asdict(server),
-        "devices": {field.name: getattr(devices, field.name).tolist() for field in fields(devices)},
+        "devices": {
+            field.name: [_finite(value) for value in getattr(devices, field.name).tolist()] for field in fields(devices)
+        },
     }
 
 
