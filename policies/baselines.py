@@ -13,7 +13,7 @@ from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, Serve
 from policies.checks import require_at_least, require_fraction
 from policies.counts import GivenShare
 from policies.dual import relax, relax_pretraining
-from policies.integers import SLIVER, IntegerSearch, shortfall
+from policies.integers import SLIVER, IntegerSearch, require_whole_batches, shortfall
 from policies.joint import design_all_rounds, require_reachable
 from policies.objectives import FixedShare as ShareObjective
 from policies.stages import Stages
@@ -169,12 +169,11 @@ class Random:
         """The first draw of which at least one round fits. Raises InfeasibleError after a thousand."""
         generator = np.random.default_rng(self.seed)
         server, devices = problem.server, problem.devices
+        require_whole_batches(Stages(problem))
         for _ in range(_DRAWS):
             share = float(generator.random())
-            server_batch = generator.integers(math.ceil(server.min_batch), math.floor(server.max_batch), endpoint=True)
-            batch = generator.integers(
-                np.ceil(devices.min_batch).astype(int), np.floor(devices.max_batch).astype(int), endpoint=True
-            ).astype(float)
+            (server_batch,) = _draw_batches(generator, np.array([server.min_batch]), np.array([server.max_batch]))
+            batch = _draw_batches(generator, devices.min_batch, devices.max_batch)
             plan = fill_rounds(
                 problem,
                 share,
@@ -193,6 +192,13 @@ class Random:
 
 _DRAWS = 1000
 _LEAST_POWER = 0.05
+
+
+def _draw_batches(generator: np.random.Generator, least: FloatArray, most: FloatArray) -> FloatArray:
+    """Whole batches, their logarithms uniform: small ones as likely as large ones."""
+    low, high = np.ceil(least), np.floor(most)
+    drawn: FloatArray = np.clip(np.floor(np.exp(generator.uniform(np.log(low), np.log(high + 1.0)))), low, high)
+    return drawn
 
 
 def _or_none(plan: Callable[[], Plan]) -> Plan | None:
