@@ -40,8 +40,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of the file at ``path``, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of the file at ``path``, or of all files in the folder there with their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.relative_to(path).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -30,19 +30,17 @@ class Source:
         return World(self.scenario, self.folder)
 
     def inputs(self) -> tuple[tuple[str, str], ...]:
-        """SHA-256 of each file the scenario's channel and faults read, by the name the scenario gives it.
+        """SHA-256 of each of the user's files the scenario reads, by the name the scenario gives it.
 
-        Raises InputError where one is missing or malformed.
+        Raises InputError where a trace is missing or malformed.
         """
         trace, availability = self.scenario.channel.trace, self.scenario.faults.availability
-        found = []
         if trace is not None:
             read_trace(self.folder / trace)
-            found.append(trace)
         if availability is not None:
             read_availability(self.folder / availability, self.scenario.device_count)
-            found.append(availability)
-        return tuple((name, checksum(self.folder / name)) for name in found)
+        names = (trace, availability, self.scenario.task.data, self.scenario.task.model.rpartition(":")[0])
+        return tuple((name, checksum(self.folder / name)) for name in names if name and (self.folder / name).exists())
 
     def origin(self) -> tuple[str, ...]:
         """The header comments of the channel trace: where it came from and how it was made."""
