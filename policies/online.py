@@ -37,14 +37,15 @@ class JointOnline:
 
     The prices are those at which the rest of the training, on the planning gains, would reach the same bound as all
     of it; this round is the best reply to them on the gains expected now: planning gain and the gain just seen, mixed
-    geometrically with weight ``trust`` on the gain seen. Devices that cannot take part are left out. The last round
-    takes what is left, less ``reserve``; where not one round fits, training stops, so nothing is overspent.
+    geometrically with weight ``trust`` on the gain seen (worth raising only where the channel holds still for
+    a round). Devices that cannot take part are left out. The last round takes what is left, less ``reserve``; where not
+    one round fits, training stops, so nothing is overspent.
 
     ``objective`` is ``"bound_ft"`` (as `joint-ft`) or ``"bound"`` (as `joint`). A pure function of the observation.
     """
 
     objective: Literal["bound", "bound_ft"] = "bound_ft"
-    trust: float = 0.5
+    trust: float = 0.0
     reserve: float = 0.02
 
     def __post_init__(self) -> None:

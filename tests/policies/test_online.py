@@ -1,0 +1,60 @@
+"""Planning online: on the planned channel it ends where the plan ends; under fading it overspends nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emulator.prediction import device_round, server_round
+from emulator.types import Budget, Observation, Problem
+from policies.online import JointOnline
+from tests.policies.instances import load, with_pretraining
+
+
+def _emulate(
+    problem: Problem, policy: JointOnline, fading: np.random.Generator | None
+) -> tuple[int, int, float, float]:
+    """N, M and the used shares of both budgets, with gains that hold for a round; a round that does not fit ends it."""
+    plan, budget, count = policy.plan(problem), problem.budget, len(problem.devices)
+    done = {"pretrain": 0, "finetune": 0}
+    delay_s = energy_j = 0.0
+    while True:
+        gain = problem.devices.gain * (1.0 if fading is None else 0.1 + fading.exponential(0.9, count))
+        left = Budget(budget.delay_s - delay_s, budget.energy_j - energy_j)
+        available = np.ones(count)
+        available[0] = float(fading is None or fading.random() < 0.9)
+        seen = Observation(problem, plan, done["pretrain"], done["finetune"], delay_s, left, gain, available, 1.0)
+        decision = policy.adapt(seen)
+        again = policy.adapt(seen)
+        assert np.array_equal(decision.devices.batch, again.devices.batch)  # a pure function of what it sees
+        if decision.stage == "stop":
+            return done["pretrain"], done["finetune"], delay_s / budget.delay_s, energy_j / budget.energy_j
+        if decision.stage == "pretrain":
+            cost = server_round(problem.server, decision.server)
+        else:
+            cost = device_round(replace(problem.devices, gain=gain), problem.radio, decision.devices)
+        if cost.delay_s > left.delay_s or cost.energy_j > left.energy_j:
+            return done["pretrain"], done["finetune"], delay_s / budget.delay_s, energy_j / budget.energy_j
+        delay_s, energy_j = delay_s + cost.delay_s, energy_j + cost.energy_j
+        done[decision.stage] += 1
+
+
+@pytest.mark.parametrize("name", ["tight", "energy-scarce"])
+def test_on_the_planned_channel_it_ends_where_the_plan_ends(name: str) -> None:
+    problem = with_pretraining(load(name))
+    policy = JointOnline()
+    plan = policy.plan(problem)
+    pretraining, finetuning, delay, energy = _emulate(problem, policy, None)
+    assert pretraining == plan.pretrain_rounds
+    assert finetuning == pytest.approx(plan.finetune_rounds, rel=0.03)
+    assert 0.97 <= delay <= 1.0
+    assert 0.97 <= energy <= 1.0
+
+
+def test_seeing_gains_that_hold_buys_rounds() -> None:
+    problem = with_pretraining(load("energy-scarce"))
+    blind = _emulate(problem, JointOnline(trust=0.0), np.random.default_rng(1))
+    seeing = _emulate(problem, JointOnline(trust=1.0), np.random.default_rng(1))
+    assert seeing[1] > 1.1 * blind[1]
+    assert seeing[2] <= 1.0
+    assert seeing[3] <= 1.0
