@@ -13,13 +13,14 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from emulator.access import Fdma
 from emulator.channel.base import Channel
 from emulator.channel.build import build_channel
 from emulator.channel.static import StaticChannel
-from emulator.downlink import FixedDownlink
-from emulator.engine import Setting, run
-from emulator.pilot import FollowPlan
+from emulator.clock.access import Fdma
+from emulator.clock.downlink import FixedDownlink
+from emulator.clock.engine import run
+from emulator.clock.pilot import FollowPlan
+from emulator.clock.setting import Setting
 from emulator.prediction import predict
 from emulator.settings.channel import ChannelSettings
 from emulator.types import (

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from benchmarks.engine import world
 from emulator.channel.static import StaticChannel
-from emulator.engine import run
-from emulator.pilot import FollowPlan
+from emulator.clock.engine import run
+from emulator.clock.pilot import FollowPlan
 from emulator.settings.task import TaskSettings
 from emulator.settings.training import TrainingSettings
 from emulator.types import Learner

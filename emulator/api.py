@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from emulator.clock.pilot import check_plan
 from emulator.errors import InfeasibleError, InputError
-from emulator.executor import Dask, Processes, Serial, Workers
 from emulator.files import write_bytes
 from emulator.job import Job, execute
-from emulator.manifest import manifest
-from emulator.output import check_tables, result_store, write_output
-from emulator.pilot import check_plan
 from emulator.plugins import calling, label_of, make_policy, policy_class
 from emulator.prediction import Prediction, predict
 from emulator.problem_file import parse_problem, plan_document
@@ -26,9 +23,12 @@ from emulator.records import RunResult
 from emulator.report.data import Tables, read_tables
 from emulator.report.figure import Format
 from emulator.report.page import write_report
-from emulator.runs import run_many
+from emulator.results.executor import Dask, Processes, Serial, Workers
+from emulator.results.manifest import manifest
+from emulator.results.output import check_tables, result_store, write_output
+from emulator.results.runs import run_many
+from emulator.results.sweep import combinations
 from emulator.source import Source, bundled_text, read_source
-from emulator.sweep import combinations
 from emulator.types import Plan, Problem
 
 Scenario = str | Path | Source | None

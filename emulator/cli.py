@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from emulator import api, describe, screen
+from emulator import api, describe
 from emulator.errors import InputError, PrefineError
 from emulator.plugins import parameters_of, policy_class, policy_names
+from emulator.results import screen
 from emulator.source import DEFAULT, bundled, read_source
 from traces.commands import app as trace_app
 
@@ -253,7 +254,9 @@ def _finish(result: Any, folder: Path, console: Console, quiet: bool) -> None:
     failed = result.runs[result.runs["status"] == "failed"]
     if len(failed):
         first = failed.iloc[0]
-        raise PrefineError(f"{len(failed)} of {len(result.runs)} runs failed; {first['run_id']}: {first['stop_reason']}")
+        raise PrefineError(
+            f"{len(failed)} of {len(result.runs)} runs failed; {first['run_id']}: {first['stop_reason']}"
+        )
 
 
 def _names(policies: str | None) -> list[str] | None:

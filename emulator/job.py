@@ -8,7 +8,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from emulator.engine import run
+from emulator.clock.engine import run
 from emulator.plugins import label_of, policy_source
 from emulator.records import RunResult
 from emulator.scenario import Scenario

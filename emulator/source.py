@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from emulator.availability import read_availability
 from emulator.channel.tracefile import read_trace
+from emulator.clock.availability import read_availability
 from emulator.errors import InputError
 from emulator.files import checksum
 from emulator.job import Job

@@ -6,26 +6,27 @@ from functools import cached_property
 from pathlib import Path
 
 from emulator import resolve
-from emulator.access import Discipline, Fdma, Ofdma, Tdma
-from emulator.availability import read_availability
 from emulator.channel.base import Channel
 from emulator.channel.build import build_channel
 from emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
 from emulator.channel.static import StaticChannel
 from emulator.channel.trace import Trace
 from emulator.channel.tracefile import read_trace
-from emulator.downlink import Broadcast, Downlink, FixedDownlink, Unicast
-from emulator.engine import OVERRUN_HORIZON, Setting
-from emulator.faults import Faults, Outage
-from emulator.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
-from emulator.pilot import check_plan, pilot_of
+from emulator.clock.access import Discipline, Fdma, Ofdma, Tdma
+from emulator.clock.availability import read_availability
+from emulator.clock.downlink import Broadcast, Downlink, FixedDownlink, Unicast
+from emulator.clock.engine import OVERRUN_HORIZON
+from emulator.clock.faults import Faults, Outage
+from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
+from emulator.clock.pilot import check_plan, pilot_of
+from emulator.clock.processor import DiscreteLadder, ProcessorModel
+from emulator.clock.setting import Setting
+from emulator.clock.thermal import FirstOrderHeat
 from emulator.plugins import calling, make_policy, make_workload
 from emulator.prediction import predict
-from emulator.processor import DiscreteLadder, ProcessorModel
 from emulator.randomness import stream
 from emulator.scenario import Scenario
 from emulator.settings.spread import draw
-from emulator.thermal import FirstOrderHeat
 from emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
 from emulator.units import from_db
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.engine import run
+from emulator.clock.engine import run
 from emulator.records import RunResult
 from emulator.source import bundled, read_source
 from tests.emulator.scenario.small import SMALL

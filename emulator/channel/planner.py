@@ -105,7 +105,7 @@ def _mean_upload_s(
 ) -> float:
     """Mean duration of `STARTS` uploads, by one pass: each ends where the bits sent have risen by ``bits``.
 
-    The same as `emulator.link.transfer_end` from each start, without walking the channel again for each.
+    The same as `emulator.clock.link.transfer_end` from each start, without walking the channel again for each.
     """
     start_s = (np.arange(STARTS) + 0.5) / STARTS * horizon_s
     parts: list[_Sent] = []

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from emulator.compare import comparison, default_reference, groups, ranking
 from emulator.errors import InputError
-from emulator.tables import read_table, varied_keys
+from emulator.results.compare import comparison, default_reference, groups, ranking
+from emulator.results.tables import read_table, varied_keys
 
 MAX_CASES = 6
 

@@ -8,12 +8,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from emulator.compare import REALISED, SCORE
 from emulator.files import write_bytes
 from emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
 from emulator.report.data import Tables, read_tables, shown
 from emulator.report.figure import Figure, Format
-from emulator.tables import write_csv
+from emulator.results.compare import REALISED, SCORE
+from emulator.results.tables import write_csv
 
 _FAMILIES = (sweeps, curves, parts, predicted, timeline, choices)
 

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from emulator.compare import REALISED, SCORE
-from emulator.report.data import Tables, cases
+from emulator.report.data import Tables, cases, shown
 from emulator.report.figure import Figure
-from emulator.report.style import Band, draw_bands, legend_below, looks, panels, size
+from emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
+from emulator.results.compare import REALISED, SCORE
 
 _SHOWN = {
     SCORE: "test accuracy",
@@ -20,6 +21,9 @@ _SHOWN = {
     "pretrain_rounds": "pre-training rounds",
     "finetune_rounds": "fine-tuning rounds",
 }
+
+_WIDE = 8.0
+_TICKS = 8
 
 
 def figures(tables: Tables) -> Iterator[Figure]:
@@ -78,9 +82,19 @@ def _draw_curves(
             axes.plot(mine[key], mean, look.line, color=look.colour, marker=look.marker, label=policy)
             bands.append(Band(axes, mine[key], mean - band, mean + band, look.colour))
         axes.set_xlabel(key)
+        _space(axes, case[key])
     grid[0].set_ylabel(name)
     draw_bands(grid, bands)
     legend_below(canvas, grid)
+
+
+def _space(axes: Axes, values: pd.Series) -> None:
+    """Budgets that double from one to the next stand at even distances."""
+    if pd.api.types.is_numeric_dtype(values) and values.min() > 0 and values.max() >= _WIDE * values.min():
+        logarithmic(axes.xaxis)
+        if values.nunique() <= _TICKS:
+            axes.set_xticks(values.unique(), [shown(value) for value in values.unique()])
+            axes.minorticks_off()
 
 
 def _surface(data: pd.DataFrame, tables: Tables, first: str, second: str) -> Figure:

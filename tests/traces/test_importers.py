@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.channel.trace import TraceChannel
+from emulator.clock.link import delivered_bits
 from emulator.errors import InputError
-from emulator.link import delivered_bits
 from emulator.physics import rate
 from traces.cooked import parse_cooked
 from traces.formats import Format, Imported, Reading, import_trace

@@ -9,7 +9,7 @@ import pytest
 
 from emulator.channel.trace import TraceChannel
 from emulator.channel.tracefile import format_trace, parse_trace
-from emulator.link import delivered_bits, transfer_end
+from emulator.clock.link import delivered_bits, transfer_end
 from traces.formats import Reading, import_trace
 from traces.series import GapRule, Link
 

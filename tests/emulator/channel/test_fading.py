@@ -15,7 +15,7 @@ from emulator.channel.build import build_channel
 from emulator.channel.fading import BlockFading, Rician
 from emulator.channel.sampled import SampledChannel
 from emulator.channel.static import StaticChannel
-from emulator.link import delivered_bits
+from emulator.clock.link import delivered_bits
 from emulator.settings.channel import ChannelSettings
 from emulator.types import FloatArray
 

@@ -10,8 +10,8 @@ from emulator.channel import planner
 from emulator.channel.build import build_channel
 from emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
 from emulator.channel.trace import Trace, TraceChannel
+from emulator.clock.link import transfer_end
 from emulator.errors import InputError
-from emulator.link import transfer_end
 from emulator.physics import rate, upload_time
 from emulator.settings.channel import ChannelSettings, Statistic
 from emulator.types import FloatArray

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emulator.engine import run
+from emulator.clock.engine import run
 from emulator.types import Budget
 from tests.emulator.clock.worlds import CountingLearner, StillChannel, plan, problem, setting
 

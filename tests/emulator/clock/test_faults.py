@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emulator.engine import run
+from emulator.clock.engine import run
+from emulator.clock.faults import Faults, Outage
+from emulator.clock.onoff import Switches
+from emulator.clock.pilot import Adapt
 from emulator.errors import PolicyError
-from emulator.faults import Faults, Outage
-from emulator.onoff import Switches
-from emulator.pilot import Adapt
 from emulator.types import Observation, RoundDecision
 from tests.emulator.clock.worlds import CountingLearner, StepChannel, StillChannel, plan, problem, setting
 

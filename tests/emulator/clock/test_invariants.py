@@ -1,4 +1,4 @@
-"""The contract's audit over random worlds with every kind of fault, checked here independently of `emulator.audit`."""
+"""The contract's audit over random worlds with every kind of fault, independently of `emulator.clock.audit`."""
 
 import math
 from itertools import pairwise
@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.access import Fdma, Ofdma, Tdma
-from emulator.audit import audit
 from emulator.channel.base import Channel
-from emulator.downlink import Broadcast, FixedDownlink, Unicast
-from emulator.engine import Setting, run
+from emulator.clock.access import Fdma, Ofdma, Tdma
+from emulator.clock.audit import audit
+from emulator.clock.downlink import Broadcast, FixedDownlink, Unicast
+from emulator.clock.engine import run
+from emulator.clock.faults import Faults, Outage
+from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad
+from emulator.clock.processor import ContinuousLadder, DiscreteLadder, NoLoad, ProcessorModel
+from emulator.clock.setting import Setting
+from emulator.clock.thermal import COLD, FirstOrderHeat
 from emulator.errors import AuditError
-from emulator.faults import Faults, Outage
-from emulator.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad
-from emulator.processor import ContinuousLadder, DiscreteLadder, NoLoad, ProcessorModel
 from emulator.randomness import stream
 from emulator.records import RunResult
-from emulator.thermal import COLD, FirstOrderHeat
 from tests.emulator.clock.worlds import StepChannel, plan, problem, setting
 
 HOT = FirstOrderHeat(25.0, 60.0, 0.3, 60.0, 45.0, 4e8)

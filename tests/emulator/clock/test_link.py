@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.channel.base import Channel
-from emulator.link import delivered_bits, transfer_end
+from emulator.clock.link import delivered_bits, transfer_end
 from emulator.physics import rate
 from tests.emulator.clock.worlds import StepChannel
 

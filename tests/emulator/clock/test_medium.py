@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import simpy
 
-from emulator.access import Discipline, Fdma, Ofdma, Tdma
-from emulator.ledger import EnergyExhaustedError, Ledger
-from emulator.medium import Medium
+from emulator.clock.access import Discipline, Fdma, Ofdma, Tdma
+from emulator.clock.ledger import EnergyExhaustedError, Ledger
+from emulator.clock.medium import Medium
 from tests.emulator.clock.worlds import StillChannel
 
 NOISE, POWER_W, GAIN = 4e-21, 0.1, 1e-11

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from emulator.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad, Switches
-from emulator.processor import DiscreteLadder, Processor, ProcessorModel, ProcessorState
+from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad, Switches
+from emulator.clock.processor import DiscreteLadder, Processor, ProcessorModel, ProcessorState
+from emulator.clock.thermal import FirstOrderHeat, ThermalState
 from emulator.randomness import stream
-from emulator.thermal import FirstOrderHeat, ThermalState
 
 KAPPA = 1e-28
 

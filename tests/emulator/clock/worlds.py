@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.access import Fdma
 from emulator.channel.base import Channel, Steps
-from emulator.downlink import FixedDownlink
-from emulator.engine import Setting
-from emulator.pilot import FollowPlan
+from emulator.clock.access import Fdma
+from emulator.clock.downlink import FixedDownlink
+from emulator.clock.pilot import FollowPlan
+from emulator.clock.setting import Setting
 from emulator.prediction import predict
 from emulator.types import (
     Budget,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.executor import Serial
-from emulator.manifest import manifest
-from emulator.output import result_store, write_output
-from emulator.runs import run_many
+from emulator.results.executor import Serial
+from emulator.results.manifest import manifest
+from emulator.results.output import result_store, write_output
+from emulator.results.runs import run_many
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 Varied = tuple[tuple[str, object], ...]

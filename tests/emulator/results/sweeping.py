@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from emulator.executor import Dask, Processes, Workers
-from emulator.runs import run_many
-from emulator.store import Store
-from emulator.tables import write_tables
+from emulator.results.executor import Dask, Processes, Workers
+from emulator.results.runs import run_many
+from emulator.results.store import Store
+from emulator.results.tables import write_tables
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 POLICIES = ("joint", "uniform", "finetune-only")

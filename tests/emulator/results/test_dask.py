@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from emulator.errors import InputError, PrefineError
-from emulator.executor import Dask, Serial
-from emulator.runs import run_many
-from emulator.store import Store
+from emulator.results.executor import Dask, Serial
+from emulator.results.runs import run_many
+from emulator.results.store import Store
 from tests.emulator.results import synthetic
 from tests.emulator.results.sweeping import jobs, sweep
 from tests.emulator.results.synthetic import SyntheticJob
@@ -113,7 +113,7 @@ def test_failures_on_the_cluster_are_rows(tmp_path: Path, lasting_cluster: Clust
 def test_a_lost_scheduler_is_one_clear_line_and_finished_runs_are_kept(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emulator.executor._CONNECT_TIMEOUT_S", 2.0)  # also how long it tries to reconnect
+    monkeypatch.setattr("emulator.results.executor._CONNECT_TIMEOUT_S", 2.0)  # also how long it tries to reconnect
     store = Store(tmp_path / "runs")
 
     def end_the_cluster(job: SyntheticJob, result: object) -> None:
@@ -127,7 +127,7 @@ def test_a_lost_scheduler_is_one_clear_line_and_finished_runs_are_kept(
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://", ""])
 def test_no_scheduler_is_one_clear_line(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.executor._CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("emulator.results.executor._CONNECT_TIMEOUT_S", 1.0)
     began = time.monotonic()
     with pytest.raises(InputError, match="--scheduler") as raised:
         run_many([SyntheticJob("joint", 0)], synthetic.execute, Dask(address), Store(tmp_path / "store"))

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emulator.compare import REALISED
 from emulator.report import choices, curves, parts, predicted, sweeps, timeline
 from emulator.report.data import Tables, cases, read_tables, shown
 from emulator.report.figure import Figure
 from emulator.report.style import looks
+from emulator.results.compare import REALISED
 from tests.emulator.results.synthetic import DEVICES
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from emulator.compare import comparison
 from emulator.errors import InputError
 from emulator.report import timeline, words
 from emulator.report.data import read_tables
 from emulator.report.figure import Format
 from emulator.report.page import write_report
+from emulator.results.compare import comparison
 from tests.emulator.results.conftest import make_folder
 from tests.emulator.results.synthetic import SyntheticJob
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import InputError, PrefineError
-from emulator.executor import Processes, Serial
-from emulator.runs import Results, run_many
-from emulator.store import Store, address
-from emulator.tables import write_tables
+from emulator.results.executor import Processes, Serial
+from emulator.results.runs import Results, run_many
+from emulator.results.store import Store, address
+from emulator.results.tables import write_tables
 from tests.emulator.results import synthetic
 from tests.emulator.results.synthetic import SyntheticJob
 

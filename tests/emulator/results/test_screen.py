@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from emulator.report.data import read_tables
-from emulator.screen import progress, show_comparison
+from emulator.results.screen import progress, show_comparison
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from emulator import statistics
-from emulator.compare import FIGURES, comparison, ranking
-from emulator.tables import runs_table
+from emulator.results import statistics
+from emulator.results.compare import FIGURES, comparison, ranking
+from emulator.results.tables import runs_table
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 POLICIES = ("joint", "uniform", "finetune-only")

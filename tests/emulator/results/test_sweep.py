@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import InputError
-from emulator.executor import Serial
-from emulator.sweep import combinations, parse_vary
+from emulator.results.executor import Serial
+from emulator.results.sweep import combinations, parse_vary
 from tests.emulator.results.sweeping import jobs, sweep
 
 ROOT = Path(__file__).parents[3]

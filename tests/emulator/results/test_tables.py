@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from emulator.errors import InputError
 from emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
-from emulator.store import Store
-from emulator.tables import read_table, runs_table, table, varied_keys, write_parquet, write_tables
+from emulator.results.store import Store
+from emulator.results.tables import read_table, runs_table, table, varied_keys, write_parquet, write_tables
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)

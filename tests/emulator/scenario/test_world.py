@@ -7,9 +7,9 @@ import pytest
 
 from emulator import resolve
 from emulator.channel.base import Channel
-from emulator.engine import run
+from emulator.clock.engine import run
+from emulator.clock.pilot import check_plan
 from emulator.errors import InputError, PolicyError
-from emulator.pilot import check_plan
 from emulator.plugins import make_policy
 from emulator.scenario import parse_scenario
 from emulator.source import Source

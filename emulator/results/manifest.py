@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from emulator.files import write_bytes
-from emulator.runs import Job
+from emulator.results.runs import Job
 
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from emulator.errors import InputError, PrefineError
-from emulator.executor import Workers
 from emulator.records import RunRecord, RunResult
-from emulator.store import Store, address
-from emulator.tables import Varied, column_types
+from emulator.results.executor import Workers
+from emulator.results.store import Store, address
+from emulator.results.tables import Varied, column_types
 
 ATTEMPTS = 3
 

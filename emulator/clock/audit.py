@@ -3,20 +3,17 @@
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from emulator.clock.ledger import BUDGET_SLACK
+from emulator.clock.setting import Setting
 from emulator.errors import AuditError
-from emulator.ledger import BUDGET_SLACK
 from emulator.records import DeviceRecord, RunRecord, RunResult
-
-if TYPE_CHECKING:  # the engine imports this module
-    from emulator.engine import Setting
 
 SLACK = 1e-9
 """Relative, of sums and integrals in double precision."""
 
 
-def audit(result: RunResult, setting: "Setting", peak_band_hz: float) -> None:
+def audit(result: RunResult, setting: Setting, peak_band_hz: float) -> None:
     """Check ``result`` against ``setting``.
 
     Raises AuditError naming the run and the first invariant that does not hold.
@@ -25,7 +22,7 @@ def audit(result: RunResult, setting: "Setting", peak_band_hz: float) -> None:
         raise AuditError(f"run {result.run.run_id} broke an invariant: {problem}")
 
 
-def _problems(result: RunResult, setting: "Setting", peak_band_hz: float) -> Iterable[str]:
+def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Iterable[str]:
     yield from _energy(result)
     yield from _budgets(result.run, setting)
     yield from _rounds(result)
@@ -53,7 +50,7 @@ def _energy(result: RunResult) -> Iterable[str]:
         yield f"rounds used {rounds} J, the run {run.energy_j} J"
 
 
-def _budgets(run: RunRecord, setting: "Setting") -> Iterable[str]:
+def _budgets(run: RunRecord, setting: Setting) -> Iterable[str]:
     budget = setting.problem.budget
     if setting.stop_at_budget and run.energy_j > budget.energy_j * (1.0 + 2.0 * BUDGET_SLACK):
         yield f"{run.energy_j} J spent of {budget.energy_j} J"
@@ -84,7 +81,7 @@ def _times(record: DeviceRecord) -> Iterable[str]:
             yield f"device {record.device} in round {record.round}: time ran back from {before} s to {after} s"
 
 
-def _limits(record: DeviceRecord, setting: "Setting") -> Iterable[str]:
+def _limits(record: DeviceRecord, setting: Setting) -> Iterable[str]:
     devices, where = setting.problem.devices, f"device {record.device} in round {record.round}"
     if not 0.0 < record.power_w <= float(devices.max_power_w[record.device]) * (1.0 + SLACK):
         yield f"{where}: power {record.power_w} W"

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emulator.manifest import write_manifest
 from emulator.report.data import Tables, read_tables
 from emulator.report.figure import Format
 from emulator.report.page import write_report
-from emulator.runs import J, Results
-from emulator.store import Store
-from emulator.tables import require_parquet, write_parquet, write_tables
+from emulator.results.manifest import write_manifest
+from emulator.results.runs import J, Results
+from emulator.results.store import Store
+from emulator.results.tables import require_parquet, write_parquet, write_tables
 
 STORE = "runs"
 

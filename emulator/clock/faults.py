@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from emulator.onoff import AlwaysOn, OnOff
+from emulator.clock.onoff import AlwaysOn, OnOff
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 import simpy
 
 from emulator.channel.base import Channel
-from emulator.device import Device, Task
-from emulator.downlink import Downlink
-from emulator.faults import Faults
-from emulator.ledger import EnergyExhaustedError, Ledger
+from emulator.clock.device import Device, Task
+from emulator.clock.downlink import Downlink
+from emulator.clock.faults import Faults
+from emulator.clock.ledger import EnergyExhaustedError, Ledger
+from emulator.clock.pilot import Pilot
 from emulator.physics import compute_energy, compute_time
-from emulator.pilot import Pilot
 from emulator.records import DeviceRecord, RoundRecord
 from emulator.types import (
     Budget,

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from emulator.thermal import COLD, Heat, ThermalState
+from emulator.clock.thermal import COLD, Heat, ThermalState
 
 
 class Ladder(Protocol):

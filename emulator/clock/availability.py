@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from emulator.clock.onoff import Switches
 from emulator.errors import InputError
-from emulator.onoff import Switches
 
 HEADER = ["time_s", "device", "available"]
 

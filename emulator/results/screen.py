@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from emulator.compare import REALISED, SCORE
 from emulator.records import RunResult
 from emulator.report.data import Tables, shown
 from emulator.report.words import difference, number, plus_minus
-from emulator.runs import Job
+from emulator.results.compare import REALISED, SCORE
+from emulator.results.runs import Job
 
 
 class Ticker:

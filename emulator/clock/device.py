@@ -8,11 +8,11 @@ from typing import Any, Literal
 import simpy
 
 from emulator.channel.base import Channel
-from emulator.faults import Faults
-from emulator.ledger import EnergyExhaustedError, Ledger, Part
-from emulator.medium import Medium, Transfer
+from emulator.clock.faults import Faults
+from emulator.clock.ledger import EnergyExhaustedError, Ledger, Part
+from emulator.clock.medium import Medium, Transfer
+from emulator.clock.processor import Processor
 from emulator.physics import upload_power
-from emulator.processor import Processor
 from emulator.records import DeviceRecord
 from emulator.types import Problem
 

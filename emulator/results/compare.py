@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from emulator import statistics
 from emulator.records import RunRecord
-from emulator.tables import column_types, varied_keys
+from emulator.results import statistics
+from emulator.results.tables import column_types, varied_keys
 
 FIGURES = tuple(name for name, kind in column_types(RunRecord).items() if kind != "str" and name != "seed")
 SCORE = "test_accuracy"

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from emulator.channel.base import Channel, Steps
-from emulator.link import transfer_end
+from emulator.clock.link import transfer_end
 
 
 class Delivery(NamedTuple):

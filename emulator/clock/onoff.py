@@ -72,7 +72,7 @@ class ExponentialOnOff:
 
 @dataclass(frozen=True)
 class OnOffLoad:
-    """Background work that steals ``stolen`` of the cycles while it is on; a `emulator.processor.Load`."""
+    """Background work that steals ``stolen`` of the cycles while it is on; a `emulator.clock.processor.Load`."""
 
     process: OnOff
     stolen: float

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import simpy
 
-from emulator.access import Discipline
 from emulator.channel.base import Channel
-from emulator.ledger import EnergyExhaustedError, Ledger
-from emulator.link import delivered_bits, transfer_end
+from emulator.clock.access import Discipline
+from emulator.clock.ledger import EnergyExhaustedError, Ledger
+from emulator.clock.link import delivered_bits, transfer_end
 
 
 @dataclass(eq=False)

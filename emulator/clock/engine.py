@@ -1,49 +1,20 @@
 """One emulation: everything set up on a fresh virtual clock, run to its end, recorded and audited."""
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import simpy
 
-from emulator.access import Discipline
-from emulator.audit import audit
-from emulator.channel.base import Channel
-from emulator.device import Device, PowerControl
-from emulator.downlink import Downlink
-from emulator.faults import NO_FAULTS, Faults
-from emulator.ledger import BUDGET_SLACK, Ledger
-from emulator.medium import Medium
-from emulator.pilot import Pilot
-from emulator.prediction import Prediction
-from emulator.processor import Processor, ProcessorModel
+from emulator.clock.audit import audit
+from emulator.clock.device import Device
+from emulator.clock.ledger import BUDGET_SLACK, Ledger
+from emulator.clock.medium import Medium
+from emulator.clock.processor import Processor
+from emulator.clock.server import EdgeServer
+from emulator.clock.setting import Setting
 from emulator.records import RunRecord, RunResult
-from emulator.server import EdgeServer
-from emulator.types import Learner, Plan, Problem
 
 OVERRUN_HORIZON = 1000.0
 """With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What one run is made of, all of it handed in. Channel, learner and selection carry the run's randomness."""
-
-    problem: Problem
-    plan: Plan
-    prediction: Prediction
-    pilot: Pilot
-    learner: Learner
-    channel: Channel
-    access: Discipline
-    downlink: Downlink
-    selection: np.random.Generator
-    processor: ProcessorModel = ProcessorModel()  # noqa: RUF009  # frozen and stateless
-    faults: Faults = NO_FAULTS
-    power_control: PowerControl = "fixed"
-    participation: float = 1.0
-    stop_at_budget: bool = True
-    evaluate_every: int = 1
 
 
 def run(setting: Setting, run_id: str, policy: str, seed: int) -> RunResult:
