@@ -23,6 +23,37 @@ check: $(VENV)/.installed-check
 bench: $(VENV)/.installed-test
 	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
 
+# The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
+FIGURES := delay energy shift devices batch tradeoff study
+vary-delay := --vary task.samples=100,1400 --vary budget.delay_s=8,16,32,64,128
+vary-energy := --vary task.samples=100,1400 --vary budget.energy_j=5,10,20,40,80,160
+vary-shift := --vary task.stretch_columns=20,23,26,29,32
+vary-devices := --vary devices.count=3,5,10,20,40
+vary-batch := --zip --vary devices.max_batch=2,4,8,16,32,64 --vary server.max_batch=16,32,64,128,256,512
+vary-tradeoff := --vary budget.delay_s=8,16,32,64 --vary budget.energy_j=10,20,40,80
+vary-study := --vary task.model=mlp,logistic --vary task.stretch_columns=20,32 --vary task.samples=100,1400 \
+  --vary budget.delay_s=8,16,32,64
+SEEDS ?= 5
+RESULTS ?= docs/results
+ifdef CI
+vary-delay := --vary budget.delay_s=8,16
+vary-energy := --vary budget.energy_j=10,20
+vary-shift := --vary task.stretch_columns=20,32 --set budget.delay_s=8
+vary-devices := --vary devices.count=3,10 --set budget.delay_s=8
+vary-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=16,64 --set budget.delay_s=8
+vary-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=10,20
+vary-study := --vary task.model=mlp,logistic --vary budget.delay_s=8,16
+SEEDS := 1
+RESULTS := out/figures/ci/results
+endif
+
+.PHONY: $(FIGURES:%=figure-%)
+figures: $(FIGURES:%=figure-%)
+	$(BIN)/python docs/results/collect.py out/figures$(if $(CI),/ci) $(RESULTS)
+
+$(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
+	$(BIN)/prefine sweep $@ $(vary-$*) --seeds $(SEEDS) --jobs $(JOBS) --figures svg --quiet --out out/figures$(if $(CI),/ci)/$*
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
