@@ -13,7 +13,8 @@ from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, Serve
 from policies.checks import require_at_least, require_fraction
 from policies.counts import GivenShare
 from policies.dual import relax, relax_pretraining
-from policies.integers import SLIVER, IntegerSearch, require_whole_batches, shortfall
+from policies.feasibility import require_whole_batches, shortfall
+from policies.integers import SLIVER, IntegerSearch
 from policies.joint import design_all_rounds, require_reachable
 from policies.objectives import FixedShare as ShareObjective
 from policies.stages import Stages

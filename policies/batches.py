@@ -77,6 +77,13 @@ class SampleHandout:
         """``batch`` (K,) finishing by ``finish_s`` at the least energy."""
         return Handout(batch, self._meet(finish_s, batch))
 
+    def neighbours(self, batch: FloatArray) -> FloatArray:
+        """All whole batches (n, K) that differ from ``batch`` by one sample of one device."""
+        one = np.eye(len(batch))
+        near = np.concatenate([batch + one, batch - one])
+        allowed: FloatArray = near[np.all((near >= self.least) & (near <= self._most), axis=1)]
+        return allowed
+
     def _noise(self, handout: Handout) -> float:
         return float(np.sum(self._stages.terms.device_noise / handout.batch))
 

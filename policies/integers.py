@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.errors import InfeasibleError, InputError
+from emulator.errors import InfeasibleError
 from emulator.prediction import device_round, predict, server_round
 from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
 from policies.batches import Handout, SampleHandout
 from policies.counts import CountingRule, Counts, FinetuneRound
 from policies.dual import Start
+from policies.feasibility import require_whole_batches, shortfall
 from policies.stages import Stages
 
 EFFORT = 2_000_000
@@ -28,6 +29,9 @@ _SERVER_REACH = 1.4
 _SHORTLIST = 6
 _MOST_REFINEMENTS = 8
 _RESPONSES_PER_REFINEMENT = 400
+_MOST_TRADES = 8
+_RESPONSES_PER_TRADE = 400
+_TRADES_WORKED_OUT = 3
 _DEAR = 1e30
 _NEVER = FinetuneRound(1e300, 1e300, 0.0)
 
@@ -65,7 +69,9 @@ class IntegerSearch:
         self._handout = SampleHandout(stages, self._energy_price, start.snr_state)
         require_whole_batches(stages)
         self._server_batches = self._nearby_server_batches()
-        self._refinements = min(_MOST_REFINEMENTS, EFFORT // (_RESPONSES_PER_REFINEMENT * len(stages.problem.devices)))
+        count = len(stages.problem.devices)
+        self._refinements = min(_MOST_REFINEMENTS, EFFORT // (_RESPONSES_PER_REFINEMENT * count))
+        self._trades = min(_MOST_TRADES, EFFORT // (_RESPONSES_PER_TRADE * count**2))
 
     def plan(self) -> Plan:
         """The best plan found. Raises InfeasibleError where not one round fits the budgets."""
@@ -73,7 +79,7 @@ class IntegerSearch:
         designs = [design for sketch in sketches[:_SHORTLIST] for design in self._designs(sketch)]
         if not designs:
             raise InfeasibleError(shortfall(self.stages))
-        best = self._refined(min(designs, key=self._value))
+        best = self._traded(self._refined(min(designs, key=self._value)))
         gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
         rounds = best.pretrain_rounds, best.finetune_rounds
         return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective)
@@ -92,6 +98,33 @@ class IntegerSearch:
                 break
             best = better
         return best
+
+    def _traded(self, best: Design) -> Design:
+        """``best``, or better with a sample more or fewer for one device and new counts, while that helps."""
+        for _ in range(self._trades if best.finetune_rounds else 0):
+            sketches = sorted(self._near(best.devices), key=lambda sketch: sketch.counts.value)
+            possible = [sketch for sketch in sketches[:_TRADES_WORKED_OUT] if math.isfinite(sketch.counts.value)]
+            designs = [best] + [design for sketch in possible for design in self._designs(sketch)]
+            better = min(designs, key=self._value)
+            if better is best:
+                break
+            best = self._refined(better)
+        return best
+
+    def _near(self, devices: DevicesPlan) -> list[Sketch]:
+        """Every plan one sample from ``devices``, by its barrier and as soon as that can be done."""
+        finish_s = self._finish_s(devices)
+        sketches = []
+        for batch in self._handout.neighbours(devices.batch):
+            soonest_s = self.stages.devices.at_batches(batch).soonest_s
+            for by_s in {soonest_s, max(soonest_s, finish_s)}:
+                sketches.append(self._sketch(self._handout.given(by_s, batch), by_s))
+        return sketches
+
+    def _finish_s(self, devices: DevicesPlan) -> float:
+        """When the slowest device of ``devices`` is done."""
+        problem = self.stages.problem
+        return device_round(problem.devices, problem.radio, devices).delay_s - problem.radio.downlink_delay_s
 
     def _varied(self, design: Design, pretraining: int, finetuning: int, server_batch: float) -> list[Design]:
         """``design`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
@@ -128,9 +161,8 @@ class IntegerSearch:
 
     def _barriers(self) -> FloatArray:
         """Finishing times around the relaxed one that every device can meet."""
-        devices, radio = self._relaxed.devices, self.stages.problem.radio
-        middle = device_round(self.stages.problem.devices, radio, devices).delay_s - radio.downlink_delay_s
-        count = min(_MOST_BARRIERS, 1 + EFFORT // (_RESPONSES_PER_BARRIER * len(devices.batch)))
+        middle = self._finish_s(self._relaxed.devices)
+        count = min(_MOST_BARRIERS, 1 + EFFORT // (_RESPONSES_PER_BARRIER * len(self.stages.problem.devices)))
         reach = np.linspace(-_BARRIER_REACH, _BARRIER_REACH, count) if count > 1 else np.zeros(1)
         return np.unique(np.maximum(middle * np.exp(reach), self._soonest_s()))
 
@@ -188,42 +220,3 @@ class IntegerSearch:
     def _value(self, design: Design) -> float:
         predicted = predict(self.stages.problem, design)
         return predicted.bound if self._objective == "bound" else predicted.bound_ft
-
-
-def require_whole_batches(stages: Stages) -> None:
-    """Raises InputError where a batch range contains no whole number."""
-    server, devices = stages.problem.server, stages.problem.devices
-    if math.ceil(server.min_batch) > math.floor(server.max_batch):
-        raise InputError(
-            f"server: no whole batch between min_batch = {server.min_batch:g} and max_batch = {server.max_batch:g}"
-        )
-    for k in np.flatnonzero(np.ceil(devices.min_batch) > np.floor(devices.max_batch))[:1]:
-        least, most = devices.min_batch[k], devices.max_batch[k]
-        raise InputError(f"devices: no whole batch between min_batch[{k}] = {least:g} and max_batch[{k}] = {most:g}")
-
-
-def shortfall(stages: Stages) -> str:
-    """What one round of each stage needs at least, beside the budgets."""
-    problem, budget = stages.problem, stages.problem.budget
-    server, cycles = problem.server, math.ceil(problem.server.min_batch) * problem.server.cycles_per_sample
-    needs = f"{cycles / server.max_frequency_hz:.6g} s"
-    if cycles / server.max_frequency_hz <= budget.delay_s:
-        frequency = max(server.min_frequency_hz, cycles / budget.delay_s)
-        needs = f"{cycles * server.capacitance * frequency**2:.6g} J"
-    return (
-        f"the budgets of {budget.delay_s:g} s and {budget.energy_j:g} J are too small: one pre-training round needs "
-        f"at least {needs}; {_finetuning_shortfall(stages)}"
-    )
-
-
-def _finetuning_shortfall(stages: Stages) -> str:
-    problem, budget = stages.problem, stages.problem.budget
-    if not stages.reachable:
-        return "fine-tuning is impossible, a device has gain 0"
-    fixed = stages.devices.at_batches(np.ceil(problem.devices.min_batch))
-    quickest_s = problem.radio.downlink_delay_s + fixed.soonest_s
-    if quickest_s > budget.delay_s:
-        return f"one fine-tuning round needs at least {quickest_s:.6g} s"
-    meeting = fixed.meet(budget.delay_s - problem.radio.downlink_delay_s, 1.0)
-    energy_j = problem.radio.downlink_energy_j + float(np.sum(meeting.energy_j))
-    return f"one fine-tuning round needs at least {energy_j:.6g} J"

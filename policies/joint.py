@@ -6,7 +6,8 @@ from emulator.errors import InfeasibleError, InputError
 from emulator.types import Plan, Problem
 from policies.counts import MeanOfAllRounds, MeanOfFinetuning
 from policies.dual import relax, relax_all_rounds
-from policies.integers import IntegerSearch, shortfall
+from policies.feasibility import shortfall
+from policies.integers import IntegerSearch
 from policies.objectives import FineTuned
 from policies.stages import Stages
 

@@ -9,7 +9,8 @@ from emulator.prediction import Prediction, predict
 from emulator.types import Plan, Problem, ServerPlan
 from policies.baselines import Uniform, fill_rounds, pin_batches, with_batch
 from policies.checks import require_at_least, require_fraction, require_positive
-from policies.integers import SLIVER, shortfall
+from policies.feasibility import shortfall
+from policies.integers import SLIVER
 from policies.joint import require_reachable
 from policies.root import IncreasingRoot
 from policies.stages import Stages

@@ -22,7 +22,8 @@ from emulator.types import DevicesPlan, FloatArray, Plan, Problem, ServerPlan
 from policies.baselines import Uniform
 from policies.batches import SampleHandout
 from policies.checks import require_at_least, require_positive
-from policies.integers import SLIVER, require_whole_batches, shortfall
+from policies.feasibility import require_whole_batches, shortfall
+from policies.integers import SLIVER
 from policies.joint import require_reachable
 from policies.stages import Stages
 

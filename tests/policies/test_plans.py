@@ -76,17 +76,6 @@ def test_plans_are_valid_on_odd_problems(seed: int, which: Callable[[], Policy])
     _assert_valid(problem, plan)
 
 
-# What the exhaustive search over (N, M) of the study reached where only whole batches cost (small batches, barrier).
-MOST_GAP = {"both-stages": 0.022, "both-stages-biased": 0.022, "downlink": 0.018, "tight": 0.012}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_integer_gap(name: str) -> None:
-    plan = Joint().plan(load(name))
-    assert plan.integer_gap is not None
-    assert 0.0 <= plan.integer_gap <= MOST_GAP.get(name, 0.005)
-
-
 def test_joint_is_no_worse_than_any_other_policy_by_its_own_measure() -> None:
     for name in ("base", "both-stages", "energy-scarce"):
         problem = with_pretraining(load(name))
