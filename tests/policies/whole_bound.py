@@ -1,7 +1,7 @@
 """A lower bound that whole numbers cannot beat, by the dual of docs/theory.md, section 4: N, M, b0, b_k all whole.
 
-For any prices, numerator >= start - (mu T + lambda E) + N h0(b0) + M h1, where h1 is the least price of a round with whole
-batches. Given the barrier tau, h1 is a sum of minima over each device's own batches; these minima fall in tau, so
+For any prices, numerator >= start - (mu T + lambda E) + N h0(b0) + M h1, where h1 is the least price of a round with
+whole batches. Given the barrier tau, h1 is a sum of minima over each device's own batches; these minima fall in tau, so
 between two barriers the earlier one's delay price and the later one's minima are a bound. All barriers up to T count.
 """
 
