@@ -33,7 +33,6 @@ vary-batch := --zip --vary devices.max_batch=2,4,8,16,32,64 --vary server.max_ba
 vary-tradeoff := --vary budget.delay_s=8,16,32,64 --vary budget.energy_j=10,20,40,80
 vary-study := --vary task.model=mlp,logistic --vary task.stretch_columns=20,32 --vary task.samples=100,1400 \
   --vary budget.delay_s=8,16,32,64
-SEEDS ?= 5
 RESULTS ?= docs/results
 ifdef CI
 vary-delay := --vary budget.delay_s=8,16
@@ -52,7 +51,7 @@ figures: $(FIGURES:%=figure-%)
 	$(BIN)/python docs/results/collect.py out/figures$(if $(CI),/ci) $(RESULTS)
 
 $(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
-	$(BIN)/prefine sweep $@ $(vary-$*) --seeds $(SEEDS) --jobs $(JOBS) --figures svg --quiet --out out/figures$(if $(CI),/ci)/$*
+	$(BIN)/prefine sweep $@ $(vary-$*) $(SEEDS:%=--seeds %) --jobs $(JOBS) --figures svg --quiet --out out/figures$(if $(CI),/ci)/$*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from emulator.results.statistics import estimate, kendall_tau
+
 PLOTS = {
     "delay": (
         "test-accuracy-over-budget-delay-s",
@@ -40,6 +42,42 @@ def table(comparison: pd.DataFrame) -> pd.DataFrame:
     return comparison[[*varied, "policy", "reference", "runs", "failed", *figures, *paired]]
 
 
+def agreement(folder: Path) -> pd.DataFrame:
+    """How well the bounds foretell what was realised, over all cells and over those of each varied value.
+
+    A cell is one combination of varied values. ``holds``: share of runs whose mean squared gradient norm is at most the
+    bound; ``looseness``: median of bound over realised; for each Kendall's tau of ranking.csv (over the policies of a
+    cell) its mean over cells, its half-width ``*_ci95`` (t), and ``*_pooled``, over policies and cells together.
+    """
+    runs = pd.read_csv(folder / "runs.csv")
+    ranking = pd.read_csv(folder / "ranking.csv")
+    varied = list(ranking.columns[: ranking.columns.get_loc("policies")])
+    parts = [("all", runs, ranking)]
+    parts += [
+        (f"{key} = {value}", runs[runs[key] == value], part)
+        for key in varied
+        for value, part in ranking.groupby(key, sort=False)
+    ]
+    return pd.DataFrame([{"part": name, **_agreement(mine, cells, varied)} for name, mine, cells in parts])
+
+
+def _agreement(runs: pd.DataFrame, cells: pd.DataFrame, varied: list[str]) -> dict[str, float]:
+    row = {
+        "cells": len(cells),
+        "runs": len(runs),
+        "holds": float((runs["mean_grad_norm_sq"] <= runs["bound"]).mean()),
+        "looseness": float((runs["bound"] / runs["mean_grad_norm_sq"]).median()),
+    }
+    means = runs.groupby([*varied, "policy"], sort=False)[["bound", "bound_ft", "mean_grad_norm_sq", "test_accuracy"]]
+    designs = means.mean()
+    for bound in ("bound", "bound_ft"):
+        for name, realised in (("grad_norm", designs["mean_grad_norm_sq"]), ("accuracy", -designs["test_accuracy"])):
+            tau = f"{bound}_tau_{name}"
+            row[tau], row[f"{tau}_ci95"] = estimate(cells[tau])
+            row[f"{tau}_pooled"] = kendall_tau(designs[bound], realised)
+    return row
+
+
 def collect(source: Path, target: Path) -> None:
     """For every question that ``source`` answers, a folder in ``target`` made anew."""
     for question, plots in PLOTS.items():
@@ -52,6 +90,8 @@ def collect(source: Path, target: Path) -> None:
             target / question / "comparison.csv", index=False, float_format=DIGITS
         )
         pd.read_csv(folder / "ranking.csv").to_csv(target / question / "ranking.csv", index=False, float_format=DIGITS)
+        if question == "study":
+            agreement(folder).to_csv(target / question / "agreement.csv", index=False, float_format=DIGITS)
         for plot in plots:
             shutil.copyfile(folder / "figures" / f"{plot}.svg", target / question / f"{plot}.svg")
 

@@ -94,7 +94,7 @@ def _draw_bounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
     for axes, bound, name in zip(grid[1:], ("bound", "bound_ft"), ("bound Φ", "predictor Φ$_{FT}$"), strict=False):
         _scatter(axes, data, tables, bound, SCORE, name)
         axes.set_ylabel("test accuracy")
-        few_ticks(axes)
+        logarithmic(axes.xaxis)
     legend_below(canvas, grid)
 
 
