@@ -82,6 +82,8 @@ def plan_scenario(scenario: Scenario = None, policy: str = "joint", overrides: S
 def compare(
     scenario: Scenario = None,
     *,
+    vary: Sequence[str] = (),
+    pairs: bool = False,
     policies: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     reference: str | None = None,
@@ -97,73 +99,43 @@ def compare(
     """Every policy with every seed on identical channels, faults and batches; raises InputError, PrefineError.
 
     ``seeds`` is a number of seeds or the seeds themselves. What is None comes from the scenario's ``[compare]``.
-    Files go to ``out``; without it only the tables are returned.
+    ``vary`` makes it a sweep: texts such as ``"budget.delay_s=16,32"``, all combinations or, with ``pairs``, all keys
+    together. Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it
+    only the tables are returned.
     """
     source = source_of(scenario, overrides)
-    settings = source.scenario.compare
-    names = list(dict.fromkeys(settings.policies if policies is None else policies))
-    chosen = _seeds(settings.seeds if seeds is None else seeds)
+    work = jobs_of(source, vary=vary, pairs=pairs, policies=policies, seeds=seeds)
+    names = list(dict.fromkeys(job.policy for job in work))
     against = reference_of(source, reference, names)
-    check_feasible(source, names)
-    return run_jobs(
-        source.jobs(names, chosen),
-        source,
-        against,
-        out=out,
-        workers=workers(jobs, scheduler),
-        tables=tables,
-        figures=figures,
-        command=command,
-        on_done=on_done,
-    )
+    if not vary:
+        check_feasible(source, names)
+    check_tables(tables)
+    with ExitStack() as stack:
+        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
+        results = run_many(work, execute, workers(jobs, scheduler), result_store(folder), on_done)
+        checksums = {**source.world().workload.provenance(), **dict(source.inputs())}
+        described = source.scenario.model_dump(mode="json", exclude_none=True)
+        content = manifest(work, described, label_of(against), command, checksums, source.origin())
+        return write_output(folder, results, content, tables, figures)
 
 
-def sweep(
-    scenario: Scenario,
-    vary: Sequence[str],
-    *,
-    pairs: bool = False,
-    policies: Sequence[str] | None = None,
-    seeds: int | Sequence[int] | None = None,
-    reference: str | None = None,
-    overrides: Sequence[str] = (),
-    out: str | Path | None = None,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    tables: Literal["csv", "parquet"] = "csv",
-    figures: Sequence[Format] = (),
-    command: str = "emulator.api.sweep",
-    on_done: OnDone = lambda job, result: None,
-) -> Tables:
-    """A comparison in every scenario of a grid; ``vary`` holds texts such as ``"budget.delay_s=16,32"``.
-
-    ``pairs`` varies all keys together instead of as a grid. The same call with the same ``out`` resumes after an
-    interruption. Raises InputError where a key, a value or a combination of them makes no scenario.
-    """
-    source = source_of(scenario, overrides)
-    work = sweep_jobs(source, vary, pairs=pairs, policies=policies, seeds=seeds)
-    return run_jobs(
-        work,
-        source,
-        reference_of(source, reference, [job.policy for job in work]),
-        out=out,
-        workers=workers(jobs, scheduler),
-        tables=tables,
-        figures=figures,
-        command=command,
-        on_done=on_done,
-    )
+def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> Tables:
+    """A comparison in every scenario of a grid: `compare` with ``vary``."""
+    return compare(scenario, vary=vary, **options)
 
 
-def sweep_jobs(
+def jobs_of(
     source: Source,
-    vary: Sequence[str],
     *,
+    vary: Sequence[str] = (),
     pairs: bool = False,
     policies: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
 ) -> list[Job]:
-    """The jobs of a sweep, scenario by scenario; raises InputError as `sweep` does."""
+    """The jobs of a comparison, scenario by scenario, policy by policy.
+
+    Raises InputError where a policy is unknown, or a key, a value or a combination of them makes no scenario.
+    """
     settings = source.scenario.compare
     names = list(dict.fromkeys(settings.policies if policies is None else policies))
     for name in names:
@@ -171,29 +143,6 @@ def sweep_jobs(
     chosen = _seeds(settings.seeds if seeds is None else seeds)
     rows = combinations(vary, pairs=pairs)
     return [job for row in rows for job in source.varied(row).jobs(names, chosen, row)]
-
-
-def run_jobs(
-    work: Sequence[Job],
-    source: Source,
-    reference: str,
-    *,
-    out: str | Path | None,
-    workers: Workers,
-    tables: str,
-    figures: Sequence[Format],
-    command: str,
-    on_done: OnDone,
-) -> Tables:
-    """Run ``work``, keeping what is finished in ``out``, and write all output there."""
-    check_tables(tables)
-    with ExitStack() as stack:
-        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        results = run_many(work, execute, workers, result_store(folder), on_done)
-        checksums = {**source.world().workload.provenance(), **dict(source.inputs())}
-        described = source.scenario.model_dump(mode="json", exclude_none=True)
-        content = manifest(work, described, label_of(reference), command, checksums, source.origin())
-        return write_output(folder, results, content, tables, figures)
 
 
 def reference_of(source: Source, reference: str | None, policies: Sequence[str]) -> str:
@@ -258,15 +207,12 @@ def new_scenario(file: str | Path, like: str) -> None:
 
 
 def check_feasible(source: Source, policies: Sequence[str]) -> None:
-    """Raises InputError where a policy is unknown, or where none of them can afford one round."""
-    for name in policies:
-        policy_class(name)
+    """Raises InputError where none of the policies can afford one round."""
     world = source.world()
     errors: list[InfeasibleError] = []
     for name in policies:
-        policy = world.policy(name)
         try:
-            world.plan(name, policy)
+            world.plan(name, world.policy(name))
         except InfeasibleError as error:
             errors.append(error)
     if errors and len(errors) == len(policies):

@@ -13,7 +13,7 @@ from emulator import api, describe
 from emulator.errors import InputError, PrefineError
 from emulator.plugins import parameters_of, policy_class, policy_names
 from emulator.results import screen
-from emulator.source import DEFAULT, bundled, read_source
+from emulator.source import DEFAULT, Source, bundled, read_source
 from traces.commands import app as trace_app
 
 app = typer.Typer(
@@ -93,25 +93,18 @@ def compare(
 ) -> None:
     """Compare policies on identical channels, batches and faults; write tables and report.html."""
     source = read_source(scenario, overrides or ())
-    folder = out or Path("out") / source.scenario.name
-    console = Console()
-    names = _names(policies) or list(source.scenario.compare.policies)
-    total = len(names) * (seeds or source.scenario.compare.seeds)
-    with screen.progress(total, console, quiet) as tick:
-        result = api.compare(
-            source,
-            policies=names,
-            seeds=seeds,
-            reference=reference,
-            out=folder,
-            jobs=jobs,
-            scheduler=scheduler,
-            tables=tables,
-            figures=_formats(figures),
-            command=_command(),
-            on_done=tick,
-        )
-    _finish(result, folder, console, quiet)
+    _compare(
+        source,
+        out or Path("out") / source.scenario.name,
+        quiet,
+        policies=_names(policies),
+        seeds=seeds,
+        reference=reference,
+        jobs=jobs,
+        scheduler=scheduler,
+        tables=tables,
+        figures=_formats(figures),
+    )
 
 
 @app.command(epilog="Example: prefine run default --policy joint-ft --seed 3 --out out/one")
@@ -126,9 +119,7 @@ def run(
     """Emulate one policy with one seed."""
     source = read_source(scenario, overrides or ())
     folder = out or Path("out") / f"{source.scenario.name}-run"
-    console = Console()
-    result = api.compare(source, policies=[policy], seeds=[seed], out=folder, command=_command())
-    _finish(result, folder, console, quiet)
+    _compare(source, folder, quiet, policies=[policy], seeds=[seed])
 
 
 @app.command(
@@ -151,27 +142,20 @@ def sweep(
 ) -> None:
     """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
     source = read_source(scenario, overrides or ())
-    folder = out or Path("out") / f"{source.scenario.name}-sweep"
-    console = Console()
-    names = _names(policies)
-    total = len(api.sweep_jobs(source, vary, pairs=pairs, policies=names, seeds=seeds))
-    with screen.progress(total, console, quiet) as tick:
-        result = api.sweep(
-            source,
-            vary,
-            pairs=pairs,
-            policies=names,
-            seeds=seeds,
-            reference=reference,
-            out=folder,
-            jobs=jobs,
-            scheduler=scheduler,
-            tables=tables,
-            figures=_formats(figures),
-            command=_command(),
-            on_done=tick,
-        )
-    _finish(result, folder, console, quiet)
+    _compare(
+        source,
+        out or Path("out") / f"{source.scenario.name}-sweep",
+        quiet,
+        vary=vary,
+        pairs=pairs,
+        policies=_names(policies),
+        seeds=seeds,
+        reference=reference,
+        jobs=jobs,
+        scheduler=scheduler,
+        tables=tables,
+        figures=_formats(figures),
+    )
 
 
 @app.command(epilog="Example: prefine plan default --policy joint-ft; prefine plan --problem problem.json --json")
@@ -246,17 +230,20 @@ def scenarios() -> None:
     describe.show_scenarios([(name, read_source(name).scenario.description) for name in bundled()], Console())
 
 
-def _finish(result: Any, folder: Path, console: Console, quiet: bool) -> None:
+def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
+    """Run with progress, show the comparison, and end with status 1 where a run failed."""
+    console = Console()
+    counted = {name: options[name] for name in ("vary", "pairs", "policies", "seeds") if name in options}
+    with screen.progress(len(api.jobs_of(source, **counted)), console, quiet) as tick:
+        result = api.compare(source, out=folder, command=_command(), on_done=tick, **options)
     if not quiet:
         screen.show_comparison(result, console)
         console.print(f"tables: {folder}/*.csv", highlight=False, soft_wrap=True)
         console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
     failed = result.runs[result.runs["status"] == "failed"]
     if len(failed):
-        first = failed.iloc[0]
-        raise PrefineError(
-            f"{len(failed)} of {len(result.runs)} runs failed; {first['run_id']}: {first['stop_reason']}"
-        )
+        reason = f"{failed.iloc[0]['run_id']}: {failed.iloc[0]['stop_reason']}"
+        raise PrefineError(f"{len(failed)} of {len(result.runs)} runs failed; {reason}")
 
 
 def _names(policies: str | None) -> list[str] | None:

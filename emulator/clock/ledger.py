@@ -1,7 +1,6 @@
 """Where the energy went, and how much may still go: no activity starts whose energy the budget no longer holds."""
 
-from collections import Counter
-from typing import Literal
+from typing import Literal, get_args
 
 Part = Literal["server", "compute", "uplink", "downlink"]
 
@@ -19,13 +18,13 @@ class Ledger:
     def __init__(self, budget_j: float) -> None:
         self._limit_j = budget_j * (1.0 + BUDGET_SLACK)
         self._held_j = 0.0
-        self.spent_j: Counter[Part] = Counter()
+        self.spent_j: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
         self.wasted_j = 0.0
 
     @property
     def total_j(self) -> float:
         """Energy spent so far, all parts."""
-        return float(sum(self.spent_j.values()))
+        return sum(self.spent_j.values())
 
     def hold(self, energy_j: float) -> float:
         """Set ``energy_j`` aside for an activity about to start and return it.
@@ -40,4 +39,4 @@ class Ledger:
     def settle(self, part: Part, held_j: float, used_j: float) -> None:
         """Close an activity: release what was held for it and book what it used."""
         self._held_j -= held_j
-        self.spent_j[part] += used_j  # type: ignore[assignment]  # Counter is typed for ints; it adds any number
+        self.spent_j[part] += used_j

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -113,18 +113,11 @@ class EdgeServer:
         delivery = self._downlink.deliver(self._channel, members, start_s)
         number = self.rounds_done["finetune"] + 1
         ready_s = min(max(delivery.end_s), limit_s)
-        for member, end_s in zip(members, delivery.end_s, strict=True):
+        asked = zip(*(getattr(plan, field.name)[members].tolist() for field in fields(plan)), strict=True)
+        for member, end_s, each in zip(members, delivery.end_s, asked, strict=True):
+            batch, frequency_hz, power_w, upload_s = each
             drops_s = self.devices[member].next_change_s()
-            task = Task(
-                number,
-                round(plan.batch[member]),
-                float(plan.frequency_hz[member]),
-                float(plan.power_w[member]),
-                float(plan.upload_s[member]),
-                end_s,
-                ready_s,
-                min(limit_s, drops_s),
-            )
+            task = Task(number, round(batch), frequency_hz, power_w, upload_s, end_s, ready_s, min(limit_s, drops_s))
             self._busy.append(self._env.process(self.devices[member].take_part(task)))
             if drops_s < limit_s:
                 self._interrupt_at(drops_s, self._busy[-1])
