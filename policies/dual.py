@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from emulator.types import Budget, FloatArray, Relaxed
+from policies.device_stage import TOLERANCE
 from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
 from policies.root import IncreasingRoot
 from policies.server_stage import ServerRound
@@ -16,6 +17,8 @@ EDGE = 25.0
 """Largest |log-odds| of theta. Stopping this short of 0 and 1 costs at most exp(-EDGE) = 1.4e-11 of the bound."""
 
 _TRIALS = 120
+_EXACTER = 1e-4
+_ROUGHEST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class _Search:
         """Both stages' responses at ``log_odds``."""
         stages, objective = self.stages, self.objective
         prices = objective.prices(stages, log_odds)
-        devices = stages.devices.solve(prices.ratio, prices.energy, self._state)
+        devices = stages.devices.solve(prices.ratio, prices.energy, self._state, self._tolerance())
         self._state = devices.snr_state
         trial = Trial(log_odds, prices, stages.server.respond(prices.ratio, prices.energy), devices)
         lower_bound = objective.lower_bound(stages, trial)
@@ -55,6 +58,11 @@ class _Search:
         if value < self.value or self.best is None:
             self.value, self.best = value, trial
         return trial
+
+    def _tolerance(self) -> float:
+        """The devices need be no more exact than a part of the gap that is left."""
+        left = self.value / self.lower_bound - 1.0 if self.best is not None else 1.0
+        return min(max(_EXACTER * left, TOLERANCE), _ROUGHEST)
 
     @property
     def closed(self) -> bool:
