@@ -11,23 +11,10 @@ from emulator.physics import upload_time
 from emulator.prediction import device_round, predict, server_round
 from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
 from policies.checks import require_at_least, require_fraction
-from policies.counts import GivenShare
-from policies.dual import relax, relax_pretraining
 from policies.feasibility import require_whole_batches, shortfall
-from policies.integers import SLIVER, IntegerSearch
-from policies.joint import design_all_rounds, require_reachable
-from policies.objectives import FixedShare as ShareObjective
+from policies.integers import SLIVER
+from policies.joint import design_all_rounds, design_share
 from policies.stages import Stages
-
-
-def design_share(stages: Stages, share: float) -> Plan:
-    """The best design for Phi with N / (N + M) = ``share``. Raises InfeasibleError where not one round fits."""
-    if share == 1.0:
-        relaxed, start = relax_pretraining(stages)
-    else:
-        require_reachable(stages)
-        relaxed, start = relax(stages, ShareObjective(share))
-    return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """The exact joint designs: both stages' rounds, batches, frequencies and powers at once, with a certificate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.errors import InfeasibleError, InputError
-from emulator.types import Plan, Problem
-from policies.counts import MeanOfAllRounds, MeanOfFinetuning
-from policies.dual import relax, relax_all_rounds
+from emulator.prediction import predict
+from emulator.types import Plan, Problem, Relaxed
+from policies.counts import GivenShare, MeanOfAllRounds, MeanOfFinetuning
+from policies.dual import relax, relax_all_rounds, relax_pretraining
 from policies.feasibility import shortfall
 from policies.integers import IntegerSearch
 from policies.objectives import FineTuned
+from policies.objectives import FixedShare as ShareObjective
 from policies.stages import Stages
 
 
@@ -46,7 +48,8 @@ class JointFinetune:
 def design_all_rounds(stages: Stages) -> Plan:
     """The best design for Phi; where a device cannot be reached, pre-training alone."""
     relaxed, start = relax_all_rounds(stages)
-    return IntegerSearch(stages, relaxed, start, MeanOfAllRounds()).plan()
+    plan = IntegerSearch(stages, relaxed, start, MeanOfAllRounds()).plan()
+    return _or_one_stage(stages, plan, relaxed, share=float(relaxed.pretrain_rounds > relaxed.finetune_rounds))
 
 
 def design_finetuned(stages: Stages) -> Plan:
@@ -55,7 +58,39 @@ def design_finetuned(stages: Stages) -> Plan:
     require_reachable(stages)
     objective = FineTuned()
     relaxed, start = relax(stages, objective)
-    return IntegerSearch(stages, relaxed, start, MeanOfFinetuning(), objective.name).plan()
+    plan = IntegerSearch(stages, relaxed, start, MeanOfFinetuning(), objective.name).plan()
+    return _or_one_stage(stages, plan, relaxed, share=0.0)
+
+
+def design_share(stages: Stages, share: float) -> Plan:
+    """The best design for Phi with N / (N + M) = ``share``. Raises InfeasibleError where not one round fits."""
+    if share == 1.0:
+        relaxed, start = relax_pretraining(stages)
+    else:
+        require_reachable(stages)
+        relaxed, start = relax(stages, ShareObjective(share))
+    return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
+
+
+def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, share: float) -> Plan:
+    """``plan``, or one with a single stage (``share`` 0 or 1) where that is better: the search is local.
+
+    With N = 0 both objectives are the same, so the design for Phi serves both.
+    """
+    if plan.integer_gap is not None and plan.integer_gap <= _GAP_NOT_WORTH_ANOTHER_SEARCH:
+        return plan
+    try:
+        alone = design_share(stages, share)
+    except InfeasibleError:
+        return plan
+    value, other = (getattr(predict(stages.problem, each), plan.objective) for each in (plan, alone))
+    if value <= other:
+        return plan
+    gap = max(0.0, other / relaxed.lower_bound - 1.0)
+    return replace(alone, relaxed=relaxed, integer_gap=gap, objective=plan.objective)
+
+
+_GAP_NOT_WORTH_ANOTHER_SEARCH = 0.005
 
 
 def require_pretraining_constants(problem: Problem) -> None:

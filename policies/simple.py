@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from emulator.errors import InfeasibleError
 from emulator.prediction import RoundCost, server_round
 from emulator.types import Budget, Plan, Problem, Relaxed, ServerPlan
-from policies.baselines import design_share
 from policies.checks import require_fraction
 from policies.dual import Start, relax, relax_pretraining
 from policies.feasibility import require_whole_batches
-from policies.joint import require_reachable
+from policies.joint import design_share, require_reachable
 from policies.objectives import FixedShare, affordable
 from policies.stages import Stages
 

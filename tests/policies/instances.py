@@ -8,7 +8,7 @@ import numpy as np
 from emulator.problem_file import parse_problem
 from emulator.types import Budget, Devices, FloatArray, Learning, Problem, Radio, Server
 
-FOLDER = Path(__file__).parent / "instances"
+FOLDER = Path(__file__).parent / "problems"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "optimum"))
 
 

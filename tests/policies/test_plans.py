@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulator.errors import InfeasibleError, InputError
 from emulator.prediction import device_round, predict, server_round
-from emulator.problem_file import plan_document
+from emulator.problem_file import parse_problem, plan_document
 from emulator.types import Budget, Plan, Policy, Problem
 from policies.baselines import (
     FinetuneOnly,
@@ -29,7 +29,7 @@ from policies.literature import Fedl, MinDelay, MinEnergy
 from policies.online import JointOnline
 from policies.sca import JointSca
 from policies.simple import JointSimple
-from tests.policies.instances import NAMES, load, odd_problem, with_pretraining
+from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
 DESIGNS: list[Callable[[], Policy]] = [
     Joint, JointFinetune, JointOnline, JointSimple, PretrainOnly, FinetuneOnly, Separate, FixedBatch, FixedShare,
@@ -83,6 +83,15 @@ def test_joint_is_no_worse_than_any_other_policy_by_its_own_measure() -> None:
         assert relaxed is not None
         for make in DESIGNS:
             assert predict(problem, make().plan(problem)).bound >= relaxed.lower_bound * (1.0 - 1e-12)
+
+
+def test_joint_sees_the_single_stage_that_its_local_search_misses() -> None:
+    """Scenario figure-energy with 1,400 samples and 160 J: 4 + 44 rounds is a local optimum, 0 + 46 is better."""
+    path = FOLDER.parent / "traps" / "one-stage.json"
+    problem = parse_problem(path.read_text(), path.name)
+    alone = predict(problem, FinetuneOnly().plan(problem)).bound
+    assert predict(problem, Joint().plan(problem)).bound <= alone
+    assert predict(problem, JointFinetune().plan(problem)).bound_ft <= alone
 
 
 def test_budgets_that_just_allow_one_round() -> None:
