@@ -105,7 +105,12 @@ class _DaskExecutor(Executor):
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+        try:
+            future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+        except Exception as error:
+            if self._client.status == "running":
+                raise
+            raise self._lost() from error  # the client noticed before the watch did
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return future
@@ -120,10 +125,12 @@ class _DaskExecutor(Executor):
         while self._client.status != "closed":
             if self._over.wait(_WATCH_S):
                 return
-        lost = PrefineError(f"{self._address}: the Dask scheduler went away; finished runs are kept")
         for future in tuple(self._pending):
             with suppress(InvalidStateError):  # done at this very moment
-                future.set_exception(lost)
+                future.set_exception(self._lost())
+
+    def _lost(self) -> PrefineError:
+        return PrefineError(f"{self._address}: the Dask scheduler went away; finished runs are kept")
 
 
 def _client(address: str) -> Any:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
 from emulator.errors import InputError, PrefineError
-from emulator.results.executor import Dask, Serial
+from emulator.results.executor import Dask, Serial, _DaskExecutor
 from emulator.results.runs import run_many
 from emulator.results.store import Store
 from tests.emulator.results import synthetic
@@ -123,6 +124,21 @@ def test_a_lost_scheduler_is_one_clear_line_and_finished_runs_are_kept(
     with pytest.raises(PrefineError, match="went away"):
         run_many(jobs(0.1), synthetic.execute, Dask(cluster.address), store, end_the_cluster)
     assert 3 <= stored(tmp_path) < len(jobs(0))
+
+
+def test_a_client_that_closed_before_the_watch_noticed_says_the_same() -> None:
+    class ClosedClient:
+        status = "closed"
+        scheduler = SimpleNamespace(address="tcp://gone:1")
+
+        def get_executor(self, pure: bool) -> "ClosedClient":
+            return self
+
+        def submit(self, *arguments: object) -> None:
+            raise RuntimeError("Client is closed. Can't send update-graph message.")
+
+    with pytest.raises(PrefineError, match="tcp://gone:1: the Dask scheduler went away"):
+        _DaskExecutor(ClosedClient()).submit(print)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://", ""])
