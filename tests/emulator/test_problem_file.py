@@ -125,7 +125,7 @@ def test_bounds_without_rounds_or_constants() -> None:
 
 
 def test_the_instances_of_the_policy_tests_parse() -> None:
-    folder = Path(__file__).parents[1] / "policies" / "instances"
+    folder = Path(__file__).parents[1] / "policies" / "problems"
     paths = [path for path in folder.glob("*.json") if path.stem != "optimum"]
     assert len(paths) == 7
     for path in paths:
