@@ -30,6 +30,7 @@ from emulator.results.runs import run_many
 from emulator.results.sweep import combinations
 from emulator.source import Source, bundled_text, read_source
 from emulator.types import Plan, Problem
+from emulator.world import World
 
 Scenario = str | Path | Source | None
 """A path, the name of a bundled scenario, one that was read already, or None for the bundled default."""
@@ -107,13 +108,14 @@ def compare(
     work = jobs_of(source, vary=vary, pairs=pairs, policies=policies, seeds=seeds)
     names = list(dict.fromkeys(job.policy for job in work))
     against = reference_of(source, reference, names)
+    world = source.world()
     if not vary:
-        check_feasible(source, names)
+        check_feasible(world, names)
     check_tables(tables)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         results = run_many(work, execute, workers(jobs, scheduler), result_store(folder), on_done)
-        checksums = {**source.world().workload.provenance(), **dict(source.inputs())}
+        checksums = {**world.workload.provenance(), **dict(source.inputs())}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
         content = manifest(work, described, label_of(against), command, checksums, source.origin())
         return write_output(folder, results, content, tables, figures)
@@ -206,9 +208,8 @@ def new_scenario(file: str | Path, like: str) -> None:
     write_bytes(path, bundled_text(like).encode())
 
 
-def check_feasible(source: Source, policies: Sequence[str]) -> None:
+def check_feasible(world: World, policies: Sequence[str]) -> None:
     """Raises InputError where none of the policies can afford one round."""
-    world = source.world()
     errors: list[InfeasibleError] = []
     for name in policies:
         try:

@@ -73,23 +73,25 @@ class Job:
 def execute(job: Job) -> RunResult:
     """Run ``job``; raises PrefineError where it cannot be run."""
     scenario = job.scenario.model_dump_json()
-    world = _world(scenario, job.folder)
+    world = _world(scenario, job.folder, job.inputs)
     policy = world.policy(job.policy)
-    adaptive = isinstance(policy, AdaptivePolicy)
-    plan = world.plan(job.policy, policy) if adaptive else _plan(scenario, job.folder, job.policy)
+    if isinstance(policy, AdaptivePolicy):
+        plan = world.plan(job.policy, policy)
+    else:
+        plan = _plan(scenario, job.folder, job.inputs, job.policy, policy_source(job.policy))
     return run(world.setting(job.policy, policy, plan, job.seed), job.run_id, job.label, job.seed)
 
 
 @lru_cache(maxsize=WORLDS_KEPT)
-def _world(scenario: str, folder: Path) -> World:
-    """The world of a scenario, with its data loaded and its constants known."""
+def _world(scenario: str, folder: Path, inputs: tuple[tuple[str, str], ...]) -> World:
+    """The world of a scenario, with its data loaded and its constants known; ``inputs`` tells edited files apart."""
     return World(Scenario.model_validate_json(scenario), folder)
 
 
 @lru_cache(maxsize=256)
-def _plan(scenario: str, folder: Path, policy: str) -> Plan:
-    """The plan of a policy that does not adapt: the same for every seed."""
-    world = _world(scenario, folder)
+def _plan(scenario: str, folder: Path, inputs: tuple[tuple[str, str], ...], policy: str, source: bytes) -> Plan:
+    """The plan of a policy that does not adapt: the same for every seed; ``source`` tells edited policies apart."""
+    world = _world(scenario, folder, inputs)
     return world.plan(policy, world.policy(policy))
 
 

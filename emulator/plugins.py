@@ -1,5 +1,6 @@
 """Finding policies and workloads: by entry point, or a policy class in a user's own file."""
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -119,7 +120,8 @@ def _load(group: str, name: str, noun: str, names: tuple[str, ...]) -> Any:
 def _module(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"policy file {path}: not found")
-    name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}"
+    edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]  # an edited file is another module
+    name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
