@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw."""
 
     run_id: str
@@ -36,8 +35,7 @@ class RunRecord:
     stop_reason: str
 
 
-@dataclass(frozen=True)
-class RoundRecord:
+class RoundRecord(NamedTuple):
     """One completed round.
 
     ``grad_norm_sq`` is that of the model the round started from (what the bound averages); ``train_loss`` and
@@ -59,8 +57,7 @@ class RoundRecord:
     server_frequency_hz: float = math.nan
 
 
-@dataclass(frozen=True)
-class DeviceRecord:
+class DeviceRecord(NamedTuple):
     """One device in one fine-tuning round; what did not happen is NaN.
 
     ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``, ``absent``.

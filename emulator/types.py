@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 def frozen_array(values: ArrayLike) -> FloatArray:
@@ -233,7 +234,7 @@ class Learner(Protocol):
         """One step of mini-batch SGD on ``batch`` samples of the general data."""
         ...
 
-    def finetune(self, batches: NDArray[np.int64], weights: FloatArray) -> None:
+    def finetune(self, batches: IntArray, weights: FloatArray) -> None:
         """One round of federated SGD: the step along sum_k weights_k grad F_k(batches_k samples of device k).
 
         Both (K,); a device with weight 0 did not arrive and draws nothing.

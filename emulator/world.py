@@ -19,6 +19,7 @@ from emulator.clock.engine import OVERRUN_HORIZON
 from emulator.clock.faults import Faults, Outage
 from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
 from emulator.clock.pilot import check_plan, pilot_of
+from emulator.clock.power import FixedPower, TargetPower
 from emulator.clock.processor import DiscreteLadder, ProcessorModel
 from emulator.clock.setting import Setting
 from emulator.clock.thermal import FirstOrderHeat
@@ -142,7 +143,7 @@ class World:
             selection=stream(seed, "participation"),
             processor=self._processor(seed),
             faults=self._faults(seed),
-            power_control=scenario.radio.power_control,
+            power_control=FixedPower() if scenario.radio.power_control == "fixed" else TargetPower(),
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,

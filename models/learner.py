@@ -54,7 +54,8 @@ class Learner:
         self._finetune_rounds += 1
         if not len(here):
             return
-        rows = [self._devices[device].take(self._round.local_steps * int(batches[device])) for device in here]
+        counts = (self._round.local_steps * batches[here]).tolist()
+        rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
             self._move(self._round.aggregate(here, rows, weights[here], rate), rate)
 

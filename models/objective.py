@@ -54,8 +54,8 @@ class Batch:
         return len(self.x)
 
     def take(self, rows: Tensor, share: Tensor) -> "Batch":
-        """The given rows with new shares."""
-        return Batch(self.x[rows], self.y[rows], share)
+        """The given ``rows`` (m,) with new shares."""
+        return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows), share)
 
     def part(self, start: int, stop: int) -> "Batch":
         """A stretch of the samples, with their shares."""
@@ -80,8 +80,8 @@ class Objective:
             parameter.grad = self.gradient[view].view_as(parameter)
             start = view.stop
 
-    def _data_loss(self, batch: Batch) -> Tensor:
-        return sample_losses(self.network(batch.x), batch.y, self.kind) @ batch.share
+    def _losses(self, batch: Batch) -> Tensor:
+        return sample_losses(self.network(batch.x), batch.y, self.kind)
 
     def _penalty(self, total_share: float) -> float:
         return 0.5 * self.weight_decay * total_share * float(self.weights.dot(self.weights))
@@ -90,7 +90,7 @@ class Objective:
     def loss(self, batch: Batch) -> float:
         """F over ``batch`` at the present weights."""
         parts = (batch.part(start, start + CHUNK) for start in range(0, len(batch), CHUNK))
-        return sum(float(self._data_loss(part)) for part in parts) + self._penalty(float(batch.share.sum()))
+        return sum(float(self._losses(part) @ part.share) for part in parts) + self._penalty(float(batch.share.sum()))
 
     @torch.no_grad()
     def score(self, batch: Batch) -> float:
@@ -113,16 +113,17 @@ class Objective:
     def differentiate(self, batch: Batch) -> None:
         """Leave the gradient of the data part of F over ``batch`` in ``self.gradient``."""
         self.gradient.zero_()
-        self._data_loss(batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._losses(batch).backward(batch.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
         self.gradient.zero_()
         loss = 0.0
         for start in range(0, len(batch), CHUNK):
-            part: Tensor = self._data_loss(batch.part(start, start + CHUNK))
-            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            loss += float(part.detach())
+            part = batch.part(start, start + CHUNK)
+            losses = self._losses(part)
+            losses.backward(part.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            loss += float(losses.detach() @ part.share)
         total_share = float(batch.share.sum())
         self.regularise(total_share)
         return loss + self._penalty(total_share)

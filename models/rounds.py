@@ -33,12 +33,13 @@ class FusedRound:
 
     def __init__(self, objective: Objective, task: Batch) -> None:
         self._objective, self._task = objective, task
+        self._dtype = objective.weights.numpy().dtype
 
     def aggregate(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`; the step size plays no part."""
-        sizes = np.array([len(own) for own in rows])
-        share = torch.from_numpy(np.repeat(weights / sizes, sizes)).to(self._objective.weights.dtype)
-        self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), share))
+        sizes = [len(own) for own in rows]
+        share = np.repeat((weights / sizes).astype(self._dtype), sizes)
+        self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(share)))
         self._objective.regularise(float(weights.sum()))
         return self._objective.gradient
 
@@ -84,7 +85,7 @@ class DeviceRound:
         """(k, largest mini-batch, ...) samples, each device's shares summing to one."""
         sizes = np.array([len(own) for own in rows])
         filled = np.arange(sizes.max()) < sizes[:, None]
-        index = np.zeros(filled.shape, dtype=np.int64)
-        index[filled] = np.concatenate(rows)
+        index = torch.zeros(filled.shape, dtype=torch.int64)
+        index[torch.from_numpy(filled)] = torch.from_numpy(np.concatenate(rows))
         share = torch.from_numpy(filled / sizes[:, None]).to(self._objective.weights.dtype)
-        return self._task.take(torch.from_numpy(index), share)
+        return Batch(self._task.x[index], self._task.y[index], share)

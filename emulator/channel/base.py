@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from emulator.types import FloatArray
+from emulator.types import FloatArray, IntArray
 
 
 class Steps(NamedTuple):
@@ -19,7 +19,10 @@ class Steps(NamedTuple):
 
 
 class Channel(Protocol):
-    """Gain at any time, in any order of asking, without stepping: the same question always has the same answer."""
+    """Gain at any time, in any order of asking, without stepping: the same question always has the same answer.
+
+    Implementations derive from this class for what it answers in terms of the rest.
+    """
 
     def gain(self, device: int, time_s: float) -> float:
         """Linear power gain of ``device`` at ``time_s`` >= 0. A new step's gain holds from its very start.
@@ -35,6 +38,21 @@ class Channel(Protocol):
         Raises TraceEndError where a trace has ended at ``start_s`` and its scenario says so.
         """
         ...
+
+    def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
+        """`steps` of many ``devices`` (n,), each from its own instant of ``time_s`` (n,): ends and gains are (n, m).
+
+        Rows with fewer steps than others are filled up with steps that last no time.
+        Raises TraceEndError as `steps` does.
+        """
+        each = [self.steps(k, at_s, count) for k, at_s in zip(devices.tolist(), time_s.tolist(), strict=True)]
+        width = max(len(one.gain) for one in each)
+        end_s, gain = np.empty((len(each), width)), np.zeros((len(each), width))
+        for row, one in enumerate(each):
+            known = len(one.gain)
+            end_s[row, :known], gain[row, :known] = one
+            end_s[row, known:] = one.end_s[-1]
+        return Steps(end_s, gain)
 
 
 @dataclass(frozen=True)

@@ -39,16 +39,24 @@ class Rician:
     def amplitude(self, device: int, grid: Grid) -> ComplexArray:
         """Complex amplitude h at the instants of ``grid``.
 
-        The grid is split into rows of instants: exp(j w (a + b)) = exp(j w a) exp(j w b) saves most exponentials.
+        The grid is split into rows of instants, exp(j w (a + b)) = exp(j w a) exp(j w b). Rows, and instants in a row,
+        are reached by repeated turns: few exponentials, and rounding grows only with the root of ``count``.
         """
         columns = max(1, int(np.sqrt(grid.count)))
         rows = -(-grid.count // columns)
         shift = self._shift[device]
-        row_s = grid.start_s + grid.step_s * columns * np.arange(rows)
-        coarse = self._amplitude * np.exp(1j * (self._phase[device] + np.multiply.outer(row_s, shift)))
-        fine = np.exp(1j * np.multiply.outer(grid.step_s * np.arange(columns), shift))
+        start = self._amplitude * np.exp(1j * (self._phase[device] + grid.start_s * shift))
+        coarse = _turns(rows, grid.step_s * columns * shift) * start
+        fine = _turns(columns, grid.step_s * shift)
         h: ComplexArray = np.einsum("rn,cn->rc", coarse, fine).ravel()[: grid.count]
         return h
+
+
+def _turns(count: int, angle: FloatArray) -> ComplexArray:
+    """exp(j i angle) for i < ``count``, (count, sinusoids)."""
+    factor = np.ones((count, len(angle)), dtype=np.complex128)
+    factor[1:] = np.exp(1j * angle)
+    return np.cumprod(factor, axis=0, out=factor)
 
 
 def _waves(random: np.random.Generator, sinusoids: int) -> tuple[FloatArray, FloatArray]:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from emulator.channel.base import Grid, Process, Steps
+from emulator.channel.base import Channel, Grid, Process, Steps
 from emulator.types import FloatArray, frozen_array
 
 CHUNK = 256
 """Steps evaluated in one call; values are aligned to chunks, so they never depend on what was asked before."""
 
 
-class SampledChannel:
+class SampledChannel(Channel):
     """The product of a slowly and a fast varying process on a grid of ``step_s``.
 
     ``hold`` is how many steps the slow one keeps its value; it divides `CHUNK`. The last chunk of each device is kept.

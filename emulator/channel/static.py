@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from emulator.channel.base import Grid, Steps
-from emulator.types import FloatArray, frozen_array
+from emulator.channel.base import Channel, Grid, Steps
+from emulator.types import FloatArray, IntArray, frozen_array
 
 _FOREVER = frozen_array([np.inf])
 
 
-class StaticChannel:
+class StaticChannel(Channel):
     """One gain per device for good; also a `Process`, so a factor that does not vary."""
 
     def __init__(self, gain: FloatArray) -> None:
@@ -21,6 +21,10 @@ class StaticChannel:
     def steps(self, device: int, start_s: float, count: int) -> Steps:
         """One step without end."""
         return Steps(_FOREVER, self._gain[device : device + 1])
+
+    def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
+        """One step each, without end."""
+        return Steps(np.full((len(devices), 1), np.inf), self._gain[devices, None])
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """The same gain at every instant."""

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.channel.base import Steps
+from emulator.channel.base import Channel, Steps
 from emulator.errors import TraceEndError
 from emulator.types import FloatArray, frozen_array
 
@@ -35,7 +35,7 @@ def natural_end_s(time_s: FloatArray) -> float:
     return float(2.0 * time_s[-1] - time_s[-2]) if len(time_s) > 1 else float("inf")
 
 
-class TraceChannel:
+class TraceChannel(Channel):
     """Device k replays column k modulo the trace's devices, from ``start_s[k]`` into it.
 
     After the end it starts over (``wrap``), keeps the last gain (``hold``), or raises TraceEndError (``error``).

@@ -1,16 +1,32 @@
 """Every run checks itself: what must hold on the clock, whatever the policy, channel and faults."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emulator.clock.ledger import BUDGET_SLACK
 from emulator.clock.setting import Setting
 from emulator.errors import AuditError
 from emulator.records import DeviceRecord, RunRecord, RunResult
 
+Columns = Mapping[str, NDArray[Any]]
+
 SLACK = 1e-9
 """Relative, of sums and integrals in double precision."""
+
+INSTANTS = (
+    "download_start_s",
+    "download_end_s",
+    "compute_start_s",
+    "compute_end_s",
+    "upload_start_s",
+    "upload_end_s",
+)
+"""Of a device's round, in the order in which they happen."""
 
 
 def audit(result: RunResult, setting: Setting, peak_band_hz: float) -> None:
@@ -26,9 +42,10 @@ def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Itera
     yield from _energy(result)
     yield from _budgets(result.run, setting)
     yield from _rounds(result)
-    for record in result.devices:
-        yield from _times(record)
-        yield from _limits(record, setting)
+    if result.devices:
+        rows = dict(zip(DeviceRecord._fields, map(np.array, zip(*result.devices, strict=True)), strict=True))
+        yield from _times(rows)
+        yield from _limits(rows, setting)
     band_hz = float(setting.problem.devices.bandwidth_hz.sum())
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
@@ -67,32 +84,33 @@ def _rounds(result: RunResult) -> Iterable[str]:
             yield f"round {record.round} ended at {record.end_s} s, before it started at {record.start_s} s"
 
 
-def _times(record: DeviceRecord) -> Iterable[str]:
-    instants = (
-        record.download_start_s,
-        record.download_end_s,
-        record.compute_start_s,
-        record.compute_end_s,
-        record.upload_start_s,
-        record.upload_end_s,
-    )
-    for before, after in pairwise(instant for instant in instants if not math.isnan(instant)):
-        if after < before * (1.0 - SLACK):
-            yield f"device {record.device} in round {record.round}: time ran back from {before} s to {after} s"
+def _times(rows: Columns) -> Iterable[str]:
+    instants = np.array([rows[name] for name in INSTANTS])
+    latest = np.fmax.accumulate(instants)
+    back = np.logical_or.reduce(instants[1:] < latest[:-1] * (1.0 - SLACK))
+    yield from _name(back, rows, "time ran back between the instants", *INSTANTS)
 
 
-def _limits(record: DeviceRecord, setting: Setting) -> Iterable[str]:
-    devices, where = setting.problem.devices, f"device {record.device} in round {record.round}"
-    if not 0.0 < record.power_w <= float(devices.max_power_w[record.device]) * (1.0 + SLACK):
-        yield f"{where}: power {record.power_w} W"
-    top_hz = setting.processor.ladder.level(float(devices.max_frequency_hz[record.device]))
-    if not 0.0 < record.frequency_hz <= top_hz * (1.0 + SLACK):
-        yield f"{where}: frequency {record.frequency_hz} Hz"
-    bits = setting.problem.radio.uplink_bits
-    if record.outcome == "delivered" and not _same(record.delivered_bits, bits):
-        yield f"{where}: delivered {record.delivered_bits} bit of {bits}"
-    if record.delivered_bits > bits * (1.0 + SLACK):
-        yield f"{where}: delivered {record.delivered_bits} bit of {bits}"
+def _limits(rows: Columns, setting: Setting) -> Iterable[str]:
+    devices, device = setting.problem.devices, rows["device"].astype(np.int64)
+    power_w, frequency_hz = rows["power_w"], rows["frequency_hz"]
+    most_w = devices.max_power_w[device] * (1.0 + SLACK)
+    yield from _name(~((power_w > 0.0) & (power_w <= most_w)), rows, "its power is out of range:", "power_w")
+    top_hz = np.array([setting.processor.ladder.level(float(top)) for top in devices.max_frequency_hz])
+    most_hz = top_hz[device] * (1.0 + SLACK)
+    wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
+    yield from _name(wrong, rows, "its frequency is out of range:", "frequency_hz")
+    bits, delivered = setting.problem.radio.uplink_bits, rows["delivered_bits"]
+    too_few = (rows["outcome"] == "delivered") & (delivered < bits * (1.0 - SLACK))
+    wrong = too_few | ~(delivered <= bits * (1.0 + SLACK))
+    yield from _name(wrong, rows, f"of {bits:g} bits it delivered", "delivered_bits")
+
+
+def _name(wrong: NDArray[Any], rows: Columns, what: str, *columns: str) -> Iterable[str]:
+    """What is wrong in the first row that is."""
+    for row in np.flatnonzero(wrong)[:1]:
+        values = ", ".join(str(rows[column][row]) for column in columns)
+        yield f"device {rows['device'][row]:g} in round {rows['round'][row]:g}: {what} {values}"
 
 
 def _same(one: float, other: float) -> bool:

@@ -3,34 +3,18 @@
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import simpy
 
 from emulator.channel.base import Channel
+from emulator.clock.assignment import Task
 from emulator.clock.faults import Faults
 from emulator.clock.ledger import EnergyExhaustedError, Ledger, Part
 from emulator.clock.medium import Medium, Transfer
 from emulator.clock.processor import Processor
-from emulator.physics import upload_power
 from emulator.records import DeviceRecord
 from emulator.types import Problem
-
-PowerControl = Literal["fixed", "target"]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the server asks of one device in one round. Whatever it does is over by ``limit_s``."""
-
-    round: int
-    batch: int
-    frequency_hz: float
-    power_w: float
-    upload_s: float
-    download_end_s: float
-    start_compute_s: float
-    limit_s: float
 
 
 @dataclass
@@ -77,7 +61,6 @@ class Device:
         ledger: Ledger,
         processor: Processor,
         faults: Faults,
-        power_control: PowerControl,
         on_exhausted: Callable[[], None],
     ) -> None:
         self.index = index
@@ -85,7 +68,6 @@ class Device:
         self._env = env
         self._cycles_per_sample = float(problem.devices.cycles_per_sample[index])
         self._band_hz = float(problem.devices.bandwidth_hz[index])
-        self._max_power_w = float(problem.devices.max_power_w[index])
         self._radio = problem.radio
         self._channel = channel
         self._medium = medium
@@ -93,7 +75,6 @@ class Device:
         self._processor = processor
         self._processor_state = processor.start(float(problem.devices.max_frequency_hz[index]))
         self._faults = faults
-        self._power_control = power_control
         self._on_exhausted = on_exhausted
         self._battery_j = faults.battery_j
 
@@ -108,7 +89,7 @@ class Device:
     def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record."""
         activity = Activity(
-            self._run_id, task.round, self.index, task.batch, task.frequency_hz, self._power(task), self._env.now
+            self._run_id, task.round, self.index, task.batch, task.frequency_hz, task.power_w, self._env.now
         )
         try:
             yield self._env.timeout(task.start_compute_s - self._env.now)
@@ -128,17 +109,6 @@ class Device:
             activity.outcome = "budget"
             self._on_exhausted()
         return DeviceRecord(**vars(activity))
-
-    def _power(self, task: Task) -> float:
-        """As planned, or what the gain at the round's start needs for the planned upload time."""
-        if self._power_control == "fixed":
-            return task.power_w
-        gain = self._channel.gain(self.index, self._env.now)
-        if gain <= 0.0:
-            return self._max_power_w
-        radio = self._radio
-        needed_w = upload_power(radio.uplink_bits, self._band_hz, task.upload_s, gain, radio.noise_psd_w_hz)
-        return min(float(needed_w), self._max_power_w)
 
     def _compute(self, task: Task, activity: Activity) -> Generator[simpy.Event, Any, None]:
         activity.compute_start_s = self._env.now

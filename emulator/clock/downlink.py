@@ -82,7 +82,7 @@ class Unicast:
 
 
 @dataclass(frozen=True)
-class WeakestOf:
+class WeakestOf(Channel):
     """A channel whose gain is the least among ``devices``; its own devices all look alike."""
 
     channel: Channel

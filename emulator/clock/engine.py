@@ -5,7 +5,9 @@ import math
 import simpy
 
 from emulator.clock.audit import audit
+from emulator.clock.cohort import Cohort
 from emulator.clock.device import Device
+from emulator.clock.foresight import foresight
 from emulator.clock.ledger import BUDGET_SLACK, Ledger
 from emulator.clock.medium import Medium
 from emulator.clock.processor import Processor
@@ -23,43 +25,29 @@ def run(setting: Setting, run_id: str, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done.
     """
-    problem, budget = setting.problem, setting.problem.budget
-    env = simpy.Environment()
+    problem, budget, channel = setting.problem, setting.problem.budget, setting.channel
+    env = simpy.Environment(0.0)
     ledger = Ledger(budget.energy_j if setting.stop_at_budget else math.inf)
-    medium = Medium(env, setting.channel, setting.access, problem.radio.noise_psd_w_hz, ledger)
+    medium = Medium(env, channel, setting.access, problem.radio.noise_psd_w_hz, ledger)
     horizon_s = budget.delay_s * (1.0 + BUDGET_SLACK if setting.stop_at_budget else OVERRUN_HORIZON)
-    server = EdgeServer(
-        run_id,
-        env,
-        problem,
-        setting.plan,
-        setting.pilot,
-        setting.learner,
-        setting.channel,
-        setting.downlink,
-        setting.faults,
-        ledger,
-        setting.participation,
-        setting.selection,
-        setting.evaluate_every,
-        horizon_s,
-    )
-    server.devices = [
+    devices = [
         Device(
             k,
             run_id,
             env,
             problem,
-            setting.channel,
+            channel,
             medium,
             ledger,
             Processor(setting.processor, k, float(problem.devices.capacitance[k])),
             setting.faults,
-            setting.power_control,
             lambda: server.stop("energy"),
         )
         for k in range(len(problem.devices))
     ]
+    cohort = Cohort(env, devices, setting.faults, setting.participation, setting.selection, horizon_s)
+    ahead = foresight(run_id, problem, channel, setting.access, setting.processor, setting.faults)
+    server = EdgeServer(run_id, env, setting, cohort, ahead, ledger, horizon_s)
     env.timeout(horizon_s).callbacks.append(lambda _: server.stop("delay" if setting.stop_at_budget else "no signal"))
     reason = str(env.run(until=server.process))
     result = RunResult(

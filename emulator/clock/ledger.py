@@ -26,12 +26,16 @@ class Ledger:
         """Energy spent so far, all parts."""
         return sum(self.spent_j.values())
 
+    def covers(self, energy_j: float) -> bool:
+        """Whether ``energy_j`` more stays in the budget."""
+        return self.total_j + self._held_j + energy_j <= self._limit_j
+
     def hold(self, energy_j: float) -> float:
         """Set ``energy_j`` aside for an activity about to start and return it.
 
         Raises EnergyExhaustedError where the budget does not cover it.
         """
-        if self.total_j + self._held_j + energy_j > self._limit_j:
+        if not self.covers(energy_j):
             raise EnergyExhaustedError
         self._held_j += energy_j
         return energy_j

@@ -1,33 +1,21 @@
 """The edge server: pre-training rounds, broadcast, barrier, aggregation, and the end of the run."""
 
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import fields, replace
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import simpy
 
-from emulator.channel.base import Channel
-from emulator.clock.device import Device, Task
-from emulator.clock.downlink import Downlink
-from emulator.clock.faults import Faults
+from emulator.clock.assignment import Assignment
+from emulator.clock.cohort import Cohort
+from emulator.clock.downlink import Delivery
+from emulator.clock.foresight import Foreseen, Foresight
 from emulator.clock.ledger import EnergyExhaustedError, Ledger
-from emulator.clock.pilot import Pilot
+from emulator.clock.setting import Setting
 from emulator.physics import compute_energy, compute_time
 from emulator.records import DeviceRecord, RoundRecord
-from emulator.types import (
-    Budget,
-    DevicesPlan,
-    Evaluation,
-    Learner,
-    Observation,
-    Plan,
-    Problem,
-    ServerPlan,
-    Stage,
-    frozen_array,
-)
+from emulator.types import Budget, DevicesPlan, Evaluation, IntArray, Observation, ServerPlan, Stage, frozen_array
 
 
 class EdgeServer:
@@ -37,40 +25,26 @@ class EdgeServer:
         self,
         run_id: str,
         env: simpy.Environment,
-        problem: Problem,
-        plan: Plan,
-        pilot: Pilot,
-        learner: Learner,
-        channel: Channel,
-        downlink: Downlink,
-        faults: Faults,
+        setting: Setting,
+        cohort: Cohort,
+        foresight: Foresight,
         ledger: Ledger,
-        participation: float,
-        selection: np.random.Generator,
-        evaluate_every: int,
         horizon_s: float,
     ) -> None:
         self._run_id = run_id
         self._env = env
-        self._problem = problem
-        self._plan = plan
-        self._pilot = pilot
-        self._learner = learner
-        self._channel = channel
-        self._downlink = downlink
-        self._faults = faults
+        self._setting = setting
+        self._problem = setting.problem
+        self._learner = setting.learner
+        self._cohort = cohort
+        self._foresight = foresight
         self._ledger = ledger
-        self._selected = math.ceil(participation * len(problem.devices))
-        self._selection = selection
-        self._evaluate_every = evaluate_every
         self._horizon_s = horizon_s
-        self._busy: list[simpy.Process] = []
         self._stopping = False
-        self.devices: Sequence[Device] = ()
         self.rounds: list[RoundRecord] = []
         self.device_rounds: list[DeviceRecord] = []
         self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
-        self.evaluation = learner.evaluate()
+        self.evaluation = self._learner.evaluate()
         self._evaluated = True
         self.process = env.process(self.train())
 
@@ -84,7 +58,7 @@ class EdgeServer:
         """Round after round, as the pilot decides."""
         reason = "plan"
         try:
-            while (decision := self._pilot.decide(self._observe)).stage != "stop":
+            while (decision := self._setting.pilot.decide(self._observe)).stage != "stop":
                 if decision.stage == "pretrain":
                     yield from self._pretrain_round(decision.server)
                 else:
@@ -94,7 +68,7 @@ class EdgeServer:
         except simpy.Interrupt as interrupt:
             reason = str(interrupt.cause)
         self._stopping = True
-        yield from self._recall("budget")
+        yield from self._cohort.recall("budget")
         self._collect()
         self._close_evaluation()
         return reason
@@ -107,46 +81,49 @@ class EdgeServer:
         self._close_round("pretrain", start_s, energy_j, 0, round(plan.batch), plan.frequency_hz)
 
     def _finetune_round(self, plan: DevicesPlan) -> Generator[simpy.Event, Any, None]:
-        members = yield from self._gather()
+        members = yield from self._cohort.gather()
         start_s, before_j = self._env.now, self._ledger.total_j
-        limit_s = min(start_s + self._faults.round_deadline_s, self._horizon_s)
-        delivery = self._downlink.deliver(self._channel, members, start_s)
-        number = self.rounds_done["finetune"] + 1
-        ready_s = min(max(delivery.end_s), limit_s)
-        asked = zip(*(getattr(plan, field.name)[members].tolist() for field in fields(plan)), strict=True)
-        for member, end_s, each in zip(members, delivery.end_s, asked, strict=True):
-            batch, frequency_hz, power_w, upload_s = each
-            drops_s = self.devices[member].next_change_s()
-            task = Task(number, round(batch), frequency_hz, power_w, upload_s, end_s, ready_s, min(limit_s, drops_s))
-            self._busy.append(self._env.process(self.devices[member].take_part(task)))
-            if drops_s < limit_s:
-                self._interrupt_at(drops_s, self._busy[-1])
-        yield from self._send_model(delivery.energy_j, ready_s - start_s)
-        yield from self._barrier(limit_s)
-        arrived = self._collect()
-        self._aggregate(plan, arrived)
+        delivery = self._setting.downlink.deliver(self._setting.channel, members.tolist(), start_s)
+        batches = np.rint(plan.batch).astype(np.int64)
+        assignment = self._assign(plan, members, batches, delivery)
+        foreseen = self._foresight.foresee(assignment)
+        if foreseen is not None and self._ledger.covers(delivery.energy_j + foreseen.energy_j):
+            yield from self._let_pass(foreseen, delivery)
+            arrived = members
+        else:
+            arrived = yield from self._live_through(assignment, delivery)
+        self._aggregate(batches, arrived)
         self._close_round("finetune", start_s, self._ledger.total_j - before_j, len(arrived))
 
-    def _gather(self) -> Generator[simpy.Event, Any, list[int]]:
-        """The devices of the next round; waits while too few are there."""
-        order = self._selection.permutation(len(self.devices))
-        while True:
-            there = [int(k) for k in order if self.devices[k].available()][: self._selected]
-            if len(there) >= min(self._faults.min_participants, self._selected):
-                return sorted(there)
-            change_s = min(device.next_change_s() for device in self.devices)
-            yield self._env.timeout(min(change_s, self._horizon_s) - self._env.now)
-            if self._env.now >= self._horizon_s:
-                yield self._env.event()
+    def _assign(self, plan: DevicesPlan, members: IntArray, batches: IntArray, delivery: Delivery) -> Assignment:
+        start_s, setting = self._env.now, self._setting
+        limit_s = min(start_s + setting.faults.round_deadline_s, self._horizon_s)
+        return Assignment(
+            self.rounds_done["finetune"] + 1,
+            members,
+            batches[members],
+            plan.frequency_hz[members],
+            setting.power_control.powers(self._problem, setting.channel, plan, members, start_s),
+            delivery.end_s,
+            start_s,
+            min(max(delivery.end_s), limit_s),
+            limit_s,
+        )
 
-    def _interrupt_at(self, drops_s: float, process: simpy.Process) -> None:
-        """Interrupt the device's round when it drops out."""
+    def _let_pass(self, foreseen: Foreseen, delivery: Delivery) -> Generator[simpy.Event, Any, None]:
+        """Nothing can happen before the round's end."""
+        yield self._env.timeout(foreseen.end_s - self._env.now)
+        self._ledger.settle("downlink", 0.0, delivery.energy_j)
+        self._ledger.settle("compute", 0.0, foreseen.compute_j)
+        self._ledger.settle("uplink", 0.0, foreseen.uplink_j)
+        self.device_rounds.extend(foreseen.records)
 
-        def drop(_: simpy.Event) -> None:
-            if process.is_alive:
-                process.interrupt("dropped")
-
-        self._env.timeout(drops_s - self._env.now).callbacks.append(drop)
+    def _live_through(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
+        """Every device on its own, whatever happens; the devices that delivered."""
+        self._cohort.begin(assignment)
+        yield from self._send_model(delivery.energy_j, assignment.start_compute_s - assignment.start_s)
+        yield from self._cohort.barrier(assignment.limit_s)
+        return self._collect()
 
     def _send_model(self, energy_j: float, duration_s: float) -> Generator[simpy.Event, Any, None]:
         held_j = self._ledger.hold(energy_j)
@@ -172,40 +149,22 @@ class EdgeServer:
         finally:
             self._ledger.settle("server", held_j, used_j)
 
-    def _barrier(self, limit_s: float) -> Generator[simpy.Event, Any, None]:
-        """Wait for everyone, or for the round's deadline."""
-        everyone = self._env.all_of(self._busy)
-        if limit_s >= self._horizon_s:
-            yield everyone
-            return
-        yield everyone | self._env.timeout(limit_s - self._env.now)
-        yield from self._recall("late")
-
-    def _recall(self, cause: str) -> Generator[simpy.Event, Any, None]:
-        """Call back who is still at work, and wait until they have put down their records."""
-        for process in self._busy:
-            if process.is_alive:
-                process.interrupt(cause)
-        yield self._env.all_of(self._busy)
-
-    def _collect(self) -> list[int]:
+    def _collect(self) -> IntArray:
         """Take the records of the round; the devices that delivered."""
-        records = [process.value for process in self._busy if isinstance(process.value, DeviceRecord)]
-        self._busy = []
+        records = self._cohort.collect()
         self.device_rounds.extend(records)
-        arrived = [record.device for record in records if record.outcome == "delivered"]
         for record in records:
             if record.outcome != "delivered":
                 self._ledger.wasted_j += record.compute_energy_j + record.uplink_energy_j
-        return arrived
+        return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
 
-    def _aggregate(self, plan: DevicesPlan, arrived: list[int]) -> None:
+    def _aggregate(self, batches: IntArray, arrived: IntArray) -> None:
         """One step along the mean gradient of those who arrived, their weights scaled to one."""
-        if not arrived or len(arrived) < min(self._faults.min_participants, self._selected):
+        if len(arrived) < max(1, self._cohort.fewest):
             return
-        weights = np.zeros(len(self.devices))
+        weights = np.zeros(len(batches))
         weights[arrived] = self._problem.devices.weight[arrived]
-        self._learner.finetune(np.rint(plan.batch).astype(np.int64), weights / weights.sum())
+        self._learner.finetune(batches, weights / weights.sum())
 
     def _close_round(
         self,
@@ -218,7 +177,7 @@ class EdgeServer:
     ) -> None:
         self.rounds_done[stage] += 1
         before = self.evaluation if self._evaluated else _UNKNOWN
-        self._evaluated = (len(self.rounds) + 1) % self._evaluate_every == 0
+        self._evaluated = (len(self.rounds) + 1) % self._setting.evaluate_every == 0
         after = self._learner.evaluate() if self._evaluated else _UNKNOWN
         self.evaluation = after if self._evaluated else self.evaluation
         self.rounds.append(
@@ -242,22 +201,22 @@ class EdgeServer:
         """The final model is always evaluated."""
         if not self._evaluated:
             self.evaluation = self._learner.evaluate()
-            self.rounds[-1] = replace(
-                self.rounds[-1], train_loss=self.evaluation.train_loss, test_accuracy=self.evaluation.test_accuracy
+            self.rounds[-1] = self.rounds[-1]._replace(
+                train_loss=self.evaluation.train_loss, test_accuracy=self.evaluation.test_accuracy
             )
 
     def _observe(self) -> Observation:
-        budget, now_s = self._problem.budget, self._env.now
-        count = range(len(self.devices))
+        setting, budget, now_s = self._setting, self._problem.budget, self._env.now
+        everyone = np.arange(len(self._problem.devices))
         return Observation(
             self._problem,
-            self._plan,
+            setting.plan,
             self.rounds_done["pretrain"],
             self.rounds_done["finetune"],
             now_s,
             Budget(budget.delay_s - now_s, budget.energy_j - self._ledger.total_j),
-            frozen_array([self._channel.gain(k, now_s) for k in count]),
-            frozen_array([float(self.devices[k].available()) for k in count]),
+            frozen_array(setting.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0]),
+            frozen_array(self._cohort.available()),
             self.evaluation.train_loss,
         )
 

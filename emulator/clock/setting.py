@@ -6,10 +6,10 @@ import numpy as np
 
 from emulator.channel.base import Channel
 from emulator.clock.access import Discipline
-from emulator.clock.device import PowerControl
 from emulator.clock.downlink import Downlink
 from emulator.clock.faults import NO_FAULTS, Faults
 from emulator.clock.pilot import Pilot
+from emulator.clock.power import FixedPower, PowerControl
 from emulator.clock.processor import ProcessorModel
 from emulator.prediction import Prediction
 from emulator.types import Learner, Plan, Problem
@@ -30,7 +30,7 @@ class Setting:
     selection: np.random.Generator
     processor: ProcessorModel = ProcessorModel()  # noqa: RUF009  # frozen and stateless
     faults: Faults = NO_FAULTS
-    power_control: PowerControl = "fixed"
+    power_control: PowerControl = FixedPower()  # noqa: RUF009  # as above
     participation: float = 1.0
     stop_at_budget: bool = True
     evaluate_every: int = 1

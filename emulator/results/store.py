@@ -5,7 +5,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,10 +57,8 @@ def _encode(result: RunResult) -> dict[str, Any]:
 
 
 def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
-    kept = list(rows)
-    return {
-        field.name: [getattr(row, field.name) for row in kept] for field in fields(record) if field.name != "run_id"
-    }
+    columns = list(zip(*rows, strict=True)) or [()] * len(record._fields)
+    return {name: list(column) for name, column in zip(record._fields, columns, strict=True) if name != "run_id"}
 
 
 def _decode(data: Mapping[str, Any], run_id: str) -> RunResult:

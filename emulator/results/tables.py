@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -22,14 +21,13 @@ _VARIED_AFTER = "seed"
 def column_types(record: Record) -> dict[str, str]:
     """The pandas dtype of each column of ``record``'s table, in order."""
     hints = get_type_hints(record)
-    return {field.name: {int: "int64", float: "float64"}.get(hints[field.name], "str") for field in fields(record)}
+    return {name: {int: "int64", float: "float64"}.get(hints[name], "str") for name in record._fields}
 
 
-def table(record: Record, rows: Iterable[object]) -> pd.DataFrame:
+def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     """The ``rows``, all of class ``record``, as a table; without rows, one that has the columns nevertheless."""
     types = column_types(record)
-    data = [tuple(getattr(row, name) for name in types) for row in rows]
-    return pd.DataFrame(data, columns=list(types)).astype(types)
+    return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
 def runs_table(rows: Sequence[tuple[Varied, RunRecord]]) -> pd.DataFrame:

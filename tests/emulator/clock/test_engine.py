@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from emulator.clock.engine import run
+from emulator.clock.power import TargetPower
 from emulator.types import Budget
 from tests.emulator.clock.worlds import CountingLearner, StillChannel, plan, problem, setting
 
@@ -19,7 +20,7 @@ def test_static_channel_realises_the_prediction() -> None:
 
 
 def test_static_channel_with_target_power_realises_the_prediction() -> None:
-    world = setting(problem(), plan(problem(), power_share=0.3), power_control="target")
+    world = setting(problem(), plan(problem(), power_share=0.3), power_control=TargetPower())
     result = run(world, "r", "p", 0)
     assert result.run.delay_s == pytest.approx(world.prediction.delay_s, rel=1e-9)
     assert result.run.energy_j == pytest.approx(world.prediction.energy_j, rel=1e-9)

@@ -16,6 +16,7 @@ from emulator.clock.downlink import Broadcast, FixedDownlink, Unicast
 from emulator.clock.engine import run
 from emulator.clock.faults import Faults, Outage
 from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad
+from emulator.clock.power import FixedPower, TargetPower
 from emulator.clock.processor import ContinuousLadder, DiscreteLadder, NoLoad, ProcessorModel
 from emulator.clock.setting import Setting
 from emulator.clock.thermal import COLD, FirstOrderHeat
@@ -63,7 +64,7 @@ def worlds(draw: Any) -> Setting:
         downlink=draw(st.sampled_from(downlinks)),
         processor=processor,
         faults=faults,
-        power_control=draw(st.sampled_from(["fixed", "target"])),
+        power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
         participation=draw(st.sampled_from([0.5, 1.0])),
     )
 
@@ -143,12 +144,12 @@ def test_the_audit_notices() -> None:
     result = run(world, "r", "p", 0)
     audit(result, world, 3e6)
     wrong = [
-        replace(result, run=replace(result.run, energy_j=result.run.energy_j * 1.001)),
-        replace(result, run=replace(result.run, compute_energy_j=result.run.compute_energy_j * 1.001)),
+        replace(result, run=result.run._replace(energy_j=result.run.energy_j * 1.001)),
+        replace(result, run=result.run._replace(compute_energy_j=result.run.compute_energy_j * 1.001)),
         replace(result, rounds=result.rounds[::-1]),
-        replace(result, devices=(replace(result.devices[0], delivered_bits=1.0), *result.devices[1:])),
-        replace(result, devices=(replace(result.devices[0], power_w=1.0), *result.devices[1:])),
-        replace(result, devices=(replace(result.devices[0], compute_end_s=0.0), *result.devices[1:])),
+        replace(result, devices=(result.devices[0]._replace(delivered_bits=1.0), *result.devices[1:])),
+        replace(result, devices=(result.devices[0]._replace(power_w=1.0), *result.devices[1:])),
+        replace(result, devices=(result.devices[0]._replace(compute_end_s=0.0), *result.devices[1:])),
     ]
     for tampered in wrong:
         with pytest.raises(AuditError):

@@ -47,7 +47,7 @@ class CountingLearner:
 
 
 @dataclass(frozen=True)
-class StepChannel:
+class StepChannel(Channel):
     """The same step function for every device: gain ``gains[i]`` until ``ends[i]``, the last one for good."""
 
     ends: tuple[float, ...]
@@ -63,7 +63,7 @@ class StepChannel:
 
 
 @dataclass(frozen=True)
-class StillChannel:
+class StillChannel(Channel):
     """Each device its own constant gain."""
 
     gains: FloatArray

@@ -1,7 +1,7 @@
 """Tables: every digit there and back, whatever is stored, written or read."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import InputError
-from emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from emulator.records import DeviceRecord, RunRecord, RunResult
 from emulator.results.store import Store
-from emulator.results.tables import read_table, runs_table, table, varied_keys, write_parquet, write_tables
+from emulator.results.tables import FILES, read_table, runs_table, table, varied_keys, write_parquet, write_tables
 from tests.emulator.results.synthetic import SyntheticJob, execute
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -25,7 +25,7 @@ def same(first: float, second: float) -> bool:
 
 def result(value: float = 1.0, reason: str = "delay budget") -> RunResult:
     base = execute(SyntheticJob("joint", 0))
-    return replace(base, run=replace(base.run, train_loss=value, stop_reason=reason))
+    return replace(base, run=base.run._replace(train_loss=value, stop_reason=reason))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -48,9 +48,9 @@ def test_floats_and_words_survive_csv_and_store(tmp_path: Path, value: float, re
 
 def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
     write_tables(tmp_path, [((), result())])
-    for name, record in {"runs": RunRecord, "rounds": RoundRecord, "devices": DeviceRecord}.items():
+    for name, record in FILES.items():
         header = (tmp_path / f"{name}.csv").read_text().splitlines()[0]
-        assert header.split(",") == [field.name for field in fields(record)]
+        assert header.split(",") == list(record._fields)
 
 
 def test_tables_read_back_equal(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_varied_keys_become_columns_after_the_seed(tmp_path: Path) -> None:
 
 
 def test_no_runs_still_have_columns(tmp_path: Path) -> None:
-    assert list(runs_table([]).columns) == [field.name for field in fields(RunRecord)]
+    assert list(runs_table([]).columns) == list(RunRecord._fields)
 
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
