@@ -12,7 +12,7 @@ import numpy as np
 from models import cache
 from models.federation import Federation
 from models.objective import Objective, one_thread
-from models.pilot import ROUNDS, DivergedError, Pilot, fit_contraction, initial_curvature, run
+from models.pilot import ROUNDS, DivergedError, Pilot, fit_contraction, initial_curvature, largest_curvature, run
 from models.records import Constants, FloatArray
 from models.sampling import stream
 
@@ -129,7 +129,7 @@ def _search_rate(federation: Federation, objective: Callable[[int], Objective], 
     searches = shortenings = 0
     while searches < STEP_SEARCHES and shortenings < SHORTENINGS:
         try:
-            found = 1.0 / float(run(federation, objective(seed), rate, seed).smoothness.max())
+            found = 1.0 / largest_curvature(federation, objective(seed), rate, seed)
         except DivergedError:
             rate, shortenings = SHORTER * rate, shortenings + 1
             continue

@@ -1,6 +1,8 @@
 """A pilot: both stages trained once with plain SGD, offline, measuring the bound's constants along the way."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -49,40 +51,19 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
 
     Raises DivergedError where the loss does not stay finite.
     """
-    learner = Learner(
-        federation,
-        objective,
-        FusedRound(objective, federation.task),
-        Step(objective.weights, rate, momentum=0.0, decay=0.0),
-        LastIterate(),
-        seed,
-    )
-    few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
-    general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
-    general.share = general.share.to(objective.weights.dtype)
-    curvature = _Curvature(objective, seed)
-    smoothness, discrepancy, server_variance, device_variance = [], [], [], []
-    task_loss = [objective.loss(federation.task)]
-
-    for done in range(ROUNDS):
-        if done % PROBE_EVERY == 0:
-            _check_finite(task_loss[-1])
-            smoothness.append(max(curvature(general), curvature(federation.task)))
+    curvature = _Curvature(federation, objective, seed)
+    smoothness, discrepancy, server_variance, device_variance, task_loss = [], [], [], [], []
+    for stage, done in _trajectory(federation, objective, rate, seed):
+        if stage == "pretrain" or done == 0:
+            task_loss.append(objective.loss(federation.task))
+        if done % PROBE_EVERY:
+            continue
+        smoothness.append(curvature.along(stage))
+        if stage == "pretrain":
             discrepancy.append(_discrepancy(objective, federation))
-            server_variance.append(gradient_variance(objective, general))
-        learner.pretrain(SERVER_BATCH)
-        task_loss.append(objective.loss(federation.task))
-
-    weights = np.array(federation.weights)
-    batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
-    for done in range(ROUNDS):
-        if done % PROBE_EVERY == 0:
-            _check_finite(objective.loss(federation.task))
-            smoothness.append(curvature(federation.task))
+            server_variance.append(gradient_variance(objective, curvature.general))
+        else:
             device_variance.append(_device_variances(objective, federation))
-        learner.finetune(batches, weights)
-    _check_finite(objective.loss(federation.task))
-
     return Pilot(
         smoothness=np.array(smoothness),
         discrepancy=np.array(discrepancy),
@@ -93,20 +74,57 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
     )
 
 
-def _check_finite(loss: float) -> None:
-    if not np.isfinite(loss):
+def largest_curvature(federation: Federation, objective: Objective, rate: float, seed: int) -> float:
+    """The largest ``smoothness`` that `run` would see, without the rest; raises DivergedError as it does."""
+    curvature = _Curvature(federation, objective, seed)
+    trajectory = _trajectory(federation, objective, rate, seed)
+    return max(curvature.along(stage) for stage, done in trajectory if done % PROBE_EVERY == 0)
+
+
+def _trajectory(
+    federation: Federation, objective: Objective, rate: float, seed: int
+) -> Iterator[tuple[Literal["pretrain", "finetune"], int]]:
+    """Both stages with plain SGD; stops before each round, with the stage and its rounds done so far."""
+    step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
+    learner = Learner(federation, objective, FusedRound(objective, federation.task), step, LastIterate(), seed)
+    weights = np.array(federation.weights)
+    batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
+    for done in range(ROUNDS):
+        yield "pretrain", done
+        learner.pretrain(SERVER_BATCH)
+    for done in range(ROUNDS):
+        yield "finetune", done
+        learner.finetune(batches, weights)
+    _check_finite(objective, federation)
+
+
+def _check_finite(objective: Objective, federation: Federation) -> None:
+    if not np.isfinite(objective.loss(federation.task)):
         raise DivergedError("the training of a pilot diverges")
 
 
 class _Curvature:
-    """Top eigenvalue at the present weights; each search starts from the last eigenvector of the same data."""
+    """Top eigenvalues at the present weights; each search starts from the last eigenvector of the same data.
 
-    def __init__(self, objective: Objective, seed: int) -> None:
-        self._objective = objective
+    ``general`` is what stands for the general data: a part of it where it is large.
+    """
+
+    def __init__(self, federation: Federation, objective: Objective, seed: int) -> None:
+        self._federation, self._objective = federation, objective
         self._first = stream(seed, "curvature").standard_normal(len(objective.weights))
         self._last: dict[int, FloatArray] = {}
+        few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
+        self.general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
+        self.general.share = self.general.share.to(objective.weights.dtype)
 
-    def __call__(self, batch: Batch) -> float:
+    def along(self, stage: Literal["pretrain", "finetune"]) -> float:
+        """Of the task, and while pre-training of the general data if that is larger."""
+        _check_finite(self._objective, self._federation)
+        general = self.of(self.general) if stage == "pretrain" else 0.0
+        return max(general, self.of(self._federation.task))
+
+    def of(self, batch: Batch) -> float:
+        """Of F over ``batch``."""
         value, self._last[id(batch)] = top_curvature(self._objective, batch, self._last.get(id(batch), self._first))
         return value
 
@@ -126,7 +144,7 @@ def _device_variances(objective: Objective, federation: Federation) -> list[floa
 
 def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
     """Top curvature of the task loss at the objective's present weights."""
-    return _Curvature(objective, seed)(federation.task)
+    return _Curvature(federation, objective, seed).of(federation.task)
 
 
 def lowest_loss(objective: Objective, batch: Batch) -> float:

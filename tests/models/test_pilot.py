@@ -68,3 +68,19 @@ def test_contraction_is_recovered_from_its_own_curve(contraction: float, floor: 
     curve = lowest + drop * np.exp(-contraction * rounds) + floor
     fitted = pilot.fit_contraction(curve, lowest)
     assert fitted == pytest.approx((contraction, floor), rel=1e-2, abs=1e-3)
+
+
+def test_the_search_sees_the_curvature_that_the_pilot_sees(
+    objective: Make, federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot, "ROUNDS", 50)
+    seen = pilot.run(federation, objective("mlp", 2), 0.05, 7)
+    assert len(seen.smoothness) == len(seen.discrepancy) + len(seen.device_variance) == 6
+    assert len(seen.task_loss) == 51
+    assert pilot.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
+
+
+def test_a_pilot_that_diverges_says_so(objective: Make, federation: Federation) -> None:
+    for measure in (pilot.run, pilot.largest_curvature):
+        with pytest.raises(pilot.DivergedError):
+            measure(federation, objective("logistic"), 1e30, 0)
