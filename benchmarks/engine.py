@@ -134,12 +134,11 @@ def main() -> None:
             ),
         }
         for name, channel in channels.items():
-            setting = world(devices, channel, gain, rounds)
 
-            def emulate(setting: Setting = setting) -> None:
-                run(setting, "bench", "plan", 0)
+            def emulate(channel: Channel = channel, n: int = devices, m: int = rounds, gain: FloatArray = gain) -> None:
+                run(world(n, channel, gain, m), "bench", "plan", 0)
 
-            spent = seconds(emulate, 1)
+            spent = seconds(emulate, options.repeats)
             print(f"{devices:6d} {name:>16} {devices * rounds / spent:16.0f} {spent / bare:16.2f}")
 
 

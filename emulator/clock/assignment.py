@@ -1,7 +1,6 @@
 """What the server asks of the devices of one fine-tuning round."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from emulator.types import FloatArray, IntArray
@@ -20,8 +19,7 @@ class Task(NamedTuple):
     limit_s: float
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """All parts; arrays are (n,), one entry per device that takes part, in the order of ``devices``.
 
     The model is on its way from ``start_s``; everyone begins to compute at ``start_compute_s``.

@@ -43,7 +43,8 @@ def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Itera
     yield from _budgets(result.run, setting)
     yield from _rounds(result)
     if result.devices:
-        rows = dict(zip(DeviceRecord._fields, map(np.array, zip(*result.devices, strict=True)), strict=True))
+        named = zip(DeviceRecord._fields, zip(*result.devices, strict=True), strict=True)
+        rows = {name: np.array(values) for name, values in named if name != "run_id"}
         yield from _times(rows)
         yield from _limits(rows, setting)
     band_hz = float(setting.problem.devices.bandwidth_hz.sum())

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from emulator.clock.assignment import Assignment
 from emulator.clock.device import Device
@@ -38,18 +39,22 @@ class Cohort:
         self._loyal = faults.availability == AlwaysOn() and math.isinf(faults.battery_j)
         """Nobody ever leaves."""
 
-    def available(self) -> list[bool]:
-        """Who is there now, by device."""
-        return [self._loyal or device.available() for device in self._devices]
+    def available(self) -> NDArray[np.bool_]:
+        """Who is there now, (K,)."""
+        if self._loyal:
+            return np.ones(len(self._devices), dtype=np.bool_)
+        return np.array([device.available() for device in self._devices])
 
     def gather(self) -> Generator[simpy.Event, Any, IntArray]:
-        """The devices of the next round; waits while too few are there."""
-        everyone = range(len(self._devices))
-        order = everyone if self._selected == len(everyone) else self._selection.permutation(len(everyone)).tolist()
+        """The devices (n,) of the next round, in rising order; waits while too few are there."""
+        everyone = len(self._devices)
+        order = self._selection.permutation(everyone) if self._selected < everyone else np.arange(everyone)
+        if self._loyal:
+            return np.sort(order[: self._selected])
         while True:
-            there = [k for k in order if self._loyal or self._devices[k].available()][: self._selected]
+            there = order[self.available()[order]][: self._selected]
             if len(there) >= self.fewest:
-                return np.sort(np.array(there, dtype=np.int64))
+                return np.sort(there)
             change_s = min(device.next_change_s() for device in self._devices)
             yield self._env.timeout(min(change_s, self._horizon_s) - self._env.now)
             if self._env.now >= self._horizon_s:

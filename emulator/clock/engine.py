@@ -1,6 +1,7 @@
 """One emulation: everything set up on a fresh virtual clock, run to its end, recorded and audited."""
 
 import math
+from itertools import chain
 
 import simpy
 
@@ -53,7 +54,7 @@ def run(setting: Setting, run_id: str, policy: str, seed: int) -> RunResult:
     result = RunResult(
         _summary(setting, run_id, policy, seed, server, ledger, env.now, reason),
         tuple(server.rounds),
-        tuple(server.device_rounds),
+        tuple(chain.from_iterable(server.device_rounds)),
     )
     audit(result, setting, medium.peak_band_hz)
     return result

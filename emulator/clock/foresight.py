@@ -5,6 +5,7 @@ records are what the devices' own processes would have written (tests hold the t
 of a few array operations. A round that would meet the end of a budget is left to the processes.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import repeat
 from typing import NamedTuple, Protocol
@@ -20,7 +21,7 @@ from emulator.clock.processor import ProcessorModel
 from emulator.errors import TraceEndError
 from emulator.physics import compute_energy, compute_time
 from emulator.records import DeviceRecord
-from emulator.types import Problem
+from emulator.types import FloatArray, Problem
 
 
 class Foreseen(NamedTuple):
@@ -29,7 +30,7 @@ class Foreseen(NamedTuple):
     end_s: float
     compute_j: float
     uplink_j: float
-    records: list[DeviceRecord]
+    records: Iterable[DeviceRecord]
 
     @property
     def energy_j(self) -> float:
@@ -90,27 +91,28 @@ class ClearSky:
         if not last_s < assignment.limit_s:
             return None
         uplink_j = assignment.power_w * (end_s - start_s)
+        records = self._records(assignment, start_s, end_s, compute_j, uplink_j, delivered_bits)
+        return Foreseen(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
+
+    def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Iterator[DeviceRecord]:
+        """Made when they are asked for, which is after the run."""
         begins_s = start_s.tolist()
         columns = (
             repeat(self._run_id),
             repeat(assignment.round),
-            of.tolist(),
+            assignment.devices.tolist(),
             assignment.batch.tolist(),
-            frequency_hz.tolist(),
+            assignment.frequency_hz.tolist(),
             assignment.power_w.tolist(),
             repeat(assignment.start_s),
             assignment.download_end_s,
             repeat(assignment.start_compute_s),
             begins_s,
             begins_s,
-            end_s.tolist(),
-            compute_j.tolist(),
-            uplink_j.tolist(),
-            delivered_bits.tolist(),
+            *(column.tolist() for column in rest),
             repeat("delivered"),
         )
-        records = list(map(DeviceRecord._make, zip(*columns, strict=False)))  # what is repeated has no end
-        return Foreseen(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
+        yield from map(DeviceRecord._make, zip(*columns, strict=False))  # what is repeated has no end
 
 
 def foresight(

@@ -72,14 +72,16 @@ def transfers(
 ) -> tuple[FloatArray, FloatArray]:
     """`transfer_end` and `delivered_bits` by then for many devices at once, each with its own start; all (n,)."""
     steps = channel.ahead(devices, start_s, FIRST_STEPS)
-    rates = rate(bandwidth_hz[:, None], power_w[:, None], steps.gain, noise_psd_w_hz)
-    speed = rates[:, 0]
-    end_s = start_s + np.divide(bits, speed, where=speed > 0.0, out=np.full(len(devices), math.inf))
+    speed = rate(bandwidth_hz, power_w, steps.gain[:, 0], noise_psd_w_hz)
+    with np.errstate(divide="ignore", invalid="ignore"):  # silence takes for ever
+        end_s = start_s + bits / speed
     delivered = _bits(end_s - start_s, speed)
     longer = end_s > steps.end_s[:, 0]
-    if longer.any():
-        end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates[longer], bits)
-    for i in np.flatnonzero(longer & np.isnan(end_s)).tolist():
+    if not longer.any():
+        return end_s, delivered
+    rates = rate(bandwidth_hz[longer, None], power_w[longer, None], steps.gain[longer], noise_psd_w_hz)
+    end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
+    for i in np.flatnonzero(np.isnan(end_s)).tolist():
         device, from_s, link = int(devices[i]), float(start_s[i]), (float(power_w[i]), float(bandwidth_hz[i]))
         end_s[i] = _end_over_steps(channel, device, from_s, bits, *link, noise_psd_w_hz, horizon_s)
         if math.isfinite(end_s[i]):

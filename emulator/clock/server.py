@@ -1,7 +1,7 @@
 """The edge server: pre-training rounds, broadcast, barrier, aggregation, and the end of the run."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class EdgeServer:
         self._horizon_s = horizon_s
         self._stopping = False
         self.rounds: list[RoundRecord] = []
-        self.device_rounds: list[DeviceRecord] = []
+        self.device_rounds: list[Iterable[DeviceRecord]] = []
         self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
         self.evaluation = self._learner.evaluate()
         self._evaluated = True
@@ -116,7 +116,7 @@ class EdgeServer:
         self._ledger.settle("downlink", 0.0, delivery.energy_j)
         self._ledger.settle("compute", 0.0, foreseen.compute_j)
         self._ledger.settle("uplink", 0.0, foreseen.uplink_j)
-        self.device_rounds.extend(foreseen.records)
+        self.device_rounds.append(foreseen.records)
 
     def _live_through(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
         """Every device on its own, whatever happens; the devices that delivered."""
@@ -152,7 +152,7 @@ class EdgeServer:
     def _collect(self) -> IntArray:
         """Take the records of the round; the devices that delivered."""
         records = self._cohort.collect()
-        self.device_rounds.extend(records)
+        self.device_rounds.append(records)
         for record in records:
             if record.outcome != "delivered":
                 self._ledger.wasted_j += record.compute_energy_j + record.uplink_energy_j
