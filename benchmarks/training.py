@@ -3,13 +3,15 @@
 Every contestant does the same rounds: ten devices, mini-batches out of the UCI digits, one weighted SGD step. The floor
 is the loop anyone would write if all data lay in one place: draw one mini-batch, forward, backward, step; no devices,
 no clock, no records. Rounds are timed in turns and in processor time of one thread, so that other work on the machine
-matters little. Run it as: python -m benchmarks.training
+matters little. Flower, where it is installed (`benchmarks.flower`), is timed in wall time, since its devices run in
+other processes. Run it as: python -m benchmarks.training
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import cast
 
 import numpy as np
@@ -28,6 +30,9 @@ from models.workload import Workload
 DEVICES, RATE, DECAY = 10, 0.1, 1e-3
 WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
 GAIN = np.full(DEVICES, 1e-10)
+FLOWER = find_spec("flwr") is not None and find_spec("ray") is not None
+FLOWER_ROUNDS = 10, 40
+"""Rounds left out, while its workers load libraries and data; rounds in all."""
 
 Loop = Callable[[int], object]
 
@@ -105,6 +110,17 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
     return loop
 
 
+def print_flower(model: str, batch: int, floor_s: float) -> None:
+    """Flower's row and what its start takes; ``floor_s`` is the processor time of a round of the plain loop."""
+    from benchmarks.flower import flower
+
+    first, rounds = FLOWER_ROUNDS
+    ran = flower(model, batch)(rounds)
+    round_s = ran.round_s(first)
+    print(f"{model:>8} {'Flower, wall time':>30} {1.0 / round_s:10.1f} {floor_s / round_s:13.4f}")
+    print(f"{'':>8} {'':>30} its timer allows 10 a second; start and stop took {ran.startup_s(first):.1f} s")
+
+
 def main() -> None:
     """Print rounds a second and the ratio to the plain loop."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -137,6 +153,12 @@ def main() -> None:
         for name, spent in times.items():
             median = float(np.median(spent))
             print(f"{model:>8} {name:>30} {options.rounds / median:10.0f} {floor / median:13.2f}")
+        if FLOWER:
+            print_flower(model, options.batch, floor / options.rounds)
+    if not FLOWER:
+        print(
+            "Flower is not installed; it needs an environment of its own: pip install --editable . 'flwr[simulation]'"
+        )
 
 
 if __name__ == "__main__":
