@@ -21,7 +21,7 @@ check: $(VENV)/.installed-check
 
 # Prints ratios against a peer or a floor in the same run; asserts nothing.
 bench: $(VENV)/.installed-test
-	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+	for each in engine training solver fleet; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 # The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
 FIGURES := delay energy shift devices batch tradeoff study

@@ -49,7 +49,7 @@ class Learner:
         """
         if self._finetune_rounds == 0:
             self._average.restart()
-        here = np.flatnonzero(weights)
+        (here,) = weights.nonzero()
         rate = self._step.rate_at(self._finetune_rounds)
         self._finetune_rounds += 1
         if not len(here):

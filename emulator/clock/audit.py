@@ -13,7 +13,7 @@ from emulator.clock.setting import Setting
 from emulator.errors import AuditError
 from emulator.records import DeviceRecord, RunRecord, RunResult
 
-Columns = Mapping[str, NDArray[Any]]
+Columns = Mapping[str, tuple[Any, ...]]
 
 SLACK = 1e-9
 """Relative, of sums and integrals in double precision."""
@@ -39,28 +39,27 @@ def audit(result: RunResult, setting: Setting, peak_band_hz: float) -> None:
 
 
 def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Iterable[str]:
-    yield from _energy(result)
+    names = DeviceRecord._fields
+    columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
+    yield from _energy(result, columns)
     yield from _budgets(result.run, setting)
     yield from _rounds(result)
-    if result.devices:
-        named = zip(DeviceRecord._fields, zip(*result.devices, strict=True), strict=True)
-        rows = {name: np.array(values) for name, values in named if name != "run_id"}
-        yield from _times(rows)
-        yield from _limits(rows, setting)
+    yield from _times(columns)
+    yield from _limits(columns, setting)
     band_hz = float(setting.problem.devices.bandwidth_hz.sum())
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
 
 
-def _energy(result: RunResult) -> Iterable[str]:
+def _energy(result: RunResult, columns: Columns) -> Iterable[str]:
     run = result.run
     parts = math.fsum((run.server_energy_j, run.compute_energy_j, run.uplink_energy_j, run.downlink_energy_j))
     if not _same(parts, run.energy_j):
         yield f"parts sum to {parts} J, total is {run.energy_j} J"
-    compute = math.fsum(record.compute_energy_j for record in result.devices)
+    compute = math.fsum(columns["compute_energy_j"])
     if not _same(compute, run.compute_energy_j):
         yield f"devices computed with {compute} J, total says {run.compute_energy_j} J"
-    uplink = math.fsum(record.uplink_energy_j for record in result.devices)
+    uplink = math.fsum(columns["uplink_energy_j"])
     if not _same(uplink, run.uplink_energy_j):
         yield f"devices sent with {uplink} J, total says {run.uplink_energy_j} J"
     rounds = math.fsum(record.energy_j for record in result.rounds)
@@ -85,33 +84,33 @@ def _rounds(result: RunResult) -> Iterable[str]:
             yield f"round {record.round} ended at {record.end_s} s, before it started at {record.start_s} s"
 
 
-def _times(rows: Columns) -> Iterable[str]:
-    instants = np.array([rows[name] for name in INSTANTS])
+def _times(columns: Columns) -> Iterable[str]:
+    instants = np.array([columns[name] for name in INSTANTS])
     latest = np.fmax.accumulate(instants)
     back = np.logical_or.reduce(instants[1:] < latest[:-1] * (1.0 - SLACK))
-    yield from _name(back, rows, "time ran back between the instants", *INSTANTS)
+    yield from _name(back, columns, "time ran back between the instants", *INSTANTS)
 
 
-def _limits(rows: Columns, setting: Setting) -> Iterable[str]:
-    devices, device = setting.problem.devices, rows["device"].astype(np.int64)
-    power_w, frequency_hz = rows["power_w"], rows["frequency_hz"]
+def _limits(columns: Columns, setting: Setting) -> Iterable[str]:
+    devices, device = setting.problem.devices, np.array(columns["device"], dtype=np.int64)
+    power_w, frequency_hz = np.array(columns["power_w"]), np.array(columns["frequency_hz"])
     most_w = devices.max_power_w[device] * (1.0 + SLACK)
-    yield from _name(~((power_w > 0.0) & (power_w <= most_w)), rows, "its power is out of range:", "power_w")
+    yield from _name(~((power_w > 0.0) & (power_w <= most_w)), columns, "its power is out of range:", "power_w")
     top_hz = np.array([setting.processor.ladder.level(float(top)) for top in devices.max_frequency_hz])
     most_hz = top_hz[device] * (1.0 + SLACK)
     wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
-    yield from _name(wrong, rows, "its frequency is out of range:", "frequency_hz")
-    bits, delivered = setting.problem.radio.uplink_bits, rows["delivered_bits"]
-    too_few = (rows["outcome"] == "delivered") & (delivered < bits * (1.0 - SLACK))
-    wrong = too_few | ~(delivered <= bits * (1.0 + SLACK))
-    yield from _name(wrong, rows, f"of {bits:g} bits it delivered", "delivered_bits")
+    yield from _name(wrong, columns, "its frequency is out of range:", "frequency_hz")
+    bits, delivered = setting.problem.radio.uplink_bits, np.array(columns["delivered_bits"])
+    whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
+    wrong = whole & (delivered < bits * (1.0 - SLACK)) | ~(delivered <= bits * (1.0 + SLACK))
+    yield from _name(wrong, columns, f"of {bits:g} bits it delivered", "delivered_bits")
 
 
-def _name(wrong: NDArray[Any], rows: Columns, what: str, *columns: str) -> Iterable[str]:
+def _name(wrong: NDArray[np.bool_], columns: Columns, what: str, *shown: str) -> Iterable[str]:
     """What is wrong in the first row that is."""
     for row in np.flatnonzero(wrong)[:1]:
-        values = ", ".join(str(rows[column][row]) for column in columns)
-        yield f"device {rows['device'][row]:g} in round {rows['round'][row]:g}: {what} {values}"
+        values = ", ".join(str(columns[column][row]) for column in shown)
+        yield f"device {columns['device'][row]} in round {columns['round'][row]}: {what} {values}"
 
 
 def _same(one: float, other: float) -> bool:

@@ -7,6 +7,7 @@ of a few array operations. A round that would meet the end of a budget is left t
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
@@ -52,6 +53,10 @@ class Blind:
     def foresee(self, assignment: Assignment) -> Foreseen | None:
         """None."""
         return None
+
+
+_record = partial(tuple.__new__, DeviceRecord)
+"""``DeviceRecord._make`` in a third of the time: there are as many as devices times rounds."""
 
 
 class ClearSky:
@@ -112,7 +117,7 @@ class ClearSky:
             *(column.tolist() for column in rest),
             repeat("delivered"),
         )
-        yield from map(DeviceRecord._make, zip(*columns, strict=False))  # what is repeated has no end
+        yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
 
 
 def foresight(
