@@ -65,6 +65,18 @@ def _finetune_counts(budget: Budget, finetuning: FinetuneRound, least: int) -> F
     return counts if len(counts) <= _MOST_COUNTS else np.unique(np.floor(np.linspace(least, most, _MOST_COUNTS)))
 
 
+def _most_beside(
+    counts: FloatArray, server: Server, budget: Budget, batches: FloatArray, finetuning: FinetuneRound
+) -> FloatArray:
+    """How many whole pre-training rounds (B, M) fit beside each of ``counts`` (M,).
+
+    Where fine-tuning uses a budget up, rounding may leave less than nothing of it.
+    """
+    left_s = np.maximum(budget.delay_s - counts * finetuning.delay_s, 0.0)
+    left_j = np.maximum(budget.energy_j - counts * finetuning.energy_j, 0.0)
+    return np.floor(most_pretraining(server, batches, left_s, left_j))
+
+
 def _pick(value: FloatArray, pretraining: FloatArray, counts: FloatArray, batches: FloatArray) -> Counts:
     """The entry of least ``value`` (B, M)."""
     row, column = np.unravel_index(int(np.argmin(value)), value.shape)
@@ -90,8 +102,7 @@ class MeanOfAllRounds:
         """See `CountingRule`."""
         counts = _finetune_counts(budget, finetuning, 0)
         column = batches[:, np.newaxis]
-        left_s, left_j = budget.delay_s - counts * finetuning.delay_s, budget.energy_j - counts * finetuning.energy_j
-        most = np.floor(most_pretraining(server, column, left_s, left_j))
+        most = _most_beside(counts, server, budget, column, finetuning)
         picks = []
         for pretraining in (most, np.zeros_like(most)):
             total = terms.start + pretraining * (terms.shift + terms.server_noise / column) + counts * finetuning.noise
@@ -117,8 +128,7 @@ class MeanOfFinetuning:
         if not len(counts):
             return Counts(np.inf)
         column = batches[:, np.newaxis]
-        left_s, left_j = budget.delay_s - counts * finetuning.delay_s, budget.energy_j - counts * finetuning.energy_j
-        most = np.floor(most_pretraining(server, column, left_s, left_j))
+        most = _most_beside(counts, server, budget, column, finetuning)
         wanted = np.zeros_like(column)
         pull = terms.contraction * terms.removable
         if pull > 0.0:

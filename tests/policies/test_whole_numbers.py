@@ -1,9 +1,14 @@
 """What whole rounds and batches cost, against what they must cost at least."""
 
+import math
+
+import numpy as np
 import pytest
 
-from emulator.types import Plan
+from emulator.types import Budget, Plan
+from policies.counts import CountingRule, FinetuneRound, MeanOfAllRounds, MeanOfFinetuning
 from policies.joint import Joint, JointFinetune
+from policies.stages import Stages
 from tests.policies.instances import NAMES, load, with_pretraining
 from tests.policies.whole_bound import whole_lower_bound
 
@@ -38,3 +43,17 @@ def test_near_the_best_whole_design(name: str, finetuned: bool, certified: float
     assert plan.relaxed is not None
     least_gap = whole_lower_bound(problem, finetuned=finetuned) / plan.relaxed.lower_bound - 1.0
     assert certified <= least_gap <= _gap(plan) <= least_gap + MOST_ABOVE_BOUND
+
+
+@pytest.mark.parametrize("rule", [MeanOfAllRounds(), MeanOfFinetuning()])
+def test_a_budget_that_finetuning_uses_up_leaves_no_fewer_than_no_rounds(rule: CountingRule) -> None:
+    """Rounding lets M rounds into a budget that is less than M times a round."""
+    stages = Stages(with_pretraining(load("base")))
+    overdrawn = 0
+    for round_s in np.random.default_rng(0).uniform(0.01, 2.0, 500).tolist():
+        budget_s = math.nextafter(50 * round_s, 0.0)
+        overdrawn += math.floor(budget_s / round_s) == 50
+        finetuning = FinetuneRound(round_s, 1e-9, 1e-9)
+        found = rule.best(stages.terms, stages.problem.server, Budget(budget_s, 1e3), np.array([8.0]), finetuning)
+        assert found.pretrain_rounds >= 0
+    assert overdrawn > 0
