@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emulator.channel.base import Channel, Steps
 from emulator.errors import TraceEndError
-from emulator.types import FloatArray, frozen_array
+from emulator.types import FloatArray, IntArray, frozen_array
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class _Column:
     def _begins(self, step: int) -> float:
         return float(self._begin_s(np.array([step]))[0])
 
-    def _begin_s(self, step: NDArray[np.int64]) -> FloatArray:
+    def _begin_s(self, step: IntArray) -> FloatArray:
         """When each of ``step`` begins on the run's clock; without ``wrap``, the step after the last is the end."""
         lap, row = np.divmod(step, len(self._row_s))
         if self._on_end == "wrap":

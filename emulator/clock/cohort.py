@@ -49,8 +49,6 @@ class Cohort:
         """The devices (n,) of the next round, in rising order; waits while too few are there."""
         everyone = len(self._devices)
         order = self._selection.permutation(everyone) if self._selected < everyone else np.arange(everyone)
-        if self._loyal:
-            return np.sort(order[: self._selected])
         while True:
             there = order[self.available()[order]][: self._selected]
             if len(there) >= self.fewest:

@@ -36,7 +36,17 @@ def transfer_end(
     speed = float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz))
     if speed * (float(first.end_s[0]) - start_s) >= bits:
         return start_s + bits / speed
-    return _end_over_steps(channel, device, start_s, bits, power_w, bandwidth_hz, noise_psd_w_hz, horizon_s)
+    left = bits
+    for begin_s, end_s, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
+        delivered = np.cumsum(_bits(end_s - begin_s, rates))
+        last = int(np.searchsorted(delivered, left))
+        if last < len(delivered):
+            before = float(delivered[last - 1]) if last else 0.0
+            return float(begin_s[last]) + (left - before) / float(rates[last])
+        left -= float(delivered[-1])
+        if end_s[-1] >= horizon_s:
+            return math.inf
+    return math.inf
 
 
 def delivered_bits(
@@ -83,7 +93,7 @@ def transfers(
     end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
     for i in np.flatnonzero(np.isnan(end_s)).tolist():
         device, from_s, link = int(devices[i]), float(start_s[i]), (float(power_w[i]), float(bandwidth_hz[i]))
-        end_s[i] = _end_over_steps(channel, device, from_s, bits, *link, noise_psd_w_hz, horizon_s)
+        end_s[i] = transfer_end(channel, device, from_s, bits, *link, noise_psd_w_hz, horizon_s)
         if math.isfinite(end_s[i]):
             delivered[i] = delivered_bits(channel, device, from_s, float(end_s[i]), *link, noise_psd_w_hz)
     return end_s, delivered
@@ -104,29 +114,6 @@ def _over_steps(
     within = np.divide(left, rates[row, last], where=sent[:, -1] >= bits, out=np.full(len(rates), math.nan))
     end_s = begin_s[row, last] + within
     return end_s, _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
-
-
-def _end_over_steps(
-    channel: Channel,
-    device: int,
-    start_s: float,
-    bits: float,
-    power_w: float,
-    bandwidth_hz: float,
-    noise_psd_w_hz: float,
-    horizon_s: float,
-) -> float:
-    left = bits
-    for begin_s, end_s, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
-        delivered = np.cumsum(_bits(end_s - begin_s, rates))
-        last = int(np.searchsorted(delivered, left))
-        if last < len(delivered):
-            before = float(delivered[last - 1]) if last else 0.0
-            return float(begin_s[last]) + (left - before) / float(rates[last])
-        left -= float(delivered[-1])
-        if end_s[-1] >= horizon_s:
-            return math.inf
-    return math.inf
 
 
 def _after(begin_s: FloatArray, end_s: FloatArray) -> FloatArray:
