@@ -1,8 +1,8 @@
 """The engine against bare SimPy: what the physics, the books and the records cost beyond the event loop.
 
 The floor does the same events with nothing inside: per device and round a download, a computation and an upload of
-known lengths, and a barrier. Rounds without faults are foreseen (`emulator.clock.foresight`), which can take less than
-the floor; with batteries, here never empty, every device's process lives through them. Run it as:
+known lengths, and a barrier. Rounds without faults take the fast path (`emulator/simulation/fastpath.py`), which can
+take less than the floor; with batteries, here never empty, every device's process lives through them. Run it as:
 python -m benchmarks.engine
 """
 
@@ -16,18 +16,18 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from emulator.channel.base import Channel
-from emulator.channel.build import build_channel
-from emulator.channel.static import StaticChannel
-from emulator.clock.access import Fdma
-from emulator.clock.downlink import FixedDownlink
-from emulator.clock.engine import run
-from emulator.clock.faults import NO_FAULTS, Faults
-from emulator.clock.pilot import FollowPlan
-from emulator.clock.setting import Setting
-from emulator.prediction import predict
-from emulator.settings.channel import ChannelSettings
-from emulator.types import (
+from prefine.emulator.bound import predict
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.emulator.simulation.access import Fdma
+from prefine.emulator.simulation.control import FollowPlan
+from prefine.emulator.simulation.downlink import FixedDownlink
+from prefine.emulator.simulation.faults import NO_FAULTS, Faults
+from prefine.emulator.simulation.run import run
+from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.types import (
     Budget,
     Devices,
     DevicesPlan,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from emulator.types import Budget, Devices, Learning, Problem, Radio, Server
-from emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
+from prefine.emulator.types import Budget, Devices, Learning, Problem, Radio, Server
+from prefine.emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
 
 
 def macro_cell(count: int, seed: int = 0) -> Problem:

@@ -7,8 +7,8 @@ is no extra of this project but goes into an environment of its own:
     pip install --constraint /tmp/flower.txt --editable . 'flwr[simulation]==1.42.0'
     python -m benchmarks.training
 
-It learns the same: the devices draw the samples that `models.learner.Learner` draws, and one step of each and the mean
-of their weights are one weighted step. Its rounds take a tenth of a second however small their work, because the
+It learns the same: the devices draw the samples that `prefine.models.learner.Learner` draws, and one step of each and
+the mean of their weights are one weighted step. Its rounds take a tenth of a second however small their work: the
 runtime looks for new messages ten times a second, which no setting changes.
 """
 
@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.training import DEVICES, RATE, workload
-from models.objective import Batch, Objective
-from models.sampling import Draws, stream
+from prefine.models.objective import Batch, Objective
+from prefine.models.sampling import Draws, stream
 
 BACKEND = {
     "client_resources": {"num_cpus": 1, "num_gpus": 0.0},

@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 from benchmarks.fleet import macro_cell
-from policies.dual import relax_all_rounds
-from policies.joint import Joint
-from policies.sca import JointSca
-from policies.stages import Stages
+from prefine.policies.dual import relax_all_rounds
+from prefine.policies.joint import Joint
+from prefine.policies.sca import JointSca
+from prefine.policies.stages import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

@@ -19,13 +19,13 @@ import torch
 from torch.nn import functional
 
 from benchmarks.engine import world
-from emulator.channel.static import StaticChannel
-from emulator.clock.engine import run
-from emulator.clock.pilot import FollowPlan
-from emulator.settings.task import TaskSettings
-from emulator.settings.training import TrainingSettings
-from emulator.types import Learner
-from models.workload import Workload
+from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.scenario.task import TaskSettings
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.simulation.control import FollowPlan
+from prefine.emulator.simulation.run import run
+from prefine.emulator.types import Learner
+from prefine.models.workload import Workload
 
 DEVICES, RATE, DECAY = 10, 0.1, 1e-3
 WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
@@ -84,7 +84,7 @@ def device_by_device(model: str, batch: int) -> Loop:
 
 
 def learner(model: str, batch: int, **training: object) -> Loop:
-    """`models.learner.Learner`, without a clock."""
+    """`prefine.models.learner.Learner`, without a clock."""
     trained = workload(model, **training).learner(0, RATE)
     batches = np.full(DEVICES, batch)
 

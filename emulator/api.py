@@ -1,6 +1,6 @@
 """The verbs of the command line as functions: a scenario in, pandas tables out.
 
->>> from emulator import api                                            # doctest: +SKIP
+>>> from prefine.emulator import api                                            # doctest: +SKIP
 >>> api.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 """
 
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from emulator.clock.pilot import check_plan
-from emulator.errors import InfeasibleError, InputError
-from emulator.files import write_bytes
-from emulator.job import Job, execute
-from emulator.plugins import calling, label_of, make_policy, policy_class
-from emulator.prediction import Prediction, predict
-from emulator.problem_file import parse_problem, plan_document
-from emulator.records import RunResult
-from emulator.report.data import Tables, read_tables
-from emulator.report.figure import Format
-from emulator.report.page import write_report
-from emulator.results.executor import Dask, Processes, Serial, Workers
-from emulator.results.manifest import manifest
-from emulator.results.output import check_tables, result_store, write_output
-from emulator.results.runs import run_many
-from emulator.results.sweep import combinations
-from emulator.source import Source, bundled_text, read_source
-from emulator.types import Plan, Problem
-from emulator.world import World
+from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
+from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.experiment.manifest import manifest
+from prefine.emulator.experiment.output import check_tables, result_store, write_output
+from prefine.emulator.experiment.runs import run_many
+from prefine.emulator.experiment.sweep import combinations
+from prefine.emulator.files import write_bytes
+from prefine.emulator.plugins import calling, label_of, make_policy, policy_class
+from prefine.emulator.problem_file import parse_problem, plan_document
+from prefine.emulator.records import RunResult
+from prefine.emulator.report.data import Tables, read_tables
+from prefine.emulator.report.figure import Format
+from prefine.emulator.report.page import write_report
+from prefine.emulator.scenario.source import Source, bundled_text, read_source
+from prefine.emulator.simulation.control import check_plan
+from prefine.emulator.types import Plan, Problem
+from prefine.emulator.world import World
 
 Scenario = str | Path | Source | None
 """A path, the name of a bundled scenario, one that was read already, or None for the bundled default."""
@@ -94,7 +94,7 @@ def compare(
     scheduler: str | None = None,
     tables: Literal["csv", "parquet"] = "csv",
     figures: Sequence[Format] = (),
-    command: str = "emulator.api.compare",
+    command: str = "prefine.emulator.api.compare",
     on_done: OnDone = lambda job, result: None,
 ) -> Tables:
     """Every policy with every seed on identical channels, faults and batches; raises InputError, PrefineError.

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from emulator import api, describe
-from emulator.errors import InputError, PrefineError
-from emulator.plugins import parameters_of, policy_class, policy_names
-from emulator.results import screen
-from emulator.source import DEFAULT, Source, bundled, read_source
-from traces.commands import app as trace_app
+from prefine.emulator import api, progress, terminal
+from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.plugins import parameters_of, policy_class, policy_names
+from prefine.emulator.scenario.source import DEFAULT, Source, bundled, read_source
+from prefine.traces.commands import app as trace_app
 
 app = typer.Typer(
     name="prefine",
@@ -173,7 +172,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(api.document(solution), allow_nan=False))
     else:
-        describe.show_plan(solution, Console())
+        terminal.show_plan(solution, Console())
 
 
 @app.command()
@@ -197,21 +196,21 @@ def calibrate(
     if as_json:
         typer.echo(json.dumps(estimate, allow_nan=False))
     else:
-        describe.show_constants(estimate, Console())
+        terminal.show_constants(estimate, Console())
 
 
 @app.command()
 def validate(scenario: NeededScenario, overrides: Set = None) -> None:
     """Check a scenario and everything it refers to; say what world it makes."""
     source = read_source(scenario, overrides or ())
-    describe.show_problem(source.name, api.validate(source), Console())
+    terminal.show_problem(source.name, api.validate(source), Console())
 
 
 @app.command()
 def policies() -> None:
     """List the policies with their parameters."""
     rows = [(name, policy_class(name)) for name in policy_names()]
-    describe.show_policies([(name, made, parameters_of(made)) for name, made in rows], Console())
+    terminal.show_policies([(name, made, parameters_of(made)) for name, made in rows], Console())
 
 
 @app.command()
@@ -227,17 +226,17 @@ def new(
 @app.command()
 def scenarios() -> None:
     """List the bundled scenarios."""
-    describe.show_scenarios([(name, read_source(name).scenario.description) for name in bundled()], Console())
+    terminal.show_scenarios([(name, read_source(name).scenario.description) for name in bundled()], Console())
 
 
 def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
     """Run with progress, show the comparison, and end with status 1 where a run failed."""
     console = Console()
     counted = {name: options[name] for name in ("vary", "pairs", "policies", "seeds") if name in options}
-    with screen.progress(len(api.jobs_of(source, **counted)), console, quiet) as tick:
+    with progress.progress(len(api.jobs_of(source, **counted)), console, quiet) as tick:
         result = api.compare(source, out=folder, command=_command(), on_done=tick, **options)
     if not quiet:
-        screen.show_comparison(result, console)
+        progress.show_comparison(result, console)
         console.print(f"tables: {folder}/*.csv", highlight=False, soft_wrap=True)
         console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
     failed = result.runs[result.runs["status"] == "failed"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emulator.errors import PrefineError
+from prefine.emulator.errors import PrefineError
 
 TEMPORARY = ".tmp"
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from emulator.types import FloatArray
+from prefine.emulator.types import FloatArray
 
 LN2 = float(np.log(2.0))
 

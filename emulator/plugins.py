@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from emulator.errors import InputError, PolicyError, PrefineError
-from emulator.types import Policy
+from prefine.emulator.errors import InputError, PolicyError, PrefineError
+from prefine.emulator.types import Policy
 
 POLICIES = "prefine.policies"
 WORKLOADS = "prefine.workloads"

@@ -8,10 +8,21 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from emulator.errors import InputError
-from emulator.prediction import Prediction
-from emulator.settings.base import NonNegative, Positive, Section
-from emulator.types import Budget, Devices, DevicesPlan, Learning, Plan, Problem, Radio, Relaxed, Server, ServerPlan
+from prefine.emulator.bound import Prediction
+from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.base import NonNegative, Positive, Section
+from prefine.emulator.types import (
+    Budget,
+    Devices,
+    DevicesPlan,
+    Learning,
+    Plan,
+    Problem,
+    Radio,
+    Relaxed,
+    Server,
+    ServerPlan,
+)
 
 WEIGHT_TOLERANCE = 1e-6
 """How far the weights may sum from one (they may have been written with few digits)."""
@@ -23,14 +34,14 @@ _RANGES = (("min_frequency_hz", "max_frequency_hz"), ("min_batch", "max_batch"))
 
 
 class BudgetSection(Section):
-    """`emulator.types.Budget` as JSON."""
+    """`prefine.emulator.types.Budget` as JSON."""
 
     delay_s: Positive
     energy_j: Positive
 
 
 class LearningSection(Section):
-    """`emulator.types.Learning` as JSON."""
+    """`prefine.emulator.types.Learning` as JSON."""
 
     smoothness: Positive
     learning_rate: Positive
@@ -41,7 +52,7 @@ class LearningSection(Section):
 
 
 class ServerSection(Section):
-    """`emulator.types.Server` as JSON."""
+    """`prefine.emulator.types.Server` as JSON."""
 
     cycles_per_sample: Positive
     capacitance: Positive
@@ -60,7 +71,7 @@ class ServerSection(Section):
 
 
 class DevicesSection(Section):
-    """`emulator.types.Devices` as JSON: one list entry per device in every field."""
+    """`prefine.emulator.types.Devices` as JSON: one list entry per device in every field."""
 
     cycles_per_sample: PositiveList
     capacitance: PositiveList
@@ -92,7 +103,7 @@ class DevicesSection(Section):
 
 
 class RadioSection(Section):
-    """`emulator.types.Radio` as JSON."""
+    """`prefine.emulator.types.Radio` as JSON."""
 
     noise_psd_w_hz: Positive
     uplink_bits: Positive
@@ -101,7 +112,7 @@ class RadioSection(Section):
 
 
 class ProblemSection(Section):
-    """`emulator.types.Problem` as JSON."""
+    """`prefine.emulator.types.Problem` as JSON."""
 
     name: str = ""
     budget: BudgetSection

@@ -5,31 +5,31 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from emulator import resolve
-from emulator.channel.base import Channel
-from emulator.channel.build import build_channel
-from emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
-from emulator.channel.static import StaticChannel
-from emulator.channel.trace import Trace
-from emulator.channel.tracefile import read_trace
-from emulator.clock.access import Discipline, Fdma, Ofdma, Tdma
-from emulator.clock.availability import read_availability
-from emulator.clock.downlink import Broadcast, Downlink, FixedDownlink, Unicast
-from emulator.clock.engine import OVERRUN_HORIZON
-from emulator.clock.faults import Faults, Outage
-from emulator.clock.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
-from emulator.clock.pilot import check_plan, pilot_of
-from emulator.clock.power import FixedPower, TargetPower
-from emulator.clock.processor import DiscreteLadder, ProcessorModel
-from emulator.clock.setting import Setting
-from emulator.clock.thermal import FirstOrderHeat
-from emulator.plugins import calling, make_policy, make_workload
-from emulator.prediction import predict
-from emulator.randomness import stream
-from emulator.scenario import Scenario
-from emulator.settings.spread import draw
-from emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
-from emulator.units import from_db
+from prefine.emulator.bound import predict
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
+from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import read_trace
+from prefine.emulator.plugins import calling, make_policy, make_workload
+from prefine.emulator.randomness import stream
+from prefine.emulator.scenario import resolve
+from prefine.emulator.scenario.scenario import Scenario
+from prefine.emulator.scenario.spread import draw
+from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
+from prefine.emulator.simulation.availability import read_availability
+from prefine.emulator.simulation.control import check_plan, pilot_of
+from prefine.emulator.simulation.downlink import Broadcast, Downlink, FixedDownlink, Unicast
+from prefine.emulator.simulation.faults import Faults, Outage
+from prefine.emulator.simulation.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
+from prefine.emulator.simulation.power import FixedPower, TargetPower
+from prefine.emulator.simulation.processor import DiscreteLadder, ProcessorModel
+from prefine.emulator.simulation.run import OVERRUN_HORIZON
+from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.simulation.thermal import FirstOrderHeat
+from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.units import from_db
 
 
 @dataclass(frozen=True)

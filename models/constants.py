@@ -9,12 +9,20 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from models import cache
-from models.federation import Federation
-from models.objective import Objective, one_thread
-from models.pilot import ROUNDS, DivergedError, Pilot, fit_contraction, initial_curvature, largest_curvature, run
-from models.records import Constants, FloatArray
-from models.sampling import stream
+from prefine.models import cache
+from prefine.models.federation import Federation
+from prefine.models.objective import Objective, one_thread
+from prefine.models.pilot import (
+    ROUNDS,
+    DivergedError,
+    Pilot,
+    fit_contraction,
+    initial_curvature,
+    largest_curvature,
+    run,
+)
+from prefine.models.records import Constants, FloatArray
+from prefine.models.sampling import stream
 
 VERSION = 1
 """Counts changes of method, so that older cached results are not taken for new ones."""

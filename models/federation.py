@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from models.objective import Batch
-from models.records import DataPair, IntArray
+from prefine.models.objective import Batch
+from prefine.models.records import DataPair, IntArray
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.federation import Federation
-from models.objective import Objective, one_thread
-from models.recipe import LastIterate, Step, TailAverage
-from models.records import Evaluation, FloatArray, IntArray
-from models.rounds import Round
-from models.sampling import Draws, stream
+from prefine.models.federation import Federation
+from prefine.models.objective import Objective, one_thread
+from prefine.models.recipe import LastIterate, Step, TailAverage
+from prefine.models.records import Evaluation, FloatArray, IntArray
+from prefine.models.rounds import Round
+from prefine.models.sampling import Draws, stream
 
 
 class Learner:

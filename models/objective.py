@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from models.records import Kind, Samples
+from prefine.models.records import Kind, Samples
 
 CHUNK = 2048
 """Samples in one forward and backward pass where all of a data set is looked at."""

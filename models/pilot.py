@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from scipy.optimize import curve_fit, minimize
 
-from models.federation import Federation
-from models.learner import Learner
-from models.objective import Batch, Objective
-from models.probes import gradient_variance, top_curvature
-from models.recipe import LastIterate, Step
-from models.records import FloatArray
-from models.rounds import FusedRound
-from models.sampling import stream
+from prefine.models.federation import Federation
+from prefine.models.learner import Learner
+from prefine.models.objective import Batch, Objective
+from prefine.models.probes import gradient_variance, top_curvature
+from prefine.models.recipe import LastIterate, Step
+from prefine.models.records import FloatArray
+from prefine.models.rounds import FusedRound
+from prefine.models.sampling import stream
 
 ROUNDS = 200
 PROBE_EVERY = 20

@@ -5,8 +5,8 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch.func import grad, vjp, vmap
 
-from models.objective import CHUNK, Batch, Objective, weighted_loss
-from models.records import FloatArray
+from prefine.models.objective import CHUNK, Batch, Objective, weighted_loss
+from prefine.models.records import FloatArray
 
 GRADIENT_CHUNK = 256
 """Per-sample gradients held at once: bounds memory at this many times the model."""

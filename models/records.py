@@ -1,4 +1,4 @@
-"""The records the learners hand out; the same fields as the protocols of ``emulator.types``, which they satisfy.
+"""The records the learners hand out; the same fields as the protocols of the emulator.
 
 `models` imports nothing of the emulator, so a learner can be used, tested and replaced without it.
 """

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from models.objective import Batch, Objective, weighted_loss
-from models.records import FloatArray, IntArray
-from models.uploads import Upload
+from prefine.models.objective import Batch, Objective, weighted_loss
+from prefine.models.records import FloatArray, IntArray
+from prefine.models.uploads import Upload
 
 HELD = 2**24
 """Numbers held at once for the devices' own models and activations: more devices than fit go in chunks."""

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from models.records import IntArray
+from prefine.models.records import IntArray
 
 BLOCK = 4096
 

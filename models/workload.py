@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from models import cache, networks
-from models.constants import Estimate, estimate
-from models.cost import flops_per_sample
-from models.data.pairs import load
-from models.data.partition import split
-from models.federation import Federation
-from models.learner import Learner
-from models.objective import Objective
-from models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
-from models.records import Constants, WorkloadCost
-from models.rounds import DeviceRound, FusedRound
-from models.sampling import stream
-from models.uploads import Exact, Quantised, TopK, Upload
+from prefine.models import cache, networks
+from prefine.models.constants import Estimate, estimate
+from prefine.models.cost import flops_per_sample
+from prefine.models.data.pairs import load
+from prefine.models.data.partition import split
+from prefine.models.federation import Federation
+from prefine.models.learner import Learner
+from prefine.models.objective import Objective
+from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
+from prefine.models.records import Constants, WorkloadCost
+from prefine.models.rounds import DeviceRound, FusedRound
+from prefine.models.sampling import stream
+from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 
 class Workload:

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emulator.errors import InfeasibleError, InputError
-from emulator.physics import upload_time
-from emulator.prediction import device_round, predict, server_round
-from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
-from policies.checks import require_at_least, require_fraction
-from policies.feasibility import require_whole_batches, shortfall
-from policies.integers import SLIVER
-from policies.joint import design_all_rounds, design_share
-from policies.stages import Stages
+from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.physics import upload_time
+from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
+from prefine.policies.checks import require_at_least, require_fraction
+from prefine.policies.feasibility import require_whole_batches, shortfall
+from prefine.policies.integers import SLIVER
+from prefine.policies.joint import design_all_rounds, design_share
+from prefine.policies.stages import Stages
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.types import FloatArray
-from policies.device_stage import Meeting
-from policies.root import IncreasingRoot
-from policies.stages import Stages
+from prefine.emulator.types import FloatArray
+from prefine.policies.device_stage import Meeting
+from prefine.policies.root import IncreasingRoot
+from prefine.policies.stages import Stages
 
 _FEW_DEVICES = 64
 _PRICE_STEPS = 12

@@ -2,7 +2,7 @@
 
 import math
 
-from emulator.errors import InputError
+from prefine.emulator.errors import InputError
 
 
 def require_fraction(policy: str, name: str, value: float, *, open_ended: bool = False) -> None:

@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from emulator.prediction import BoundTerms
-from emulator.types import Budget, FloatArray, Server
+from prefine.emulator.bound import BoundTerms
+from prefine.emulator.types import Budget, FloatArray, Server
 
 _MOST_COUNTS = 20_000
 

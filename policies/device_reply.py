@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.physics import LN2, upload_time
-from emulator.types import Devices, FloatArray, Radio
+from prefine.emulator.physics import LN2, upload_time
+from prefine.emulator.types import Devices, FloatArray, Radio
 
 _SMALL_SNR = 0.03
 _BESIDE = 1e-9

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.physics import compute_energy
-from emulator.prediction import RoundCost, device_round
-from emulator.types import DevicesPlan, FloatArray
-from policies.device_reply import DeviceReply, Response
-from policies.root import IncreasingRoot
+from prefine.emulator.bound import RoundCost, device_round
+from prefine.emulator.physics import compute_energy
+from prefine.emulator.types import DevicesPlan, FloatArray
+from prefine.policies.device_reply import DeviceReply, Response
+from prefine.policies.root import IncreasingRoot
 
 PASSES = 16
 """Newton passes before the search falls back to bisection."""

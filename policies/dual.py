@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from emulator.types import Budget, FloatArray, Relaxed
-from policies.device_stage import TOLERANCE
-from policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
-from policies.root import IncreasingRoot
-from policies.server_stage import ServerRound
-from policies.stages import Stages
+from prefine.emulator.types import Budget, FloatArray, Relaxed
+from prefine.policies.device_stage import TOLERANCE
+from prefine.policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
+from prefine.policies.root import IncreasingRoot
+from prefine.policies.server_stage import ServerRound
+from prefine.policies.stages import Stages
 
 GAP = 1e-9
 """Relative gap between primal and dual at which the search stops."""

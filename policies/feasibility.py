@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from emulator.errors import InputError
-from policies.stages import Stages
+from prefine.emulator.errors import InputError
+from prefine.policies.stages import Stages
 
 
 def require_whole_batches(stages: Stages) -> None:

@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.errors import InfeasibleError
-from emulator.prediction import device_round, predict, server_round
-from emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
-from policies.batches import Handout, SampleHandout
-from policies.counts import CountingRule, Counts, FinetuneRound
-from policies.dual import Start
-from policies.feasibility import require_whole_batches, shortfall
-from policies.stages import Stages
+from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
+from prefine.policies.batches import Handout, SampleHandout
+from prefine.policies.counts import CountingRule, Counts, FinetuneRound
+from prefine.policies.dual import Start
+from prefine.policies.feasibility import require_whole_batches, shortfall
+from prefine.policies.stages import Stages
 
 EFFORT = 2_000_000
 """Device responses the search over barriers may ask for, about; a deterministic stand-in for time."""

@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass, replace
 
-from emulator.errors import InfeasibleError, InputError
-from emulator.prediction import predict
-from emulator.types import Plan, Problem, Relaxed
-from policies.counts import GivenShare, MeanOfAllRounds, MeanOfFinetuning
-from policies.dual import relax, relax_all_rounds, relax_pretraining
-from policies.feasibility import shortfall
-from policies.integers import IntegerSearch
-from policies.objectives import FineTuned
-from policies.objectives import FixedShare as ShareObjective
-from policies.stages import Stages
+from prefine.emulator.bound import predict
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.types import Plan, Problem, Relaxed
+from prefine.policies.counts import GivenShare, MeanOfAllRounds, MeanOfFinetuning
+from prefine.policies.dual import relax, relax_all_rounds, relax_pretraining
+from prefine.policies.feasibility import shortfall
+from prefine.policies.integers import IntegerSearch
+from prefine.policies.objectives import FineTuned
+from prefine.policies.objectives import FixedShare as ShareObjective
+from prefine.policies.stages import Stages
 
 
 @dataclass(frozen=True)
 class Joint:
     """Minimises Phi, the bound over the rounds of both stages (the metric of arXiv 2404.00836).
 
-    Source: docs/theory.md, sections 3 and 4 (this project's exact route; the paper's own is `policies.sca`).
+    Source: docs/theory.md, sections 3 and 4 (this project's exact route; the paper's own is `prefine.policies.sca`).
     """
 
     def plan(self, problem: Problem) -> Plan:

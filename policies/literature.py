@@ -4,16 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulator.errors import InfeasibleError
-from emulator.prediction import Prediction, predict
-from emulator.types import Plan, Problem, ServerPlan
-from policies.baselines import Uniform, fill_rounds, pin_batches, with_batch
-from policies.checks import require_at_least, require_fraction, require_positive
-from policies.feasibility import shortfall
-from policies.integers import SLIVER
-from policies.joint import require_reachable
-from policies.root import IncreasingRoot
-from policies.stages import Stages
+from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.types import Plan, Problem, ServerPlan
+from prefine.policies.baselines import Uniform, fill_rounds, pin_batches, with_batch
+from prefine.policies.checks import require_at_least, require_fraction, require_positive
+from prefine.policies.feasibility import shortfall
+from prefine.policies.integers import SLIVER
+from prefine.policies.joint import require_reachable
+from prefine.policies.root import IncreasingRoot
+from prefine.policies.stages import Stages
 
 _RATIO_RANGE = 60.0
 _STEPS = 80

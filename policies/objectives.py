@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from emulator.prediction import RoundCost
-from emulator.types import Budget
-from policies.device_stage import DeviceRound
-from policies.server_stage import ServerRound
-from policies.stages import Stages
+from prefine.emulator.bound import RoundCost
+from prefine.emulator.types import Budget
+from prefine.policies.device_stage import DeviceRound
+from prefine.policies.server_stage import ServerRound
+from prefine.policies.stages import Stages
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.errors import InputError
-from emulator.prediction import BoundTerms, server_round
-from emulator.types import (
+from prefine.emulator.bound import BoundTerms, server_round
+from prefine.emulator.errors import InputError
+from prefine.emulator.types import (
     Budget,
     Devices,
     DevicesPlan,
@@ -18,13 +18,13 @@ from emulator.types import (
     Problem,
     RoundDecision,
 )
-from policies.batches import Handout, SampleHandout
-from policies.checks import require_fraction
-from policies.dual import Start, relax
-from policies.integers import SLIVER
-from policies.joint import Joint, JointFinetune
-from policies.objectives import FixedShare
-from policies.stages import Stages
+from prefine.policies.batches import Handout, SampleHandout
+from prefine.policies.checks import require_fraction
+from prefine.policies.dual import Start, relax
+from prefine.policies.integers import SLIVER
+from prefine.policies.joint import Joint, JointFinetune
+from prefine.policies.objectives import FixedShare
+from prefine.policies.stages import Stages
 
 _LEVEL_STEPS = 4
 _LEVEL_CLOSE = 1e-3

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.errors import InfeasibleError, InputError
-from emulator.physics import LN2, upload_power
-from emulator.prediction import BoundTerms, predict, server_round
-from emulator.types import DevicesPlan, FloatArray, Plan, Problem, ServerPlan
-from policies.baselines import Uniform
-from policies.batches import SampleHandout
-from policies.checks import require_at_least, require_positive
-from policies.feasibility import require_whole_batches, shortfall
-from policies.integers import SLIVER
-from policies.joint import require_reachable
-from policies.stages import Stages
+from prefine.emulator.bound import BoundTerms, predict, server_round
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.physics import LN2, upload_power
+from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, ServerPlan
+from prefine.policies.baselines import Uniform
+from prefine.policies.batches import SampleHandout
+from prefine.policies.checks import require_at_least, require_positive
+from prefine.policies.feasibility import require_whole_batches, shortfall
+from prefine.policies.integers import SLIVER
+from prefine.policies.joint import require_reachable
+from prefine.policies.stages import Stages
 
 Rounds = tuple[int, int]
 

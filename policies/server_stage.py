@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from emulator.prediction import RoundCost, server_round
-from emulator.types import Server, ServerPlan
+from prefine.emulator.bound import RoundCost, server_round
+from prefine.emulator.types import Server, ServerPlan
 
 
 @dataclass(frozen=True)

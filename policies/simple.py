@@ -3,15 +3,15 @@
 import math
 from dataclasses import dataclass, replace
 
-from emulator.errors import InfeasibleError
-from emulator.prediction import RoundCost, server_round
-from emulator.types import Budget, Plan, Problem, Relaxed, ServerPlan
-from policies.checks import require_fraction
-from policies.dual import Start, relax, relax_pretraining
-from policies.feasibility import require_whole_batches
-from policies.joint import design_share, require_reachable
-from policies.objectives import FixedShare, affordable
-from policies.stages import Stages
+from prefine.emulator.bound import RoundCost, server_round
+from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.types import Budget, Plan, Problem, Relaxed, ServerPlan
+from prefine.policies.checks import require_fraction
+from prefine.policies.dual import Start, relax, relax_pretraining
+from prefine.policies.feasibility import require_whole_batches
+from prefine.policies.joint import design_share, require_reachable
+from prefine.policies.objectives import FixedShare, affordable
+from prefine.policies.stages import Stages
 
 
 @dataclass(frozen=True)

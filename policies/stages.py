@@ -5,11 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
-from emulator.physics import upload_time
-from emulator.prediction import BoundTerms
-from emulator.types import DevicesPlan, FloatArray, Problem
-from policies.device_stage import DeviceStage
-from policies.server_stage import ServerStage
+from prefine.emulator.bound import BoundTerms
+from prefine.emulator.physics import upload_time
+from prefine.emulator.types import DevicesPlan, FloatArray, Problem
+from prefine.policies.device_stage import DeviceStage
+from prefine.policies.server_stage import ServerStage
 
 
 @dataclass(frozen=True)

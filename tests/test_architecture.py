@@ -6,16 +6,30 @@ from pathlib import Path
 
 import pytest
 
-import emulator
-import models
-import policies
-import traces
+import prefine
 
 ROOT = Path(__file__).parent.parent
-OURS = {"emulator", "models", "policies", "traces", "scenarios", "tests", "benchmarks"}
+PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 
-POLICIES_MAY = ("emulator.types", "emulator.physics", "emulator.units", "emulator.errors", "emulator.prediction")
-TRACES_MAY = ("emulator.types", "emulator.physics", "emulator.units", "emulator.errors", "emulator.channel")
+LEAVES = tuple(
+    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
+)
+MAY = {
+    "policies": (*LEAVES, "prefine.emulator.bound"),
+    "models": LEAVES,
+    "traces": (*LEAVES, "prefine.emulator.channel"),
+    "emulator": (),
+    "scenarios": (),
+}
+"""What each package may import of ours besides itself."""
+
+NEVER = {
+    "policies": ("torch", "simpy", "pandas"),
+    "models": ("simpy", "pandas"),
+    "traces": ("torch", "simpy"),
+    "emulator": ("torch",),
+    "scenarios": ("torch", "simpy"),
+}
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -28,47 +42,45 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _files(package: str) -> list[Path]:
-    files = sorted((ROOT / package).rglob("*.py"))
+def _files(folder: str) -> list[Path]:
+    files = sorted((ROOT / folder).rglob("*.py"))
     assert files
     return files
 
 
-def _offenders(package: str, allowed: tuple[str, ...], forbidden: tuple[str, ...] = ()) -> list[str]:
-    """Imports of ours outside ``allowed`` (the package itself aside), and any of ``forbidden``."""
-    bad = []
-    for path in _files(package):
-        for name in _imports(path):
-            ours = name.partition(".")[0] in OURS - {package}
-            if (ours and not name.startswith(allowed)) or name.partition(".")[0] in forbidden:
-                bad.append(f"{path.relative_to(ROOT)}: {name}")
-    return bad
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_run_one_way(package: str) -> None:
+    allowed = (f"prefine.{package}.", *MAY[package])
+    bad = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in _files(package)
+        if path != ROOT / "emulator" / "cli.py"  # the command line alone sees everything
+        for name in _imports(path)
+        if (name.startswith("prefine.") and not name.startswith(allowed)) or name.partition(".")[0] in NEVER[package]
+    ]
+    assert bad == []
 
 
-def test_policies_see_types_and_physics_only() -> None:
-    assert _offenders("policies", POLICIES_MAY, forbidden=("torch", "simpy", "pandas", "models")) == []
+@pytest.mark.parametrize("folder", [*PACKAGES, "prefine", "tests", "benchmarks", "docs"])
+def test_nothing_is_imported_under_a_bare_name(folder: str) -> None:
+    bad = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in _files(folder)
+        for name in _imports(path)
+        if name.partition(".")[0] in PACKAGES
+    ]
+    assert bad == []
 
 
-def test_models_import_nothing_of_ours() -> None:
-    assert _offenders("models", ("models.",)) == []
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_the_folders_of_this_repository(package: str) -> None:
+    link = ROOT / "prefine" / package
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / package
+    assert Path(prefine.__path__[0]).resolve() == ROOT / "prefine"
 
 
-def test_traces_see_channels_and_physics_only() -> None:
-    assert _offenders("traces", TRACES_MAY, forbidden=("torch", "simpy")) == []
-
-
-def test_the_machine_imports_neither_siblings_nor_torch() -> None:
-    bad = _offenders("emulator", ("emulator.",), forbidden=("torch",))
-    assert [line for line in bad if not line.startswith("emulator/cli.py")] == []
-
-
-@pytest.mark.parametrize("package", [emulator, models, policies, traces])
-def test_packages_resolve_to_this_repository(package: object) -> None:
-    (folder,) = package.__path__  # type: ignore[attr-defined]  # a package has a path
-    assert Path(folder).parent == ROOT
-
-
-@pytest.mark.parametrize("package", ["emulator", "models", "policies", "traces", "scenarios"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_init_files_hold_a_docstring_only(package: str) -> None:
     for path in (ROOT / package).rglob("__init__.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -76,6 +88,8 @@ def test_init_files_hold_a_docstring_only(package: str) -> None:
         assert len(tree.body) == 1, path
 
 
-@pytest.mark.parametrize("package", ["emulator", "models", "policies", "traces"])
-def test_packages_carry_their_type_marker(package: str) -> None:
-    assert (ROOT / package / "py.typed").is_file()
+def test_the_public_names_are_there() -> None:
+    assert {name for name in prefine.__all__ if callable(getattr(prefine, name))} == set(prefine.__all__)
+    assert dir(prefine) == sorted(prefine.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = prefine.nothing

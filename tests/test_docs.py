@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from emulator.scenario import Scenario
+from prefine.emulator.scenario.scenario import Scenario
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,7 @@ def test_every_command_on_the_page_runs(page: str, tmp_path: Path) -> None:
     """In order, in one folder: later commands use what earlier ones wrote."""
     commands = _commands(page)
     assert commands
-    start = "import sys; from emulator.cli import main; sys.argv[0] = 'prefine'; main()"
+    start = "import sys; from prefine.emulator.cli import main; sys.argv[0] = 'prefine'; main()"
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-c", start, *shlex.split(command)[1:]],

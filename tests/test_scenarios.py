@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator.clock.engine import run
-from emulator.records import RunResult
-from emulator.source import bundled, read_source
+from prefine.emulator.records import RunResult
+from prefine.emulator.scenario.source import bundled, read_source
+from prefine.emulator.simulation.run import run
 from tests.emulator.scenario.small import SMALL
 
 CONSTANTS = [

@@ -11,16 +11,16 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from emulator.channel.build import build_channel, settings_from
-from emulator.channel.trace import Trace
-from emulator.channel.tracefile import format_trace, write_trace
-from emulator.errors import InputError
-from emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
-from traces.formats import Format, Reading, import_trace, joined
-from traces.screen import plot, table
-from traces.series import GapRule, Gaps, Link
-from traces.synthesize import record
-from traces.table import Unit
+from prefine.emulator.channel.build import build_channel, settings_from
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import format_trace, write_trace
+from prefine.emulator.errors import InputError
+from prefine.emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt
+from prefine.traces.formats import Format, Reading, import_trace, joined
+from prefine.traces.screen import plot, table
+from prefine.traces.series import GapRule, Gaps, Link
+from prefine.traces.synthesize import record
+from prefine.traces.table import Unit
 
 app = typer.Typer(
     help="Look at, import and make channel traces (CSV time_s,device,gain_db; docs/formats.md).", no_args_is_help=True

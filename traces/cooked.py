@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from emulator.channel.text import first_bad, numbers, quoted, wrong
-from emulator.channel.trace import natural_end_s
-from emulator.types import FloatArray
-from traces.series import Series
+from prefine.emulator.channel.trace import natural_end_s
+from prefine.emulator.text import first_bad, numbers, quoted, wrong
+from prefine.emulator.types import FloatArray
+from prefine.traces.series import Series
 
 BIT_PER_MBIT = 1e6
 MAX_RATE_MBIT_S = 1e9

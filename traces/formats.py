@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator.channel.text import decoded, quoted, wrong
-from emulator.channel.trace import Trace
-from emulator.channel.tracefile import HEADER, parse_trace
-from traces.cooked import parse_cooked
-from traces.gnettrack import COLUMNS, Column, parse_gnettrack
-from traces.mahimahi import parse_mahimahi
-from traces.npz import parse_npz
-from traces.series import GapRule, Link, Series, gaps_of, to_trace
-from traces.table import Unit, parse_table
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import HEADER, parse_trace
+from prefine.emulator.text import decoded, quoted, wrong
+from prefine.traces.cooked import parse_cooked
+from prefine.traces.gnettrack import COLUMNS, Column, parse_gnettrack
+from prefine.traces.mahimahi import parse_mahimahi
+from prefine.traces.npz import parse_npz
+from prefine.traces.series import GapRule, Link, Series, gaps_of, to_trace
+from prefine.traces.table import Unit, parse_table
 
 Format = Literal["auto", "canonical", "mahimahi", "gnettrack", "cooked", "csv", "npz"]
 FORMATS = "canonical, mahimahi, gnettrack, cooked, csv or npz"

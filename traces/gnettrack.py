@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.channel.text import quoted, whole, wrong
-from emulator.errors import InputError
-from emulator.types import FloatArray
-from traces.series import Quantity, Series
-from traces.table import Table, parse_csv
+from prefine.emulator.errors import InputError
+from prefine.emulator.text import quoted, whole, wrong
+from prefine.emulator.types import FloatArray
+from prefine.traces.series import Quantity, Series
+from prefine.traces.table import Table, parse_csv
 
 Column = Literal["SNR", "CQI", "RSRP"]
 COLUMNS: tuple[Column, ...] = ("SNR", "CQI", "RSRP")

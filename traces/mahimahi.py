@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from emulator.channel.text import first_bad, numbers, quoted, whole, wrong
-from emulator.units import MILLISECOND
-from traces.series import Series
+from prefine.emulator.text import first_bad, numbers, quoted, whole, wrong
+from prefine.emulator.units import MILLISECOND
+from prefine.traces.series import Series
 
 PACKET_BITS = 1500 * 8
 MAX_BINS = 10_000_000

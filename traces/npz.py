@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 
-from emulator.channel.text import quoted
-from emulator.channel.trace import natural_end_s
-from emulator.errors import InputError
-from emulator.types import FloatArray
-from traces.series import Series
+from prefine.emulator.channel.trace import natural_end_s
+from prefine.emulator.errors import InputError
+from prefine.emulator.text import quoted
+from prefine.emulator.types import FloatArray
+from prefine.traces.series import Series
 
 ALLOWED = "an .npz archive with gain, gain_db or h (time x device) and time_s (time,) or step_s"
 

@@ -3,10 +3,10 @@
 import numpy as np
 from rich.table import Table
 
-from emulator.channel.trace import Trace
-from traces.formats import Imported
-from traces.series import Link
-from traces.summary import QUANTILES, summarize
+from prefine.emulator.channel.trace import Trace
+from prefine.traces.formats import Imported
+from prefine.traces.series import Link
+from prefine.traces.summary import QUANTILES, summarize
 
 MOST_DEVICES = 8
 BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.channel.trace import Trace, natural_end_s
-from emulator.channel.tracefile import MAX_GAIN_DB
-from emulator.errors import InputError
-from emulator.physics import gain_for_rate
-from emulator.types import FloatArray, frozen_array
+from prefine.emulator.channel.trace import Trace, natural_end_s
+from prefine.emulator.channel.tracefile import MAX_GAIN_DB
+from prefine.emulator.errors import InputError
+from prefine.emulator.physics import gain_for_rate
+from prefine.emulator.types import FloatArray, frozen_array
 
 Quantity = Literal["rate_bit_s", "efficiency_bit_s_hz", "snr_db", "received_dbm", "gain_db"]
 Gaps = Literal["hold", "outage", "error"]

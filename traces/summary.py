@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emulator.channel.planner import time_quantile
-from emulator.channel.trace import Trace
-from emulator.physics import rate
-from emulator.types import FloatArray
-from traces.series import Link
+from prefine.emulator.channel.planner import time_quantile
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.physics import rate
+from prefine.emulator.types import FloatArray
+from prefine.traces.series import Link
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from emulator.channel.base import Channel
-from emulator.channel.trace import Trace
-from emulator.types import FloatArray, frozen_array
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.types import FloatArray, frozen_array
 
 
 def record(channel: Channel, devices: int, duration_s: float) -> Trace:

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from emulator.channel.text import first_bad, numbers, quoted, wrong
-from emulator.channel.trace import natural_end_s
-from emulator.errors import InputError
-from emulator.types import FloatArray
-from traces.cooked import check_times
-from traces.series import Quantity, Series
+from prefine.emulator.channel.trace import natural_end_s
+from prefine.emulator.errors import InputError
+from prefine.emulator.text import first_bad, numbers, quoted, wrong
+from prefine.emulator.types import FloatArray
+from prefine.traces.cooked import check_times
+from prefine.traces.series import Quantity, Series
 
 MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 TIME_COLUMNS = ("time_s", "time", "t", "seconds", "timestamp_s", "timestamp", "seq_num")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emulator.results.statistics import estimate, kendall_tau
+from prefine.emulator.analysis.statistics import estimate, kendall_tau
 
 PLOTS = {
     "delay": (

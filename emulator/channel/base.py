@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from emulator.types import FloatArray, IntArray
+from prefine.emulator.types import FloatArray, IntArray
 
 
 class Steps(NamedTuple):

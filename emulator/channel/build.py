@@ -6,20 +6,20 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import ValidationError
 
-from emulator.channel.base import Channel, Grid, Process
-from emulator.channel.fading import BlockFading, Rician
-from emulator.channel.largescale import NO_SHADOWING, ConstantField, Field, LargeScale, Shadowing
-from emulator.channel.mobility import ConstantVelocity, Fixed, Mobility, RandomWaypoint, place
-from emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
-from emulator.channel.sampled import CHUNK, SampledChannel
-from emulator.channel.shadowing import GaussianField
-from emulator.channel.static import StaticChannel
-from emulator.channel.trace import Trace, TraceChannel
-from emulator.errors import InputError
-from emulator.randomness import stream
-from emulator.settings.channel import ChannelSettings
-from emulator.types import FloatArray
-from emulator.units import from_db
+from prefine.emulator.channel.base import Channel, Grid, Process
+from prefine.emulator.channel.fading import BlockFading, Rician
+from prefine.emulator.channel.largescale import NO_SHADOWING, ConstantField, Field, LargeScale, Shadowing
+from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, Mobility, RandomWaypoint, place
+from prefine.emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
+from prefine.emulator.channel.sampled import CHUNK, SampledChannel
+from prefine.emulator.channel.shadowing import GaussianField
+from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.channel.trace import Trace, TraceChannel
+from prefine.emulator.errors import InputError
+from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.emulator.types import FloatArray
+from prefine.emulator.units import from_db
 
 DEFAULT_RICIAN_K_DB = 6.0
 SIGHT_CORRELATION_M = 50.0

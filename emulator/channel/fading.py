@@ -9,9 +9,9 @@ autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.channel.base import Grid
-from emulator.randomness import stream
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Grid
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import FloatArray
 
 TWO_PI = 2.0 * np.pi
 

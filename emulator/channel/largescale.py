@@ -6,10 +6,10 @@ from typing import Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from emulator.channel.base import Grid
-from emulator.channel.mobility import Mobility
-from emulator.channel.pathloss import PathLoss
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.mobility import Mobility
+from prefine.emulator.channel.pathloss import PathLoss
+from prefine.emulator.types import FloatArray
 
 
 class Field(Protocol):

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
-from emulator.randomness import stream
-from emulator.types import FloatArray
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import FloatArray
 
 
 class Mobility(Protocol):

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from emulator.types import FloatArray
-from emulator.units import SPEED_OF_LIGHT_M_S
+from prefine.emulator.types import FloatArray
+from prefine.emulator.units import SPEED_OF_LIGHT_M_S
 
 
 class PathLoss(Protocol):

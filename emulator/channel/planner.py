@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.channel.base import Channel
-from emulator.channel.build import build_channel
-from emulator.channel.trace import Trace
-from emulator.errors import InputError
-from emulator.physics import gain_for_rate, rate
-from emulator.randomness import stream
-from emulator.settings.channel import ChannelSettings, Statistic
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.errors import InputError
+from prefine.emulator.physics import gain_for_rate, rate
+from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.channel import ChannelSettings, Statistic
+from prefine.emulator.types import FloatArray
 
 STARTS = 4096
 """Uploads, evenly spread over the horizon, of which the expected upload time is the mean."""
@@ -105,7 +105,7 @@ def _mean_upload_s(
 ) -> float:
     """Mean duration of `STARTS` uploads, by one pass: each ends where the bits sent have risen by ``bits``.
 
-    The same as `emulator.clock.link.transfer_end` from each start, without walking the channel again for each.
+    The same as `prefine.emulator.simulation.transfer.transfer_end` from each start, without walking the channel again.
     """
     start_s = (np.arange(STARTS) + 0.5) / STARTS * horizon_s
     parts: list[_Sent] = []

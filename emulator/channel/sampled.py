@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from emulator.channel.base import Channel, Grid, Process, Steps
-from emulator.types import FloatArray, frozen_array
+from prefine.emulator.channel.base import Channel, Grid, Process, Steps
+from prefine.emulator.types import FloatArray, frozen_array
 
 CHUNK = 256
 """Steps evaluated in one call; values are aligned to chunks, so they never depend on what was asked before."""

@@ -7,7 +7,7 @@ P(|k| <= x) = 1 - 1/sqrt(1 + (x d_corr)^2) in two dimensions.
 
 import numpy as np
 
-from emulator.types import FloatArray
+from prefine.emulator.types import FloatArray
 
 WAVES = 512
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from emulator.channel.base import Channel, Grid, Steps
-from emulator.types import FloatArray, IntArray, frozen_array
+from prefine.emulator.channel.base import Channel, Grid, Steps
+from prefine.emulator.types import FloatArray, IntArray, frozen_array
 
 
 class StaticChannel(Channel):

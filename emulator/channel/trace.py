@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from emulator.channel.base import Channel, Steps
-from emulator.errors import TraceEndError
-from emulator.types import FloatArray, IntArray, frozen_array
+from prefine.emulator.channel.base import Channel, Steps
+from prefine.emulator.errors import TraceEndError
+from prefine.emulator.types import FloatArray, IntArray, frozen_array
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.channel.text import decoded, first_bad, numbers, quoted, whole, wrong
-from emulator.channel.trace import Trace, natural_end_s
-from emulator.errors import InputError
-from emulator.files import write_bytes
-from emulator.types import FloatArray, frozen_array
+from prefine.emulator.channel.trace import Trace, natural_end_s
+from prefine.emulator.errors import InputError
+from prefine.emulator.files import write_bytes
+from prefine.emulator.text import decoded, first_bad, numbers, quoted, whole, wrong
+from prefine.emulator.types import FloatArray, frozen_array
 
 HEADER = "time_s,device,gain_db"
 END_KEY = "end_s:"

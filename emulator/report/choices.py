@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.data import Tables, cases
-from emulator.report.figure import Figure
-from emulator.report.style import PARTS, bar, bar_size, few_ticks, legend_below, looks, mark, panels
+from prefine.emulator.report.data import Tables, cases
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import PARTS, bar, bar_size, few_ticks, legend_below, looks, mark, panels
 
 Columns = Mapping[str, tuple[str, float]]
 """Column names, each with its name for the reader and the unit it is shown in."""

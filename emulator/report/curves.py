@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from emulator.report.data import Tables, cases
-from emulator.report.figure import Figure
-from emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
-from emulator.results import statistics
+from prefine.emulator.analysis import statistics
+from prefine.emulator.report.data import Tables, cases
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
 
 _POINTS = 120
 _MARK_EVERY = 20

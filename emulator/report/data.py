@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from emulator.errors import InputError
-from emulator.results.compare import comparison, default_reference, groups, ranking
-from emulator.results.tables import read_table, varied_keys
+from prefine.emulator.analysis.comparison import comparison, default_reference, groups, ranking
+from prefine.emulator.analysis.tables import read_table, varied_keys
+from prefine.emulator.errors import InputError
 
 MAX_CASES = 6
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.style import SETTINGS
+from prefine.emulator.report.style import SETTINGS
 
 Format = Literal["svg", "pdf", "png"]
 # Without a date in it, the same data give the same bytes.

@@ -8,12 +8,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from emulator.files import write_bytes
-from emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
-from emulator.report.data import Tables, read_tables, shown
-from emulator.report.figure import Figure, Format
-from emulator.results.compare import REALISED, SCORE
-from emulator.results.tables import write_csv
+from prefine.emulator.analysis.comparison import REALISED, SCORE
+from prefine.emulator.analysis.tables import write_csv
+from prefine.emulator.files import write_bytes
+from prefine.emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
+from prefine.emulator.report.data import Tables, read_tables, shown
+from prefine.emulator.report.figure import Figure, Format
 
 _FAMILIES = (sweeps, curves, parts, predicted, timeline, choices)
 
@@ -42,7 +42,7 @@ def write_report(folder: Path, formats: Sequence[Format] = (), reference: str | 
 def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
     """The report as HTML; ``pictures`` are the figures as SVG, by name."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("emulator", "report"),
+        loader=jinja2.PackageLoader("prefine.emulator", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.data import Tables, cases
-from emulator.report.figure import Figure
-from emulator.report.style import PARTS, Part, bar, bar_size, few_ticks, legend_below, mark, panels
+from prefine.emulator.report.data import Tables, cases
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import PARTS, Part, bar, bar_size, few_ticks, legend_below, mark, panels
 
 ENERGY: Mapping[str, Part] = {
     "server_energy_j": PARTS["server"],

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.data import Tables, cases
-from emulator.report.figure import Figure
-from emulator.report.style import bar_size, few_ticks, legend_below, logarithmic, looks, panels
-from emulator.results.compare import REALISED, SCORE, groups
+from prefine.emulator.analysis.comparison import REALISED, SCORE, groups
+from prefine.emulator.report.data import Tables, cases
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import bar_size, few_ticks, legend_below, logarithmic, looks, panels
 
 _PAIRS = {"delay_s": ("predicted_delay_s", "delay in s"), "energy_j": ("predicted_energy_j", "energy in J")}
 

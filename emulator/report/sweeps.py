@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.data import Tables, cases, shown
-from emulator.report.figure import Figure
-from emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
-from emulator.results.compare import REALISED, SCORE
+from prefine.emulator.analysis.comparison import REALISED, SCORE
+from prefine.emulator.report.data import Tables, cases, shown
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
 
 _SHOWN = {
     SCORE: "test accuracy",

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from emulator.report.data import Tables
-from emulator.report.figure import Figure
-from emulator.report.style import PARTS, bar, legend_below, panels
+from prefine.emulator.report.data import Tables
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.style import PARTS, bar, legend_below, panels
 
 ROUNDS = 3
 MAX_DEVICES = 12

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from emulator.report.data import Tables, label
-from emulator.results.compare import SCORE, groups
+from prefine.emulator.analysis.comparison import SCORE, groups
+from prefine.emulator.report.data import Tables, label
 
 _NOTHING: dict[Hashable, Any] = {f"{SCORE}_diff": math.nan, f"{SCORE}_diff_ci95": math.nan}
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import cache
-from models.records import DataPair, Samples
+from prefine.models import cache
+from prefine.models.records import DataPair, Samples
 
 Bytes = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.records import IntArray, Samples
+from prefine.models.records import IntArray, Samples
 
 Partition = Literal["iid", "dirichlet", "source"]
 BINS = 10

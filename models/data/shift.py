@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.records import DataPair, IntArray, Samples
+from prefine.models.records import DataPair, IntArray, Samples
 
 
 def apply(pair: DataPair, shift: Mapping[str, Any], generator: np.random.Generator) -> DataPair:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from emulator import api
-from emulator.job import execute
-from emulator.records import RunRecord
+from prefine.emulator import api
+from prefine.emulator.experiment.job import execute
+from prefine.emulator.records import RunRecord
 from tests.emulator.scenario.small import SMALL
 
 POLICY = """
 from dataclasses import dataclass, replace
 
-from policies.baselines import Uniform
+from prefine.policies.baselines import Uniform
 
 
 @dataclass(frozen=True)

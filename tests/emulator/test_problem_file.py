@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.errors import InputError
-from emulator.prediction import BoundTerms, Prediction, predict
-from emulator.problem_file import dump_problem, parse_problem, plan_document, problem_document
-from emulator.types import Budget, Devices, DevicesPlan, Learning, Plan, Problem, Radio, Server, ServerPlan
+from prefine.emulator.bound import BoundTerms, Prediction, predict
+from prefine.emulator.errors import InputError
+from prefine.emulator.problem_file import dump_problem, parse_problem, plan_document, problem_document
+from prefine.emulator.types import Budget, Devices, DevicesPlan, Learning, Plan, Problem, Radio, Server, ServerPlan
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from emulator.settings.task import TaskSettings
-from emulator.settings.training import TrainingSettings
-from models import networks
-from models.data.partition import split
-from models.federation import Federation
-from models.objective import Objective
-from models.records import DataPair, Samples
-from models.workload import Workload
+from prefine.emulator.scenario.task import TaskSettings
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.models import networks
+from prefine.models.data.partition import split
+from prefine.models.federation import Federation
+from prefine.models.objective import Objective
+from prefine.models.records import DataPair, Samples
+from prefine.models.workload import Workload
 
 SHAPE, OUTPUTS = (1, 8, 8), 4
 

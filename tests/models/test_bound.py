@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.federation import Federation
-from models.learner import Learner
-from models.networks import build
-from models.objective import Objective
-from models.pilot import lowest_loss
-from models.recipe import LastIterate, Step
-from models.records import DataPair, Samples
-from models.rounds import FusedRound
+from prefine.models.federation import Federation
+from prefine.models.learner import Learner
+from prefine.models.networks import build
+from prefine.models.objective import Objective
+from prefine.models.pilot import lowest_loss
+from prefine.models.recipe import LastIterate, Step
+from prefine.models.records import DataPair, Samples
+from prefine.models.rounds import FusedRound
 
 SEEDS = 200
 SERVER_BATCH, BATCHES = 4, np.array([2, 1, 5])

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import constants, pilot
-from models.constants import Estimate, estimate
-from models.federation import Federation
-from models.objective import Objective
-from models.workload import Workload
+from prefine.models import constants, pilot
+from prefine.models.constants import Estimate, estimate
+from prefine.models.federation import Federation
+from prefine.models.objective import Objective
+from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
 

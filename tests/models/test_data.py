@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from emulator.settings.task import ShiftSettings
-from models.data import files, shift
-from models.data.cars import american_to_imported
-from models.data.digits import mnist_to_uci, uci_halves
-from models.records import DataPair
-from models.workload import Workload
+from prefine.emulator.scenario.task import ShiftSettings
+from prefine.models.data import files, shift
+from prefine.models.data.cars import american_to_imported
+from prefine.models.data.digits import mnist_to_uci, uci_halves
+from prefine.models.records import DataPair
+from prefine.models.workload import Workload
 
 
 @pytest.mark.parametrize(("columns", "least", "most"), [(20, 0.72, 0.80), (32, 0.42, 0.62)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.learner import Learner
-from models.workload import Workload
+from prefine.models.learner import Learner
+from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
 WEIGHTS = np.full(4, 0.25)
@@ -54,9 +54,9 @@ def test_same_seed_same_bytes_on_one_and_two_threads(recipe: dict[str, object], 
 def test_same_bytes_in_another_process() -> None:
     code = """if True:
         import numpy as np
-        from emulator.settings.task import TaskSettings
-        from emulator.settings.training import TrainingSettings
-        from models.workload import Workload
+        from prefine.emulator.scenario.task import TaskSettings
+        from prefine.emulator.scenario.training import TrainingSettings
+        from prefine.models.workload import Workload
         made = Workload(TaskSettings(samples=40).model_dump(), TrainingSettings().model_dump(), 4, 0)
         learner = made.learner(1, 0.2)
         learner.pretrain(16)

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import networks
-from models.cost import flops_per_sample
-from models.data.digits import uci_halves
-from models.objective import Objective
+from prefine.models import networks
+from prefine.models.cost import flops_per_sample
+from prefine.models.data.digits import uci_halves
+from prefine.models.objective import Objective
 
 
 @pytest.mark.parametrize(

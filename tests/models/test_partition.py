@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data.partition import Partition, split
-from models.records import Samples
+from prefine.models.data.partition import Partition, split
+from prefine.models.records import Samples
 
 
 def made(count: int, classes: int) -> Samples:

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import pilot
-from models.federation import Federation
-from models.networks import NETWORKS
-from models.objective import Objective, weighted_loss
-from models.probes import gradient_variance, top_curvature
+from prefine.models import pilot
+from prefine.models.federation import Federation
+from prefine.models.networks import NETWORKS
+from prefine.models.objective import Objective, weighted_loss
+from prefine.models.probes import gradient_variance, top_curvature
 
 Make = Callable[..., Objective]
 

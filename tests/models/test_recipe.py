@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.recipe import KEPT, LastIterate, Step, TailAverage, bound_rate, real_rate
+from prefine.models.recipe import KEPT, LastIterate, Step, TailAverage, bound_rate, real_rate
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models import rounds
-from models.federation import Federation
-from models.networks import NETWORKS
-from models.objective import Batch, Objective
-from models.rounds import DeviceRound, FusedRound
-from models.uploads import Exact
+from prefine.models import rounds
+from prefine.models.federation import Federation
+from prefine.models.networks import NETWORKS
+from prefine.models.objective import Batch, Objective
+from prefine.models.rounds import DeviceRound, FusedRound
+from prefine.models.uploads import Exact
 
 Make = Callable[..., Objective]
 WEIGHTS = np.array([0.5, 0.2, 0.3])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.sampling import BLOCK, Draws, stream
+from prefine.models.sampling import BLOCK, Draws, stream
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 40))

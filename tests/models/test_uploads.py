@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.uploads import Exact, Quantised, TopK, Upload
+from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 DEVICES = np.array([0, 2])
 

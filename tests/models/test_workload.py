@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from emulator import types
-from emulator.settings.training import TrainingSettings
-from models import records
-from models.learner import Learner
-from models.workload import Workload
+from prefine.emulator import types
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.models import records
+from prefine.models.learner import Learner
+from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
 

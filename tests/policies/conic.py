@@ -11,8 +11,8 @@ from typing import Any
 import cvxpy
 import numpy as np
 
-from emulator.prediction import BoundTerms, device_round, server_round
-from emulator.types import Problem, Relaxed
+from prefine.emulator.bound import BoundTerms, device_round, server_round
+from prefine.emulator.types import Problem, Relaxed
 
 cp: Any = cvxpy  # its annotations cover only part of what it exports
 LN2 = math.log(2.0)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.problem_file import parse_problem
-from emulator.types import Budget, Devices, FloatArray, Learning, Problem, Radio, Server
+from prefine.emulator.problem_file import parse_problem
+from prefine.emulator.types import Budget, Devices, FloatArray, Learning, Problem, Radio, Server
 
 FOLDER = Path(__file__).parent / "problems"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "optimum"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emulator.job import Job, execute
-from emulator.prediction import device_round, server_round
-from emulator.records import RunRecord
-from emulator.results.statistics import estimate
-from emulator.scenario import parse_scenario
-from emulator.types import Budget, Observation, Problem
-from policies.online import JointOnline
+from prefine.emulator.analysis.statistics import estimate
+from prefine.emulator.bound import device_round, server_round
+from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.records import RunRecord
+from prefine.emulator.scenario.scenario import parse_scenario
+from prefine.emulator.types import Budget, Observation, Problem
+from prefine.policies.online import JointOnline
 from tests.emulator.scenario.small import SMALL
 from tests.policies.instances import load, with_pretraining
 

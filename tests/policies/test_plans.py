@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.errors import InfeasibleError, InputError
-from emulator.prediction import device_round, predict, server_round
-from emulator.problem_file import parse_problem, plan_document
-from emulator.types import Budget, Plan, Policy, Problem
-from policies.baselines import (
+from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.problem_file import parse_problem, plan_document
+from prefine.emulator.types import Budget, Plan, Policy, Problem
+from prefine.policies.baselines import (
     FinetuneOnly,
     FixedBatch,
     FixedShare,
@@ -24,11 +24,11 @@ from policies.baselines import (
     Separate,
     Uniform,
 )
-from policies.joint import Joint, JointFinetune
-from policies.literature import Fedl, MinDelay, MinEnergy
-from policies.online import JointOnline
-from policies.sca import JointSca
-from policies.simple import JointSimple
+from prefine.policies.joint import Joint, JointFinetune
+from prefine.policies.literature import Fedl, MinDelay, MinEnergy
+from prefine.policies.online import JointOnline
+from prefine.policies.sca import JointSca
+from prefine.policies.simple import JointSimple
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
 DESIGNS: list[Callable[[], Policy]] = [

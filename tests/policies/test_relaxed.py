@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.prediction import BoundTerms, predict
-from emulator.types import Budget, Devices, Problem, Relaxed
-from policies.dual import relax, relax_all_rounds, relax_pretraining
-from policies.objectives import AllRounds, FineTuned, FixedShare, Prices
-from policies.stages import Stages
+from prefine.emulator.bound import BoundTerms, predict
+from prefine.emulator.types import Budget, Devices, Problem, Relaxed
+from prefine.policies.dual import relax, relax_all_rounds, relax_pretraining
+from prefine.policies.objectives import AllRounds, FineTuned, FixedShare, Prices
+from prefine.policies.stages import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 

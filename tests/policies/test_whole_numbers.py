@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from emulator.types import Budget, Plan
-from policies.counts import CountingRule, FinetuneRound, MeanOfAllRounds, MeanOfFinetuning
-from policies.joint import Joint, JointFinetune
-from policies.stages import Stages
+from prefine.emulator.types import Budget, Plan
+from prefine.policies.counts import CountingRule, FinetuneRound, MeanOfAllRounds, MeanOfFinetuning
+from prefine.policies.joint import Joint, JointFinetune
+from prefine.policies.stages import Stages
 from tests.policies.instances import NAMES, load, with_pretraining
 from tests.policies.whole_bound import whole_lower_bound
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.types import Devices, FloatArray, Problem
-from policies.dual import Start, relax, relax_all_rounds
-from policies.objectives import FineTuned, Prices
-from policies.server_stage import ServerStage
-from policies.stages import Stages
+from prefine.emulator.types import Devices, FloatArray, Problem
+from prefine.policies.dual import Start, relax, relax_all_rounds
+from prefine.policies.objectives import FineTuned, Prices
+from prefine.policies.server_stage import ServerStage
+from prefine.policies.stages import Stages
 
 MOST_BATCH = 64
 TOLERANCE = 2e-4

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.channel.trace import Trace
-from emulator.channel.tracefile import format_trace, parse_trace, read_trace, write_trace
-from emulator.errors import InputError
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import format_trace, parse_trace, read_trace, write_trace
+from prefine.emulator.errors import InputError
 
 GOOD = ["# made by hand", "time_s,device,gain_db", "0,0,-90", "0.5,0,-inf", "0,1,-100.25", "2,0,-80", "", "3,1,-99"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from emulator.channel.build import build_channel
-from emulator.channel.trace import TraceChannel
-from emulator.channel.tracefile import read_trace
-from emulator.errors import InputError
-from emulator.settings.channel import ChannelSettings
-from traces.commands import app
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.trace import TraceChannel
+from prefine.emulator.channel.tracefile import read_trace
+from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.traces.commands import app
 
 BUNDLED = Path(__file__).parents[2] / "traces"
 

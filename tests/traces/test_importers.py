@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.channel.trace import TraceChannel
-from emulator.clock.link import delivered_bits
-from emulator.errors import InputError
-from emulator.physics import rate
-from traces.cooked import parse_cooked
-from traces.formats import Format, Imported, Reading, import_trace
-from traces.gnettrack import CQI_EFFICIENCY, parse_gnettrack
-from traces.mahimahi import parse_mahimahi
-from traces.npz import parse_npz
-from traces.series import GapRule, Link, Series, gaps_of, to_trace
-from traces.table import parse_table
+from prefine.emulator.channel.trace import TraceChannel
+from prefine.emulator.errors import InputError
+from prefine.emulator.physics import rate
+from prefine.emulator.simulation.transfer import delivered_bits
+from prefine.traces.cooked import parse_cooked
+from prefine.traces.formats import Format, Imported, Reading, import_trace
+from prefine.traces.gnettrack import CQI_EFFICIENCY, parse_gnettrack
+from prefine.traces.mahimahi import parse_mahimahi
+from prefine.traces.npz import parse_npz
+from prefine.traces.series import GapRule, Link, Series, gaps_of, to_trace
+from prefine.traces.table import parse_table
 
 LINK = Link(bandwidth_hz=10e6, power_w=0.2, noise_psd_w_hz=10.0**-20.4, reference_signal_dbm=15.0)
 HOLD = GapRule()

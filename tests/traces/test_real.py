@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emulator.channel.trace import TraceChannel
-from emulator.channel.tracefile import format_trace, parse_trace
-from emulator.clock.link import delivered_bits, transfer_end
-from traces.formats import Reading, import_trace
-from traces.series import GapRule, Link
+from prefine.emulator.channel.trace import TraceChannel
+from prefine.emulator.channel.tracefile import format_trace, parse_trace
+from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
+from prefine.traces.formats import Reading, import_trace
+from prefine.traces.series import GapRule, Link
 
 FOLDER = os.environ.get("PREFINE_REAL_TRACES")
 NOT_TRACES = {"LICENSE", "COPYING", "SOURCES.md"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.channel.tracefile import parse_trace
-from emulator.settings.channel import ChannelSettings
+from prefine.emulator.channel.tracefile import parse_trace
+from prefine.emulator.scenario.channel import ChannelSettings
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from emulator.channel.base import Grid
-from emulator.channel.build import build_channel
-from emulator.channel.fading import BlockFading, Rician
-from emulator.channel.sampled import SampledChannel
-from emulator.channel.static import StaticChannel
-from emulator.clock.link import delivered_bits
-from emulator.settings.channel import ChannelSettings
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.fading import BlockFading, Rician
+from prefine.emulator.channel.sampled import SampledChannel
+from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.emulator.simulation.transfer import delivered_bits
+from prefine.emulator.types import FloatArray
 
 DOPPLER_HZ = 10.0
 SEED = 20240836

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.channel.base import Grid
-from emulator.channel.build import build_channel, settings_from
-from emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
-from emulator.errors import InputError
-from emulator.settings.channel import ChannelSettings
+from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.build import build_channel, settings_from
+from prefine.emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
+from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.channel import ChannelSettings
 
 DISTANCE_M = np.array([10.0, 100.0, 1000.0, 5000.0])
 SIGHT, NO_SIGHT = np.ones(4), np.zeros(4)

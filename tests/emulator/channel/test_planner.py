@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from emulator.channel import planner
-from emulator.channel.build import build_channel
-from emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
-from emulator.channel.trace import Trace, TraceChannel
-from emulator.clock.link import transfer_end
-from emulator.errors import InputError
-from emulator.physics import rate, upload_time
-from emulator.settings.channel import ChannelSettings, Statistic
-from emulator.types import FloatArray
+from prefine.emulator.channel import planner
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
+from prefine.emulator.channel.trace import Trace, TraceChannel
+from prefine.emulator.errors import InputError
+from prefine.emulator.physics import rate, upload_time
+from prefine.emulator.scenario.channel import ChannelSettings, Statistic
+from prefine.emulator.simulation.transfer import transfer_end
+from prefine.emulator.types import FloatArray
 
 NOISE = 10.0 ** (-174.0 / 10.0) * 1e-3
 POWER_W = np.full(3, 0.2)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from emulator.channel import planner
-from emulator.channel.build import build_channel
-from emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
-from emulator.errors import InputError
-from emulator.settings.channel import ChannelSettings, Statistic
+from prefine.emulator.channel import planner
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
+from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.channel import ChannelSettings, Statistic
 
 NOISE = 10.0**-20.4
 

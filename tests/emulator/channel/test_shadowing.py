@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from emulator.channel.base import Grid
-from emulator.channel.build import build_channel
-from emulator.channel.largescale import NO_SHADOWING, ConstantField, LargeScale, Shadowing
-from emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, place
-from emulator.channel.pathloss import MACRO, LogDistance
-from emulator.channel.shadowing import GaussianField
-from emulator.settings.channel import ChannelSettings
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.largescale import NO_SHADOWING, ConstantField, LargeScale, Shadowing
+from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, place
+from prefine.emulator.channel.pathloss import MACRO, LogDistance
+from prefine.emulator.channel.shadowing import GaussianField
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.emulator.types import FloatArray
 
 CORRELATION_M = 50.0
 FLAT = LogDistance(0.0, 0.0, 1.0)

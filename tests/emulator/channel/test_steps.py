@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.channel.base import Channel
-from emulator.channel.build import build_channel
-from emulator.channel.trace import Trace, TraceChannel
-from emulator.errors import InputError, TraceEndError
-from emulator.settings.channel import ChannelSettings
-from emulator.types import FloatArray
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.trace import Trace, TraceChannel
+from prefine.emulator.errors import InputError, TraceEndError
+from prefine.emulator.scenario.channel import ChannelSettings
+from prefine.emulator.types import FloatArray
 
 DISTANCE_M = np.array([60.0, 170.0, 420.0])
 VARYING: list[dict[str, object]] = [

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from emulator.problem_file import dump_problem
+from prefine.emulator.problem_file import dump_problem
 from tests.emulator.scenario.small import SMALL
 from tests.emulator.scenario.test_world import world
 
 PLUGIN = """
 import numpy as np
-from emulator.types import DevicesPlan, Plan, RoundDecision, ServerPlan
+from prefine.emulator.types import DevicesPlan, Plan, RoundDecision, ServerPlan
 
 class Mine:
     def plan(self, problem):
@@ -39,7 +39,7 @@ class NoPlan:
 
 
 def prefine(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from emulator.cli import main; sys.argv[0] = 'prefine'; main()"
+    code = "import sys; from prefine.emulator.cli import main; sys.argv[0] = 'prefine'; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )

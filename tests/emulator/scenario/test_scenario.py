@@ -2,9 +2,9 @@
 
 import pytest
 
-from emulator.errors import InputError
-from emulator.scenario import parse_scenario, with_values
-from emulator.source import bundled, read_source
+from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.scenario import parse_scenario, with_values
+from prefine.emulator.scenario.source import bundled, read_source
 from tests.emulator.scenario.small import SMALL
 
 

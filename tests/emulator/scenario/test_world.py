@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emulator import resolve
-from emulator.channel.base import Channel
-from emulator.clock.engine import run
-from emulator.clock.pilot import check_plan
-from emulator.errors import InputError, PolicyError
-from emulator.plugins import make_policy
-from emulator.scenario import parse_scenario
-from emulator.source import Source
-from emulator.types import DevicesPlan, Plan, ServerPlan
-from emulator.world import World
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.errors import InputError, PolicyError
+from prefine.emulator.plugins import make_policy
+from prefine.emulator.scenario import resolve
+from prefine.emulator.scenario.scenario import parse_scenario
+from prefine.emulator.scenario.source import Source
+from prefine.emulator.simulation.control import check_plan
+from prefine.emulator.simulation.run import run
+from prefine.emulator.types import DevicesPlan, Plan, ServerPlan
+from prefine.emulator.world import World
 from tests.emulator.scenario.small import SMALL
 
 

@@ -1,0 +1,207 @@
+"""Many runs on an executor: what is stored is not run again, and what fails or dies becomes a row with its reason."""
+
+import math
+import multiprocessing
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from prefine.emulator.analysis.tables import Varied, column_types
+from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.experiment.executor import Workers
+from prefine.emulator.experiment.store import Store, address
+from prefine.emulator.records import RunRecord, RunResult
+
+ATTEMPTS = 3
+
+
+class Job(Protocol):
+    """One run to be: a scenario, a policy and a seed, and a name that is unique among the jobs of a command."""
+
+    @property
+    def run_id(self) -> str:
+        """Names the run in all tables."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """How the policy was asked for: its name, or a file and class."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The policy's name in tables."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    @property
+    def varied(self) -> tuple[tuple[str, object], ...]:
+        """The scenario keys that a sweep varied, with this run's values."""
+        ...
+
+    def content(self) -> Mapping[str, object]:
+        """Everything that determines the result, fit for JSON."""
+        ...
+
+
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(frozen=True)
+class Results(Generic[J]):
+    """The results of ``jobs`` in their order, read from the store one at a time."""
+
+    jobs: tuple[J, ...]
+    keys: tuple[str, ...]
+    store: Store
+    failures: Mapping[int, RunResult]
+
+    def __iter__(self) -> Iterator[tuple[Varied, RunResult]]:
+        for index, (job, key) in enumerate(zip(self.jobs, self.keys, strict=True)):
+            result = self.failures.get(index) or self.store.load(key, job.run_id)
+            if result is None:
+                raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
+            yield job.varied, result
+
+
+def run_many(
+    jobs: Sequence[J],
+    execute: Callable[[J], RunResult],
+    workers: Workers,
+    store: Store,
+    on_done: Callable[[J, RunResult], None] = lambda job, result: None,
+) -> Results[J]:
+    """Every job's result, from the store where it is there, else by ``execute`` (picklable) on ``workers``.
+
+    Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again.
+    ``on_done`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
+    InputError where two jobs have the same name.
+    """
+    names = [job.run_id for job in jobs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two runs would both be named {twice}: policies need different names")
+    keys = tuple(address(job.content()) for job in jobs)
+    failures: dict[int, RunResult] = {}
+    waiting = []
+    for index, (job, key) in enumerate(zip(jobs, keys, strict=True)):
+        stored = store.load(key, job.run_id)
+        if stored is None:
+            waiting.append(index)
+        else:
+            on_done(job, stored)
+    with closing(_completed(jobs, execute, workers, waiting)) as completed:
+        for index, result in completed:
+            if result.run.status == "done":
+                store.save(keys[index], result)
+            else:
+                failures[index] = result
+            on_done(jobs[index], result)
+    return Results(tuple(jobs), keys, store, failures)
+
+
+def _completed(
+    jobs: Sequence[J], execute: Callable[[J], RunResult], workers: Workers, indices: Sequence[int]
+) -> Generator[tuple[int, RunResult], None, None]:
+    """Results as they come in. When a worker process dies, those under way are suspects: each is tried again alone."""
+    waiting = deque(indices)
+    suspects: deque[int] = deque()
+    deaths = dict.fromkeys(indices, 0)
+    while waiting or suspects:
+        width = 1 if suspects else workers.width
+        queue = deque([suspects.popleft()]) if suspects else waiting
+        under_way: list[int] = []
+        try:
+            yield from _drain(jobs, execute, workers, queue, width, under_way)
+        except BrokenExecutor:
+            for index in under_way:
+                deaths[index] += 1
+                if deaths[index] < ATTEMPTS:
+                    suspects.append(index)
+                else:
+                    yield (
+                        index,
+                        failed(jobs[index], f"its worker process died {ATTEMPTS} times"),
+                    )
+
+
+def _drain(
+    jobs: Sequence[J],
+    execute: Callable[[J], RunResult],
+    workers: Workers,
+    queue: "deque[int]",
+    width: int,
+    under_way: list[int],
+) -> Generator[tuple[int, RunResult], None, None]:
+    """Run ``queue`` empty on one executor, ``width`` at a time; ``under_way`` always tells what was submitted.
+
+    Raises BrokenExecutor when a worker process dies.
+    """
+    others = set(multiprocessing.active_children())
+    executor = workers.open()
+    futures: dict[Future[RunResult], int] = {}
+    try:
+        while queue or futures:
+            while queue and len(futures) < width:
+                index = queue.popleft()
+                under_way.append(index)
+                futures[executor.submit(attempt, execute, jobs[index])] = index
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                index = futures[future]
+                result = _outcome(jobs[index], future)
+                del futures[future]
+                under_way.remove(index)
+                yield index, result
+    except BaseException:
+        _abandon(executor, others)
+        raise
+    executor.shutdown()
+
+
+def _outcome(job: Job, future: "Future[RunResult]") -> RunResult:
+    try:
+        return future.result()
+    except (BrokenExecutor, PrefineError):  # from the executor: `attempt` lets nothing out
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a cluster did to this one run is its row's reason
+        return failed(job, _reason(error))
+
+
+def _abandon(executor: Executor, others: set[Any]) -> None:
+    """Leave at once, without waiting for the runs under way: their processes are ended."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in set(multiprocessing.active_children()) - others:
+        process.terminate()
+
+
+def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
+    """``execute(job)``; whatever it raises becomes a failed run with the reason in one line."""
+    try:
+        return execute(job)
+    except PrefineError as error:
+        return failed(job, " ".join(str(error).split()))
+    except Exception as error:  # noqa: BLE001  # a policy may be anybody's code; one bad run must not end a sweep
+        return failed(job, _reason(error))
+
+
+def failed(job: Job, reason: str) -> RunResult:
+    """The row of a run that did not come about: no rounds, every figure NaN."""
+    blank = {"int64": 0, "float64": math.nan, "str": ""}
+    values: dict[str, Any] = {name: blank[kind] for name, kind in column_types(RunRecord).items()}
+    values |= {"run_id": job.run_id, "policy": job.label, "seed": job.seed, "status": "failed", "stop_reason": reason}
+    return RunResult(RunRecord(**values), (), ())
+
+
+def _reason(error: Exception) -> str:
+    """What happened and where, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

@@ -1,0 +1,43 @@
+"""``[task]``: general and task data, the shift between them, their spread over the devices, and the model."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from prefine.emulator.scenario.base import Count, NonNegative, Positive, Section
+
+
+class ShiftSettings(Section):
+    """``[task.shift]``: synthetic shift put on the general data, on top of what the pair has.
+
+    ``rotation_deg`` turns images counter-clockwise; ``noise`` is the standard deviation of Gaussian noise on every
+    feature; ``label_tilt`` t thins the classes, in random order, from all to exp(-t) of their samples; ``classes``
+    keeps that many randomly chosen classes only.
+    """
+
+    rotation_deg: Annotated[float, Field(ge=-180.0, le=180.0)] = 0.0
+    noise: NonNegative = 0.0
+    label_tilt: NonNegative = 0.0
+    classes: Count | None = None
+
+
+class TaskSettings(Section):
+    """The learning task.
+
+    ``data`` names a pair: ``"digits"`` (MNIST, then UCI digits), ``"digits-halved"`` (UCI digits twice, for synthetic
+    shift alone), ``"cars"`` (a regression: American, then imported cars), or a path to your own (docs/learning.md).
+    ``stretch_columns`` is the shift of ``"digits"``: 20 is mild, 32 is strong.
+    ``samples`` is how many task samples all devices hold together (default: all there are).
+    ``partition``: ``"iid"``, ``"dirichlet"`` (each class by shares drawn with ``dirichlet_alpha``), or ``"source"``
+    (each source, by default each class, on one device).
+    ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, or your own ``path/to/file.py:factory``.
+    """
+
+    data: str = "digits"
+    stretch_columns: Annotated[int, Field(ge=8, le=32)] = 20
+    samples: Count | None = None
+    partition: Literal["iid", "dirichlet", "source"] = "iid"
+    dirichlet_alpha: Positive = 0.5
+    model: str = "mlp"
+    parameter_bits: Annotated[int, Field(ge=1, le=64)] = 32
+    shift: ShiftSettings = ShiftSettings()

@@ -1,0 +1,59 @@
+"""``[training]``: the recipe, one per scenario, the same for every policy of a comparison."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from prefine.emulator.scenario.base import Count, NonNegative, Positive, Section
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "theory": {"learning_rate": "1/L", "momentum": 0.0, "average_last": 0.0},
+    "practice": {"learning_rate": "3/L", "momentum": 0.5, "average_last": 0.3},
+}
+"""``theory`` is what the bound proves; ``practice`` trains better outside the proof (docs/learning.md)."""
+
+BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _multiple(written: str) -> str:
+    if not re.fullmatch(r"(\d+\.?\d*|\.\d+)/L", written) or float(written.removesuffix("/L")) == 0.0:
+        raise ValueError('must be a number above 0, or such a multiple of 1/L written "1/L" or "3/L"')
+    return written
+
+
+PerSmoothness = Annotated[str, AfterValidator(_multiple)]
+
+
+class TrainingSettings(Section):
+    """The recipe. A preset fills what is not written; what is written wins.
+
+    ``learning_rate`` is a number, or a multiple of the inverse smoothness written ``"1/L"``, ``"3/L"``, ``"0.5/L"``.
+    ``average_last`` is the share of a stage's last iterates whose mean is the model that is kept (0: the last one).
+    ``decay`` slows fine-tuning: round m steps by the learning rate / (1 + decay m).
+    ``participation`` is the share of the devices that the server draws for a round.
+    ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
+
+    These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
+    ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
+    error feedback.
+    """
+
+    preset: Literal["theory", "practice"] = "theory"
+    learning_rate: Positive | PerSmoothness = "1/L"
+    momentum: BelowOne = 0.0
+    average_last: BelowOne = 0.0
+    decay: NonNegative = 0.0
+    weight_decay: NonNegative = 1e-3
+    local_steps: Count = 1
+    upload: Literal["exact", "quantised", "top-k"] = "exact"
+    upload_bits: Annotated[int, Field(ge=2, le=16)] = 8
+    upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return PRESETS.get(str(given.get("preset", "theory")), {}) | given

@@ -1,0 +1,117 @@
+"""Every run checks itself: what must hold on the clock, whatever the policy, channel and faults."""
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefine.emulator.errors import AuditError
+from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
+from prefine.emulator.simulation.energy import BUDGET_SLACK
+from prefine.emulator.simulation.spec import Setting
+
+Columns = Mapping[str, tuple[Any, ...]]
+
+SLACK = 1e-9
+"""Relative, of sums and integrals in double precision."""
+
+INSTANTS = (
+    "download_start_s",
+    "download_end_s",
+    "compute_start_s",
+    "compute_end_s",
+    "upload_start_s",
+    "upload_end_s",
+)
+"""Of a device's round, in the order in which they happen."""
+
+
+def audit(result: RunResult, setting: Setting, peak_band_hz: float) -> None:
+    """Check ``result`` against ``setting``.
+
+    Raises AuditError naming the run and the first invariant that does not hold.
+    """
+    for problem in _problems(result, setting, peak_band_hz):
+        raise AuditError(f"run {result.run.run_id} broke an invariant: {problem}")
+
+
+def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Iterable[str]:
+    names = DeviceRecord._fields
+    columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
+    yield from _energy(result, columns)
+    yield from _budgets(result.run, setting)
+    yield from _rounds(result)
+    yield from _times(columns)
+    yield from _limits(columns, setting)
+    band_hz = float(setting.problem.devices.bandwidth_hz.sum())
+    if peak_band_hz > band_hz * (1.0 + SLACK):
+        yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
+
+
+def _energy(result: RunResult, columns: Columns) -> Iterable[str]:
+    run = result.run
+    parts = math.fsum((run.server_energy_j, run.compute_energy_j, run.uplink_energy_j, run.downlink_energy_j))
+    if not _same(parts, run.energy_j):
+        yield f"parts sum to {parts} J, total is {run.energy_j} J"
+    compute = math.fsum(columns["compute_energy_j"])
+    if not _same(compute, run.compute_energy_j):
+        yield f"devices computed with {compute} J, total says {run.compute_energy_j} J"
+    uplink = math.fsum(columns["uplink_energy_j"])
+    if not _same(uplink, run.uplink_energy_j):
+        yield f"devices sent with {uplink} J, total says {run.uplink_energy_j} J"
+    rounds = math.fsum(record.energy_j for record in result.rounds)
+    if rounds > run.energy_j * (1.0 + SLACK):
+        yield f"rounds used {rounds} J, the run {run.energy_j} J"
+
+
+def _budgets(run: RunRecord, setting: Setting) -> Iterable[str]:
+    budget = setting.problem.budget
+    if setting.stop_at_budget and run.energy_j > budget.energy_j * (1.0 + 2.0 * BUDGET_SLACK):
+        yield f"{run.energy_j} J spent of {budget.energy_j} J"
+    if setting.stop_at_budget and run.delay_s > budget.delay_s * (1.0 + 2.0 * BUDGET_SLACK):
+        yield f"{run.delay_s} s used of {budget.delay_s} s"
+
+
+def _rounds(result: RunResult) -> Iterable[str]:
+    for before, after in pairwise(result.rounds):
+        if after.start_s < before.end_s:
+            yield f"round {after.round} started at {after.start_s} s, before {before.end_s} s"
+    for record in result.rounds:
+        if record.end_s < record.start_s:
+            yield f"round {record.round} ended at {record.end_s} s, before it started at {record.start_s} s"
+
+
+def _times(columns: Columns) -> Iterable[str]:
+    instants = np.array([columns[name] for name in INSTANTS])
+    latest = np.fmax.accumulate(instants)
+    back = np.logical_or.reduce(instants[1:] < latest[:-1] * (1.0 - SLACK))
+    yield from _name(back, columns, "time ran back between the instants", *INSTANTS)
+
+
+def _limits(columns: Columns, setting: Setting) -> Iterable[str]:
+    devices, device = setting.problem.devices, np.array(columns["device"], dtype=np.int64)
+    power_w, frequency_hz = np.array(columns["power_w"]), np.array(columns["frequency_hz"])
+    most_w = devices.max_power_w[device] * (1.0 + SLACK)
+    yield from _name(~((power_w > 0.0) & (power_w <= most_w)), columns, "its power is out of range:", "power_w")
+    top_hz = np.array([setting.processor.ladder.level(float(top)) for top in devices.max_frequency_hz])
+    most_hz = top_hz[device] * (1.0 + SLACK)
+    wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
+    yield from _name(wrong, columns, "its frequency is out of range:", "frequency_hz")
+    bits, delivered = setting.problem.radio.uplink_bits, np.array(columns["delivered_bits"])
+    whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
+    wrong = whole & (delivered < bits * (1.0 - SLACK)) | ~(delivered <= bits * (1.0 + SLACK))
+    yield from _name(wrong, columns, f"of {bits:g} bits it delivered", "delivered_bits")
+
+
+def _name(wrong: NDArray[np.bool_], columns: Columns, what: str, *shown: str) -> Iterable[str]:
+    """What is wrong in the first row that is."""
+    for row in np.flatnonzero(wrong)[:1]:
+        values = ", ".join(str(columns[column][row]) for column in shown)
+        yield f"device {columns['device'][row]} in round {columns['round'][row]}: {what} {values}"
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=SLACK, abs_tol=1e-15)

@@ -1,0 +1,141 @@
+"""From a policy to the decision for each round, with everything a policy returns checked."""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import chain, repeat
+from typing import Protocol
+
+import numpy as np
+
+from prefine.emulator.errors import PolicyError
+from prefine.emulator.plugins import calling
+from prefine.emulator.types import (
+    AdaptivePolicy,
+    DevicesPlan,
+    Observation,
+    Plan,
+    Policy,
+    Problem,
+    RoundDecision,
+    ServerPlan,
+)
+
+LIMIT_SLACK = 1e-9
+"""Relative. Optimisers land on a limit only to rounding."""
+
+
+Observe = Callable[[], Observation]
+"""Looks at the world; only adaptive policies pay for it."""
+
+
+class Pilot(Protocol):
+    """Decides every round of one run."""
+
+    def decide(self, observe: Observe) -> RoundDecision:
+        """The next round."""
+        ...
+
+
+class FollowPlan:
+    """Does what the plan says: N pre-training rounds, M fine-tuning rounds, stop."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._decisions = chain(
+            repeat(RoundDecision("pretrain", plan.server, plan.devices), plan.pretrain_rounds),
+            repeat(RoundDecision("finetune", plan.server, plan.devices), plan.finetune_rounds),
+            repeat(RoundDecision("stop", plan.server, plan.devices)),
+        )
+
+    def decide(self, observe: Observe) -> RoundDecision:
+        """The plan's next round."""
+        return next(self._decisions)
+
+
+class Adapt:
+    """Asks an adaptive policy before every round, and checks its answer."""
+
+    def __init__(self, name: str, policy: AdaptivePolicy) -> None:
+        self._name = name
+        self._policy = policy
+
+    def decide(self, observe: Observe) -> RoundDecision:
+        """The policy's decision. Raises PolicyError where it is none."""
+        observation = observe()
+        decision = calling(self._name, "adapt", observation, self._policy)
+        if not isinstance(decision, RoundDecision) or decision.stage not in ("pretrain", "finetune", "stop"):
+            raise PolicyError(f"policy {self._name}: adapt() returned {decision!r}, not a RoundDecision")
+        if decision.stage == "pretrain":
+            _check_server(self._name, observation.problem, decision.server)
+        elif decision.stage == "finetune":
+            _check_devices(self._name, observation.problem, decision.devices)
+        return decision
+
+
+def pilot_of(name: str, policy: Policy, plan: Plan) -> Pilot:
+    """The pilot that flies ``policy``, whose plan at the start was ``plan``."""
+    return Adapt(name, policy) if isinstance(policy, AdaptivePolicy) else FollowPlan(plan)
+
+
+def check_plan(name: str, problem: Problem, plan: object) -> Plan:
+    """``plan``, if it is one for ``problem``.
+
+    Raises PolicyError naming policy, field and value. Budgets are not checked here: the clock enforces them.
+    """
+    if not isinstance(plan, Plan):
+        raise PolicyError(f"policy {name}: plan() returned {type(plan).__name__}, not a Plan")
+    for field in ("pretrain_rounds", "finetune_rounds"):
+        rounds = getattr(plan, field)
+        if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 0:
+            raise PolicyError(f"policy {name}: {field} = {rounds!r}, must be an integer of at least 0")
+    if plan.pretrain_rounds > 0:
+        _check_server(name, problem, plan.server)
+    if plan.finetune_rounds > 0:
+        _check_devices(name, problem, plan.devices)
+    return plan
+
+
+def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
+    server = problem.server
+    _check_range(name, "server.batch", plan.batch, server.min_batch, server.max_batch, integral=True)
+    _check_range(name, "server.frequency_hz", plan.frequency_hz, server.min_frequency_hz, server.max_frequency_hz)
+
+
+def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
+    devices = problem.devices
+    for field in fields(plan):
+        shape = getattr(plan, field.name).shape
+        if shape != (len(devices),):
+            raise PolicyError(f"policy {name}: devices.{field.name} has shape {shape}, must be ({len(devices)},)")
+    for k in range(len(devices)):
+        place = f"[{k}]"
+        _check_range(
+            name, "devices.batch" + place, plan.batch[k], devices.min_batch[k], devices.max_batch[k], integral=True
+        )
+        _check_range(
+            name,
+            "devices.frequency_hz" + place,
+            plan.frequency_hz[k],
+            devices.min_frequency_hz[k],
+            devices.max_frequency_hz[k],
+        )
+        _check_range(name, "devices.power_w" + place, plan.power_w[k], 0.0, devices.max_power_w[k], above_least=True)
+        _check_range(name, "devices.upload_s" + place, plan.upload_s[k], 0.0, math.inf, above_least=True)
+
+
+def _check_range(
+    name: str,
+    field: str,
+    value: float,
+    least: float,
+    most: float,
+    *,
+    integral: bool = False,
+    above_least: bool = False,
+) -> None:
+    if not math.isfinite(value) or not least * (1.0 - LIMIT_SLACK) <= value <= most * (1.0 + LIMIT_SLACK):
+        raise PolicyError(f"policy {name}: {field} = {value!r}, must be from {least:g} to {most:g}")
+    if above_least and value <= least:
+        raise PolicyError(f"policy {name}: {field} = {value!r}, must be above {least:g}")
+    if integral and value != round(value):
+        raise PolicyError(f"policy {name}: {field} = {value!r}, must be a whole number")

@@ -1,0 +1,131 @@
+"""Rounds without surprises: everything in them is known when they begin, and nobody's events touch another's.
+
+Where every device has its own band, its own idle and cool processor and nothing goes wrong, a round is a sum: the
+records are what the devices' own processes would have written (tests hold the two against each other), for the price
+of a few array operations. A round that would meet the end of a budget is left to the processes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.errors import TraceEndError
+from prefine.emulator.physics import compute_energy, compute_time
+from prefine.emulator.records import DeviceRecord
+from prefine.emulator.simulation.access import Discipline, Fdma
+from prefine.emulator.simulation.assignment import Assignment
+from prefine.emulator.simulation.faults import NO_FAULTS, Faults
+from prefine.emulator.simulation.processor import ProcessorModel
+from prefine.emulator.simulation.transfer import transfers
+from prefine.emulator.types import FloatArray, Problem
+
+
+class Foreseen(NamedTuple):
+    """A whole round: when its last upload ends, the energies of all its devices, and their records."""
+
+    end_s: float
+    compute_j: float
+    uplink_j: float
+    records: Iterable[DeviceRecord]
+
+    @property
+    def energy_j(self) -> float:
+        """What all devices use in the round."""
+        return self.compute_j + self.uplink_j
+
+
+class Foresight(Protocol):
+    """Looks ahead."""
+
+    def foresee(self, assignment: Assignment) -> Foreseen | None:
+        """The round, or None where it has to be lived through."""
+        ...
+
+
+class Blind:
+    """Foresees nothing."""
+
+    def foresee(self, assignment: Assignment) -> Foreseen | None:
+        """None."""
+        return None
+
+
+_record = partial(tuple.__new__, DeviceRecord)
+"""``DeviceRecord._make`` in a third of the time: there are as many as devices times rounds."""
+
+
+class ClearSky:
+    """Foresees every round that ends before its limit."""
+
+    def __init__(self, run_id: str, problem: Problem, channel: Channel, access: Fdma, static_power_w: float) -> None:
+        self._run_id = run_id
+        self._devices = problem.devices
+        self._radio = problem.radio
+        self._channel = channel
+        self._own_hz = access.own_hz
+        self._static_power_w = static_power_w
+
+    def foresee(self, assignment: Assignment) -> Foreseen | None:
+        """The sums of docs/theory.md, with the upload integrated over the channel as it will be."""
+        of, frequency_hz = assignment.devices, assignment.frequency_hz
+        batch = assignment.batch.astype(np.float64)
+        cycles = self._devices.cycles_per_sample[of]
+        compute_s = compute_time(batch, cycles, frequency_hz)
+        compute_j = compute_energy(batch, cycles, frequency_hz, self._devices.capacitance[of])
+        compute_j = compute_j + self._static_power_w * compute_s
+        start_s = assignment.start_compute_s + compute_s
+        try:
+            end_s, delivered_bits = transfers(
+                self._channel,
+                of,
+                start_s,
+                self._radio.uplink_bits,
+                assignment.power_w,
+                self._own_hz[of],
+                self._radio.noise_psd_w_hz,
+                assignment.limit_s,
+            )
+        except TraceEndError:  # a budget may end first
+            return None
+        last_s = float(end_s.max())
+        if not last_s < assignment.limit_s:
+            return None
+        uplink_j = assignment.power_w * (end_s - start_s)
+        records = self._records(assignment, start_s, end_s, compute_j, uplink_j, delivered_bits)
+        return Foreseen(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
+
+    def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Iterator[DeviceRecord]:
+        """Made when they are asked for, which is after the run."""
+        begins_s = start_s.tolist()
+        columns = (
+            repeat(self._run_id),
+            repeat(assignment.round),
+            assignment.devices.tolist(),
+            assignment.batch.tolist(),
+            assignment.frequency_hz.tolist(),
+            assignment.power_w.tolist(),
+            repeat(assignment.start_s),
+            assignment.download_end_s,
+            repeat(assignment.start_compute_s),
+            begins_s,
+            begins_s,
+            *(column.tolist() for column in rest),
+            repeat("delivered"),
+        )
+        yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
+
+
+def foresight(
+    run_id: str, problem: Problem, channel: Channel, access: Discipline, processor: ProcessorModel, faults: Faults
+) -> Foresight:
+    """What can be foreseen in such a world."""
+    quiet = replace(faults, min_participants=NO_FAULTS.min_participants) == NO_FAULTS
+    own = replace(processor, static_power_w=0.0) == ProcessorModel()
+    if quiet and own and isinstance(access, Fdma):
+        return ClearSky(run_id, problem, channel, access, processor.static_power_w)
+    return Blind()

@@ -1,0 +1,233 @@
+"""The edge server: pre-training rounds, broadcast, barrier, aggregation, and the end of the run."""
+
+import math
+from collections.abc import Generator, Iterable
+from typing import Any
+
+import numpy as np
+import simpy
+
+from prefine.emulator.physics import compute_energy, compute_time
+from prefine.emulator.records import DeviceRecord, RoundRecord
+from prefine.emulator.simulation.assignment import Assignment
+from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.downlink import Delivery
+from prefine.emulator.simulation.energy import EnergyExhaustedError, Ledger
+from prefine.emulator.simulation.fastpath import Foreseen, Foresight
+from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.types import (
+    Budget,
+    DevicesPlan,
+    Evaluation,
+    IntArray,
+    Observation,
+    ServerPlan,
+    Stage,
+    frozen_array,
+)
+
+
+class EdgeServer:
+    """Runs the training on the clock; ``train`` is a process whose value is the reason it stopped."""
+
+    def __init__(
+        self,
+        run_id: str,
+        env: simpy.Environment,
+        setting: Setting,
+        cohort: Cohort,
+        foresight: Foresight,
+        ledger: Ledger,
+        horizon_s: float,
+    ) -> None:
+        self._run_id = run_id
+        self._env = env
+        self._setting = setting
+        self._problem = setting.problem
+        self._learner = setting.learner
+        self._cohort = cohort
+        self._foresight = foresight
+        self._ledger = ledger
+        self._horizon_s = horizon_s
+        self._stopping = False
+        self.rounds: list[RoundRecord] = []
+        self.device_rounds: list[Iterable[DeviceRecord]] = []
+        self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
+        self.evaluation = self._learner.evaluate()
+        self._evaluated = True
+        self.process = env.process(self.train())
+
+    def stop(self, reason: str) -> None:
+        """End the run at this instant; whatever is under way is lost."""
+        if not self._stopping and self.process.is_alive:
+            self._stopping = True
+            self.process.interrupt(reason)
+
+    def train(self) -> Generator[simpy.Event, Any, str]:
+        """Round after round, as the pilot decides."""
+        reason = "plan"
+        try:
+            while (decision := self._setting.pilot.decide(self._observe)).stage != "stop":
+                if decision.stage == "pretrain":
+                    yield from self._pretrain_round(decision.server)
+                else:
+                    yield from self._finetune_round(decision.devices)
+        except EnergyExhaustedError:
+            reason = "energy"
+        except simpy.Interrupt as interrupt:
+            reason = str(interrupt.cause)
+        self._stopping = True
+        yield from self._cohort.recall("budget")
+        self._collect()
+        self._close_evaluation()
+        return reason
+
+    def _pretrain_round(self, plan: ServerPlan) -> Generator[simpy.Event, Any, None]:
+        start_s, server = self._env.now, self._problem.server
+        energy_j = compute_energy(plan.batch, server.cycles_per_sample, plan.frequency_hz, server.capacitance)
+        yield from self._spend_server(compute_time(plan.batch, server.cycles_per_sample, plan.frequency_hz), energy_j)
+        self._learner.pretrain(round(plan.batch))
+        self._close_round("pretrain", start_s, energy_j, 0, round(plan.batch), plan.frequency_hz)
+
+    def _finetune_round(self, plan: DevicesPlan) -> Generator[simpy.Event, Any, None]:
+        members = yield from self._cohort.gather()
+        start_s, before_j = self._env.now, self._ledger.total_j
+        delivery = self._setting.downlink.deliver(self._setting.channel, members.tolist(), start_s)
+        batches = np.rint(plan.batch).astype(np.int64)
+        assignment = self._assign(plan, members, batches, delivery)
+        foreseen = self._foresight.foresee(assignment)
+        if foreseen is not None and self._ledger.covers(delivery.energy_j + foreseen.energy_j):
+            yield from self._let_pass(foreseen, delivery)
+            arrived = members
+        else:
+            arrived = yield from self._live_through(assignment, delivery)
+        self._aggregate(batches, arrived)
+        self._close_round("finetune", start_s, self._ledger.total_j - before_j, len(arrived))
+
+    def _assign(self, plan: DevicesPlan, members: IntArray, batches: IntArray, delivery: Delivery) -> Assignment:
+        start_s, setting = self._env.now, self._setting
+        limit_s = min(start_s + setting.faults.round_deadline_s, self._horizon_s)
+        return Assignment(
+            self.rounds_done["finetune"] + 1,
+            members,
+            batches[members],
+            plan.frequency_hz[members],
+            setting.power_control.powers(self._problem, setting.channel, plan, members, start_s),
+            delivery.end_s,
+            start_s,
+            min(max(delivery.end_s), limit_s),
+            limit_s,
+        )
+
+    def _let_pass(self, foreseen: Foreseen, delivery: Delivery) -> Generator[simpy.Event, Any, None]:
+        """Nothing can happen before the round's end."""
+        yield self._env.timeout(foreseen.end_s - self._env.now)
+        self._ledger.settle("downlink", 0.0, delivery.energy_j)
+        self._ledger.settle("compute", 0.0, foreseen.compute_j)
+        self._ledger.settle("uplink", 0.0, foreseen.uplink_j)
+        self.device_rounds.append(foreseen.records)
+
+    def _live_through(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
+        """Every device on its own, whatever happens; the devices that delivered."""
+        self._cohort.begin(assignment)
+        yield from self._send_model(delivery.energy_j, assignment.start_compute_s - assignment.start_s)
+        yield from self._cohort.barrier(assignment.limit_s)
+        return self._collect()
+
+    def _send_model(self, energy_j: float, duration_s: float) -> Generator[simpy.Event, Any, None]:
+        held_j = self._ledger.hold(energy_j)
+        start_s, used_j = self._env.now, energy_j
+        try:
+            if duration_s > 0.0:
+                yield self._env.timeout(duration_s)
+        except simpy.Interrupt:
+            used_j *= (self._env.now - start_s) / duration_s
+            raise
+        finally:
+            self._ledger.settle("downlink", held_j, used_j)
+
+    def _spend_server(self, duration_s: float, energy_j: float) -> Generator[simpy.Event, Any, None]:
+        held_j = self._ledger.hold(energy_j)
+        start_s, used_j = self._env.now, energy_j
+        try:
+            yield self._env.timeout(duration_s)
+        except simpy.Interrupt:
+            used_j *= (self._env.now - start_s) / duration_s
+            self._ledger.wasted_j += used_j
+            raise
+        finally:
+            self._ledger.settle("server", held_j, used_j)
+
+    def _collect(self) -> IntArray:
+        """Take the records of the round; the devices that delivered."""
+        records = self._cohort.collect()
+        self.device_rounds.append(records)
+        for record in records:
+            if record.outcome != "delivered":
+                self._ledger.wasted_j += record.compute_energy_j + record.uplink_energy_j
+        return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
+
+    def _aggregate(self, batches: IntArray, arrived: IntArray) -> None:
+        """One step along the mean gradient of those who arrived, their weights scaled to one."""
+        if len(arrived) < max(1, self._cohort.fewest):
+            return
+        weights = np.zeros(len(batches))
+        weights[arrived] = self._problem.devices.weight[arrived]
+        self._learner.finetune(batches, weights / weights.sum())
+
+    def _close_round(
+        self,
+        stage: Stage,
+        start_s: float,
+        energy_j: float,
+        participants: int,
+        server_batch: int = 0,
+        server_frequency_hz: float = math.nan,
+    ) -> None:
+        self.rounds_done[stage] += 1
+        before = self.evaluation if self._evaluated else _UNKNOWN
+        self._evaluated = (len(self.rounds) + 1) % self._setting.evaluate_every == 0
+        after = self._learner.evaluate() if self._evaluated else _UNKNOWN
+        self.evaluation = after if self._evaluated else self.evaluation
+        self.rounds.append(
+            RoundRecord(
+                self._run_id,
+                stage,
+                self.rounds_done[stage],
+                start_s,
+                self._env.now,
+                energy_j,
+                after.train_loss,
+                after.test_accuracy,
+                before.grad_norm_sq,
+                participants,
+                server_batch,
+                server_frequency_hz,
+            )
+        )
+
+    def _close_evaluation(self) -> None:
+        """The final model is always evaluated."""
+        if not self._evaluated:
+            self.evaluation = self._learner.evaluate()
+            self.rounds[-1] = self.rounds[-1]._replace(
+                train_loss=self.evaluation.train_loss, test_accuracy=self.evaluation.test_accuracy
+            )
+
+    def _observe(self) -> Observation:
+        setting, budget, now_s = self._setting, self._problem.budget, self._env.now
+        everyone = np.arange(len(self._problem.devices))
+        return Observation(
+            self._problem,
+            setting.plan,
+            self.rounds_done["pretrain"],
+            self.rounds_done["finetune"],
+            now_s,
+            Budget(budget.delay_s - now_s, budget.energy_j - self._ledger.total_j),
+            frozen_array(setting.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0]),
+            frozen_array(self._cohort.available()),
+            self.evaluation.train_loss,
+        )
+
+
+_UNKNOWN = Evaluation(math.nan, math.nan, math.nan)

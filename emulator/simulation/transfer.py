@@ -1,0 +1,139 @@
+"""Transfers over a time-varying rate, integrated exactly across every gain step they span."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.physics import rate
+from prefine.emulator.types import FloatArray, IntArray
+
+FIRST_STEPS = 8
+MOST_STEPS = 4096
+
+FOR_EVER_S = 1e200
+"""Stands in for infinity, which times a rate of zero is no number."""
+
+
+def transfer_end(
+    channel: Channel,
+    device: int,
+    start_s: float,
+    bits: float,
+    power_w: float,
+    bandwidth_hz: float,
+    noise_psd_w_hz: float,
+    horizon_s: float = math.inf,
+) -> float:
+    """When the integral of W log2(1 + p g(t)/(N0 W)) from ``start_s`` reaches ``bits``.
+
+    ``inf`` where it never does, or not before ``horizon_s`` (needed for traces that repeat without signal).
+    """
+    if bits <= 0.0:
+        return start_s
+    first = channel.steps(device, start_s, 1)
+    speed = float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz))
+    if speed * (float(first.end_s[0]) - start_s) >= bits:
+        return start_s + bits / speed
+    left = bits
+    for begin_s, end_s, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
+        delivered = np.cumsum(_bits(end_s - begin_s, rates))
+        last = int(np.searchsorted(delivered, left))
+        if last < len(delivered):
+            before = float(delivered[last - 1]) if last else 0.0
+            return float(begin_s[last]) + (left - before) / float(rates[last])
+        left -= float(delivered[-1])
+        if end_s[-1] >= horizon_s:
+            return math.inf
+    return math.inf
+
+
+def delivered_bits(
+    channel: Channel,
+    device: int,
+    start_s: float,
+    end_s: float,
+    power_w: float,
+    bandwidth_hz: float,
+    noise_psd_w_hz: float,
+) -> float:
+    """Bits sent between ``start_s`` and ``end_s``: the integral of the rate."""
+    first = channel.steps(device, start_s, 1)
+    if first.end_s[0] >= end_s:
+        return float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz)) * (end_s - start_s)
+    total = 0.0
+    for begins, ends, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
+        total += float(np.sum(_bits(_after(begins, np.minimum(ends, end_s)), rates)))
+        if ends[-1] >= end_s:
+            break
+    return total
+
+
+def transfers(
+    channel: Channel,
+    devices: IntArray,
+    start_s: FloatArray,
+    bits: float,
+    power_w: FloatArray,
+    bandwidth_hz: FloatArray,
+    noise_psd_w_hz: float,
+    horizon_s: float,
+) -> tuple[FloatArray, FloatArray]:
+    """`transfer_end` and `delivered_bits` by then for many devices at once, each with its own start; all (n,)."""
+    steps = channel.ahead(devices, start_s, FIRST_STEPS)
+    speed = rate(bandwidth_hz, power_w, steps.gain[:, 0], noise_psd_w_hz)
+    with np.errstate(divide="ignore", invalid="ignore"):  # silence takes for ever
+        end_s = start_s + bits / speed
+    delivered = _bits(end_s - start_s, speed)
+    longer = end_s > steps.end_s[:, 0]
+    if not longer.any():
+        return end_s, delivered
+    rates = rate(bandwidth_hz[longer, None], power_w[longer, None], steps.gain[longer], noise_psd_w_hz)
+    end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
+    for i in np.flatnonzero(np.isnan(end_s)).tolist():
+        device, from_s, link = int(devices[i]), float(start_s[i]), (float(power_w[i]), float(bandwidth_hz[i]))
+        end_s[i] = transfer_end(channel, device, from_s, bits, *link, noise_psd_w_hz, horizon_s)
+        if math.isfinite(end_s[i]):
+            delivered[i] = delivered_bits(channel, device, from_s, float(end_s[i]), *link, noise_psd_w_hz)
+    return end_s, delivered
+
+
+def _over_steps(
+    start_s: FloatArray, step_end_s: FloatArray, rates: FloatArray, bits: float
+) -> tuple[FloatArray, FloatArray]:
+    """Ends and delivered bits (n,) of transfers over the steps (n, m) that follow ``start_s`` (n,).
+
+    The end is NaN where the steps do not suffice.
+    """
+    begin_s = np.concatenate((start_s[:, None], step_end_s[:, :-1]), axis=1)
+    lasting_s = _after(begin_s, step_end_s)
+    sent = np.cumsum(_bits(lasting_s, rates), axis=1)
+    row, last = np.arange(len(rates)), np.argmax(sent >= bits, axis=1)
+    left = bits - np.where(last > 0, sent[row, last - 1], 0.0)
+    within = np.divide(left, rates[row, last], where=sent[:, -1] >= bits, out=np.full(len(rates), math.nan))
+    end_s = begin_s[row, last] + within
+    return end_s, _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
+
+
+def _after(begin_s: FloatArray, end_s: FloatArray) -> FloatArray:
+    """How long each end is after its begin, at least 0."""
+    return np.subtract(end_s, begin_s, where=begin_s < end_s, out=np.zeros_like(begin_s))
+
+
+def _bits(duration_s: FloatArray, rates: FloatArray) -> FloatArray:
+    """Bits per step; a silent step delivers none however long it lasts."""
+    return np.minimum(duration_s, FOR_EVER_S) * rates
+
+
+def _rates(
+    channel: Channel, device: int, start_s: float, power_w: float, bandwidth_hz: float, noise_psd_w_hz: float
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Begin, end and rate of the steps from ``start_s`` on, in chunks that grow with the length of the transfer."""
+    count = FIRST_STEPS
+    while math.isfinite(start_s):
+        steps = channel.steps(device, start_s, count)
+        begins = np.concatenate(([start_s], steps.end_s[:-1]))
+        yield begins, steps.end_s, rate(bandwidth_hz, power_w, steps.gain, noise_psd_w_hz)
+        start_s = float(steps.end_s[-1])
+        count = min(2 * count, MOST_STEPS)

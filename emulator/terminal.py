@@ -1,0 +1,168 @@
+"""What a person at a terminal reads about plans, problems, constants and policies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from prefine.emulator.bound import device_round, server_round
+from prefine.emulator.types import Plan, Problem
+from prefine.emulator.units import to_db
+
+if TYPE_CHECKING:  # the API is not needed to describe what it returns
+    from prefine.emulator.api import Solution
+
+ROWS = 20
+BINDS = 1.0 - 1e-6
+"""A budget used up to this share binds."""
+
+
+def show_plan(solution: "Solution", console: Console) -> None:
+    """Rounds, budgets with their shadow prices, what everyone does, and the certificate."""
+    plan, problem, predicted = solution.plan, solution.problem, solution.predicted
+    console.print(f"[bold]{solution.policy}[/bold] for {escape(problem.name) or 'this problem'}", highlight=False)
+    console.print(_rounds(problem, plan))
+    console.print(_budgets(solution))
+    if plan.finetune_rounds:
+        console.print(_devices(problem, plan))
+    bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if predicted.bound_ft < 1e300 else ""
+    console.print(f"predicted: Phi {predicted.bound:.6g}{bound_ft}", highlight=False)
+    if plan.relaxed is not None and plan.integer_gap is not None:
+        name = "Phi" if plan.objective == "bound" else "Phi_FT"
+        console.print(
+            f"certificate: no real-valued plan has {name} below {plan.relaxed.lower_bound:.6g} "
+            f"(relaxed optimum {plan.relaxed.bound:.6g}, gap {max(plan.relaxed.gap, 0.0):.1e}); "
+            f"whole numbers cost {100.0 * plan.integer_gap:.3f} %",
+            highlight=False,
+        )
+    else:
+        console.print("certificate: none, this policy makes no claim of optimality", highlight=False)
+    console.print(f"solved in {1e3 * solution.solve_s:.1f} ms", highlight=False)
+
+
+def _rounds(problem: Problem, plan: Plan) -> Table:
+    table = Table(title="Rounds")
+    for heading in ("stage", "rounds", "delay of a round s", "energy of a round J", "what is done"):
+        table.add_column(heading, justify="right")
+    if plan.pretrain_rounds:
+        cost = server_round(problem.server, plan.server)
+        done = f"batch {plan.server.batch:g} at {plan.server.frequency_hz / 1e9:.3f} GHz"
+        table.add_row("pre-training", str(plan.pretrain_rounds), f"{cost.delay_s:.4g}", f"{cost.energy_j:.4g}", done)
+    else:
+        table.add_row("pre-training", "0", "", "", "")
+    if plan.finetune_rounds:
+        cost = device_round(problem.devices, problem.radio, plan.devices)
+        done = f"batches {plan.devices.batch.min():g} to {plan.devices.batch.max():g}"
+        table.add_row("fine-tuning", str(plan.finetune_rounds), f"{cost.delay_s:.4g}", f"{cost.energy_j:.4g}", done)
+    else:
+        table.add_row("fine-tuning", "0", "", "", "")
+    return table
+
+
+def _budgets(solution: "Solution") -> Table:
+    problem, predicted, relaxed = solution.problem, solution.predicted, solution.plan.relaxed
+    table = Table(title="Budgets")
+    for heading in ("budget", "used", "of", "binds", "one more unit lowers the bound by"):
+        table.add_column(heading, justify="right")
+    prices = (None, None) if relaxed is None else (relaxed.delay_price, relaxed.energy_price)
+    rows = (
+        ("delay s", predicted.delay_s, problem.budget.delay_s, prices[0]),
+        ("energy J", predicted.energy_j, problem.budget.energy_j, prices[1]),
+    )
+    for name, used, budget, price in rows:
+        binds = (price > 0.0) if price is not None else used >= BINDS * budget
+        shown = "" if price is None else f"{price:.3g}"
+        table.add_row(name, f"{used:.6g}", f"{budget:g}", "yes" if binds else "no", shown)
+    return table
+
+
+def _devices(problem: Problem, plan: Plan) -> Table:
+    devices = plan.devices
+    table = Table(title="Each device in a fine-tuning round")
+    for heading in ("device", "gain dB", "batch", "frequency GHz", "power W", "upload s"):
+        table.add_column(heading, justify="right")
+    for k in range(min(len(problem.devices), ROWS)):
+        table.add_row(
+            str(k),
+            f"{to_db(float(problem.devices.gain[k])):.1f}",
+            f"{devices.batch[k]:g}",
+            f"{devices.frequency_hz[k] / 1e9:.3f}",
+            f"{devices.power_w[k]:.4g}",
+            f"{devices.upload_s[k]:.4g}",
+        )
+    if len(problem.devices) > ROWS:
+        table.caption = f"and {len(problem.devices) - ROWS} more; all of them with --json"
+    return table
+
+
+def show_problem(name: str, problem: Problem, console: Console) -> None:
+    """The world a scenario makes, and that it is in order."""
+    devices, learning = problem.devices, problem.learning
+    table = Table(title=f"{name}: in order", show_header=False)
+    rows: Sequence[tuple[str, str]] = (
+        ("budgets", f"{problem.budget.delay_s:g} s, {problem.budget.energy_j:g} J"),
+        ("devices", str(len(devices))),
+        ("planning gain", f"{to_db(float(devices.gain.min())):.1f} to {to_db(float(devices.gain.max())):.1f} dB"),
+        ("uplink", f"{problem.radio.uplink_bits:g} bit a round and device"),
+        ("downlink", f"{problem.radio.downlink_delay_s:g} s, {problem.radio.downlink_energy_j:g} J a round"),
+        (
+            "cycles per sample",
+            f"server {problem.server.cycles_per_sample:g}, devices {_span(devices.cycles_per_sample)}",
+        ),
+        ("smoothness L", f"{learning.smoothness:.4g}"),
+        ("step size of the bound", f"{learning.learning_rate:.4g}"),
+        ("initial gap F(w0) - F*", f"{learning.initial_gap:.4g}"),
+        ("discrepancy Delta²", f"{learning.discrepancy:.4g}"),
+        (
+            "gradient variance",
+            f"server {problem.server.gradient_variance:.4g}, devices {_span(devices.gradient_variance)}",
+        ),
+    )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _span(values: Any) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def show_policies(rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
+    """Names, parameters with defaults, and the first line of each docstring."""
+    table = Table()
+    for heading in ("policy", "what it is", "parameters [policies.NAME]"):
+        table.add_column(heading)
+    for name, made, parameters in rows:
+        shown = ", ".join(key if value is MISSING else f"{key} = {value}" for key, value in parameters.items())
+        table.add_row(name, escape((made.__doc__ or "").strip().split("\n")[0]), escape(shown))
+    console.print(table)
+
+
+def show_scenarios(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    """Names and descriptions."""
+    table = Table()
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("what it shows")
+    for name, description in rows:
+        table.add_row(name, escape(description))
+    console.print(table)
+
+
+def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
+    """Each constant with its spread and definition."""
+    table = Table(title="Constants of the bound")
+    for heading in ("constant", "value", "spread", "definition"):
+        table.add_column(heading)
+    for name, entry in estimate.items():
+        table.add_row(name, _number(entry["value"]), _number(entry["spread"]), escape(str(entry["definition"])))
+    console.print(table)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{min(value):.4g} to {max(value):.4g}" if value else ""
+    return f"{value:.4g}"

@@ -1,0 +1,50 @@
+"""What the terminal shows."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from prefine.emulator.progress import progress, show_comparison
+from prefine.emulator.report.data import read_tables
+from tests.emulator.experiment.synthetic import SyntheticJob, execute
+
+
+def console(width: int, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, legacy_windows=False)
+
+
+def text(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_table_shows_predicted_beside_realised_and_who_failed(compared: Path, width: int) -> None:
+    screen = console(width)
+    show_comparison(read_tables(compared), screen)
+    shown = text(screen)
+    assert "…" not in shown
+    for expected in ("joint", "uniform", "9.8", "(10)", "±", "stopped", "failed no-such-s0: budget.delay_s = 0.1"):
+        assert expected in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+
+
+def test_a_sweep_names_its_varied_values(swept: Path) -> None:
+    screen = console(160)
+    show_comparison(read_tables(swept), screen)
+    assert "delay_s" in text(screen)
+    assert "energy_j" in text(screen)
+
+
+def test_progress_is_for_terminals_only_and_not_for_the_quiet() -> None:
+    job = SyntheticJob("joint", 0)
+    for screen, quiet, silent in (
+        (console(80), False, True),
+        (console(80, True), True, True),
+        (console(80, True), False, False),
+    ):
+        with progress(2, screen, quiet) as tick:
+            tick(job, execute(job))
+        assert (text(screen) == "") is silent

@@ -1,0 +1,117 @@
+"""Tables: every digit there and back, whatever is stored, written or read."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prefine.emulator.analysis.tables import (
+    FILES,
+    read_table,
+    runs_table,
+    table,
+    varied_keys,
+    write_parquet,
+    write_tables,
+)
+from prefine.emulator.errors import InputError
+from prefine.emulator.experiment.store import Store
+from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
+from tests.emulator.experiment.synthetic import SyntheticJob, execute
+
+ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=20)
+
+
+def same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))
+
+
+def result(value: float = 1.0, reason: str = "delay budget") -> RunResult:
+    base = execute(SyntheticJob("joint", 0))
+    return replace(base, run=base.run._replace(train_loss=value, stop_reason=reason))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=ANY_FLOAT, reason=WORDS)
+def test_floats_and_words_survive_csv_and_store(tmp_path: Path, value: float, reason: str) -> None:
+    original = result(value, reason)
+    store = Store(tmp_path / "store")
+    store.save("key", original)
+    stored = store.load("key", original.run.run_id)
+    assert stored is not None
+    assert same(stored.run.train_loss, value)
+    assert stored.run.stop_reason == reason
+    assert stored.devices == original.devices
+
+    write_tables(tmp_path, [((), original)])
+    read = read_table(tmp_path, "runs")
+    assert same(float(read["train_loss"].iloc[0]), value)
+    assert read["stop_reason"].iloc[0] == reason
+
+
+def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
+    write_tables(tmp_path, [((), result())])
+    for name, record in FILES.items():
+        header = (tmp_path / f"{name}.csv").read_text().splitlines()[0]
+        assert header.split(",") == list(record._fields)
+
+
+def test_tables_read_back_equal(tmp_path: Path) -> None:
+    written = [result(), replace(result(), rounds=(), devices=())]
+    write_tables(tmp_path, [((), one) for one in written])
+    pd.testing.assert_frame_equal(
+        read_table(tmp_path, "devices"), table(DeviceRecord, [row for one in written for row in one.devices])
+    )
+
+
+def test_varied_keys_become_columns_after_the_seed(tmp_path: Path) -> None:
+    varied = (("budget.delay_s", 10), ("channel.model", "static"))
+    write_tables(tmp_path, [(varied, result())])
+    runs = read_table(tmp_path, "runs")
+    assert list(runs.columns[2:6]) == ["seed", "budget.delay_s", "channel.model", "status"]
+    assert varied_keys(runs) == ["budget.delay_s", "channel.model"]
+
+
+def test_no_runs_still_have_columns(tmp_path: Path) -> None:
+    assert list(runs_table([]).columns) == list(RunRecord._fields)
+
+
+def test_parquet_holds_the_same(tmp_path: Path) -> None:
+    write_tables(tmp_path, [((), result(math.nan))])
+    write_parquet(tmp_path)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), read_table(tmp_path, "runs"))
+
+
+def test_parquet_without_pyarrow_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install"):
+        write_parquet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda text: text.replace("test_accuracy", "accuracy"), "column 'test_accuracy' is missing"),
+        (lambda text: text.replace("joint,0,", "joint,zero,"), "line 2: seed = 'zero' is not a number"),
+        (lambda text: text.replace("joint,0,", "joint,,"), "line 2: seed = 'nan' is not a number"),
+        (lambda text: text + "1,2,3\n" * 2 + ",".join("x" * 99) + "\n", "cannot be read as a table"),
+        (lambda text: "", "cannot be read as a table"),
+    ],
+)
+def test_a_broken_table_is_one_clear_line(tmp_path: Path, change, complaint: str) -> None:  # type: ignore[no-untyped-def]  # a lambda of the list above
+    write_tables(tmp_path, [((), result())])
+    path = tmp_path / "runs.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError, match=complaint) as raised:
+        read_table(tmp_path, "runs")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_table_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_table(tmp_path, "runs")

@@ -1,0 +1,80 @@
+"""Transfers against integrals taken by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefine.emulator.channel.base import Channel
+from prefine.emulator.physics import rate
+from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
+from tests.emulator.simulation.worlds import StepChannel
+
+BAND_HZ, POWER_W, NOISE = 1e6, 0.1, 4e-21
+
+
+def _rate(gain: float) -> float:
+    return BAND_HZ * math.log2(1.0 + POWER_W * gain / (NOISE * BAND_HZ))
+
+
+def _end_by_hand(ends: list[float], gains: list[float], start_s: float, bits: float) -> float:
+    """Walk the steps one by one in exact-sum arithmetic."""
+    sent: list[float] = []
+    now = start_s
+    for end, gain in zip([*ends, math.inf], gains, strict=True):
+        if end <= start_s:
+            continue
+        speed = _rate(gain)
+        left = bits - math.fsum(sent)
+        if speed > 0.0 and now + left / speed <= end:
+            return now + left / speed
+        if end == math.inf:
+            return math.inf
+        sent.append(speed * (end - now))
+        now = end
+    raise AssertionError("the last step has no end")
+
+
+steps = st.lists(
+    st.tuples(st.floats(1e-3, 2.0), st.one_of(st.just(0.0), st.floats(1e-14, 1e-8))), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps, st.one_of(st.just(0.0), st.floats(1e-13, 1e-8)), st.floats(0.0, 5.0), st.floats(1.0, 1e8))
+def test_end_and_energy_of_an_upload_over_random_steps(
+    parts: list[tuple[float, float]], last: float, start_s: float, bits: float
+) -> None:
+    ends = [float(end) for end in np.cumsum([duration for duration, _ in parts])]
+    gains = [gain for _, gain in parts] + [last]
+    channel: Channel = StepChannel(tuple(ends), tuple(gains))
+    end = transfer_end(channel, 0, start_s, bits, POWER_W, BAND_HZ, NOISE)
+    expected = _end_by_hand(ends, gains, start_s, bits)
+    if math.isinf(expected):
+        assert math.isinf(end)
+        return
+    assert end == pytest.approx(expected, rel=1e-9)
+    assert POWER_W * (end - start_s) == pytest.approx(POWER_W * (expected - start_s), rel=1e-9, abs=1e-12)
+    assert delivered_bits(channel, 0, start_s, end, POWER_W, BAND_HZ, NOISE) == pytest.approx(bits, rel=1e-9, abs=1e-3)
+
+
+def test_known_upload_across_two_changes_and_a_silence() -> None:
+    slow, fast = _rate(1e-13), _rate(1e-10)
+    channel = StepChannel((1.0, 2.0, 3.5), (1e-13, 1e-10, 0.0, 1e-13))
+    bits = 0.5 * slow + 1.0 * fast + 0.25 * slow
+    assert transfer_end(channel, 0, 0.5, bits, POWER_W, BAND_HZ, NOISE) == pytest.approx(3.75, rel=1e-12)
+
+
+def test_no_signal_has_no_end() -> None:
+    assert transfer_end(StepChannel((), (0.0,)), 0, 1.0, 1e3, POWER_W, BAND_HZ, NOISE) == math.inf
+
+
+def test_silence_that_repeats_ends_at_the_horizon() -> None:
+    silence = StepChannel(tuple(float(i) for i in range(1, 10_000)), (0.0,) * 10_000)
+    assert transfer_end(silence, 0, 0.0, 1e3, POWER_W, BAND_HZ, NOISE, horizon_s=50.0) == math.inf
+
+
+def test_rate_is_shannons() -> None:
+    assert rate(2.0, 3.0, 1.0, 0.5) == pytest.approx(2.0 * math.log2(4.0), rel=1e-15)

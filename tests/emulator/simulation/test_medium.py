@@ -1,0 +1,83 @@
+"""Multiple access: rates that change in mid-transfer, against sums done by hand."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+
+from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
+from prefine.emulator.simulation.energy import EnergyExhaustedError, Ledger
+from prefine.emulator.simulation.uplink import Medium
+from tests.emulator.simulation.worlds import StillChannel
+
+NOISE, POWER_W, GAIN = 4e-21, 0.1, 1e-11
+OWN_HZ = np.array([1e6, 1e6])
+
+
+def _rate(band_hz: float) -> float:
+    return band_hz * math.log2(1.0 + POWER_W * GAIN / (NOISE * band_hz))
+
+
+def _send(access: Discipline, starts: list[float], bits: list[float], budget_j: float = 1e3) -> list[Any]:
+    """(end, energy, delivered) of one upload per device."""
+    env = simpy.Environment()
+    ledger = Ledger(budget_j)
+    medium = Medium(env, StillChannel(np.full(len(bits), GAIN)), access, NOISE, ledger)
+
+    def upload(device: int) -> Any:
+        yield env.timeout(starts[device])
+        transfer = medium.send(device, bits[device], POWER_W, math.inf)
+        yield transfer.done
+        return env.now, transfer.energy_j, transfer.delivered_bits
+
+    processes = [env.process(upload(k)) for k in range(len(bits))]
+    env.run(env.all_of(processes))
+    done: list[Any] = [process.value for process in processes]
+    assert ledger.total_j == pytest.approx(sum(energy for _, energy, _ in done), rel=1e-12)
+    assert medium.peak_band_hz <= 2e6 * (1 + 1e-12)
+    return done
+
+
+def test_fdma_uploads_do_not_touch_each_other() -> None:
+    alone = _rate(1e6)
+    ends = _send(Fdma(OWN_HZ), [0.0, 0.1], [alone, 2.0 * alone])
+    assert [end for end, _, _ in ends] == pytest.approx([1.0, 2.1], rel=1e-12)
+    assert [energy for _, energy, _ in ends] == pytest.approx([0.1, 0.2], rel=1e-12)
+
+
+def test_ofdma_gives_the_band_of_who_has_finished_to_who_has_not() -> None:
+    half, whole = _rate(1e6), _rate(2e6)
+    (first, _, _), (second, energy, sent) = _send(Ofdma(OWN_HZ), [0.0, 0.0], [half, half + whole])
+    assert first == pytest.approx(1.0, rel=1e-12)
+    assert second == pytest.approx(2.0, rel=1e-12)
+    assert energy == pytest.approx(0.2, rel=1e-12)
+    assert sent == pytest.approx(half + whole, rel=1e-12)
+
+
+def test_ofdma_takes_band_from_who_sends_when_another_begins() -> None:
+    half, whole = _rate(1e6), _rate(2e6)
+    (first, _, _), (second, _, _) = _send(Ofdma(OWN_HZ), [0.0, 1.0], [whole + half, half + whole])
+    assert first == pytest.approx(2.0, rel=1e-12)
+    assert second == pytest.approx(3.0, rel=1e-12)
+
+
+def test_tdma_first_come_first_served() -> None:
+    whole = _rate(2e6)
+    (first, one_j, _), (second, two_j, _) = _send(Tdma(OWN_HZ), [0.0, 0.5], [whole, whole])
+    assert (first, second) == pytest.approx((1.0, 2.0), rel=1e-12)
+    assert (one_j, two_j) == pytest.approx((0.1, 0.1), rel=1e-12)
+
+
+def test_tdma_slots_take_turns_and_waiting_costs_nothing() -> None:
+    whole = _rate(2e6)
+    (first, one_j, _), (second, two_j, _) = _send(Tdma(OWN_HZ, slot_s=0.25), [0.0, 0.0], [whole / 2, whole])
+    assert first == pytest.approx(0.75, rel=1e-9)
+    assert second == pytest.approx(1.5, rel=1e-9)
+    assert (one_j, two_j) == pytest.approx((0.05, 0.1), rel=1e-9)
+
+
+def test_an_upload_beyond_the_budget_is_not_begun() -> None:
+    with pytest.raises(EnergyExhaustedError):
+        _send(Fdma(OWN_HZ), [0.0, 0.0], [_rate(1e6), _rate(1e6)], budget_j=0.15)
