@@ -1,42 +1,136 @@
-"""Finding policies and workloads: by entry point, or a policy class in a user's own file."""
+"""The parts a user may bring, all found the same way: by name, in a file as ``file.py:Name``, or as a Python object."""
 
+import copy
 import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+
+import cloudpickle
 
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.types import Policy
-
-POLICIES = "prefine.policies"
-WORKLOADS = "prefine.workloads"
+from prefine.emulator.text import unknown
+from prefine.emulator.types import Policy, Workload
 
 
-def policy_names() -> tuple[str, ...]:
-    """Installed policies, alphabetically."""
-    return tuple(sorted({entry.name for entry in entry_points(group=POLICIES)}))
+class Kind(NamedTuple):
+    """A kind of part: what it is called, the entry-point group that has its names, and the method each must have."""
+
+    noun: str
+    group: str
+    method: str
 
 
-def policy_class(name: str) -> type:
-    """The class behind a policy's name, or behind ``path/to/file.py:ClassName``.
+POLICY = Kind("policy", "prefine.policies", "plan")
+WORKLOAD = Kind("workload", "prefine.workloads", "learner")
 
-    Raises InputError where there is none.
+
+@dataclass(frozen=True)
+class Part:
+    """One part as it was asked for: by ``name``, or as the class or instance ``given`` from Python.
+
+    ``label`` is its name in tables. ``identity`` tells it from every other part and from edited versions of itself:
+    for an object from Python it covers the source file of its class and its attributes. Where an object has no source
+    file (one typed into a notebook), the identity holds for this process only and ``lasting`` is false.
+
+    Parts can be pickled; an object from Python goes along by value (cloudpickle).
+    """
+
+    kind: Kind
+    name: str
+    label: str
+    identity: str
+    lasting: bool = True
+    given: Any = field(default=None, compare=False)
+
+    @property
+    def found(self) -> Any:
+        """The class behind the name, or the object given; raises InputError where there is none."""
+        return find(self.kind, self.name) if self.given is None else self.given
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = None if self.given is None else cloudpickle.dumps(self.given)
+        return _received, (self.kind, self.name, self.label, self.identity, self.lasting, given)
+
+    def require_portable(self) -> None:
+        """Raises InputError where the object given cannot be sent to another process."""
+        try:
+            cloudpickle.dumps(self.given)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.kind.noun} {self.label}: cannot be sent to other processes ({reason}); use jobs=1"
+            ) from error
+
+
+def _received(kind: Kind, name: str, label: str, identity: str, lasting: bool, given: bytes | None) -> Part:
+    # Written by Part.__reduce__ of the process that started this one, never read from a file.
+    made = None if given is None else cloudpickle.loads(given)
+    return Part(kind, name, label, identity, lasting, made)
+
+
+def part(kind: Kind, asked: object, label: str | None = None) -> Part:
+    """What was ``asked`` for, a name or ``file.py:Name`` or an object, as a part; ``label`` replaces its own.
+
+    Raises InputError where the name is unknown, or what it names cannot be a part of this ``kind``.
+    """
+    if isinstance(asked, Part):
+        return asked
+    if isinstance(asked, str):
+        return Part(kind, asked, label or label_of(asked), _digest(_source(find(kind, asked))))
+    _check_method(kind, asked, f"{kind.noun} {asked!r}")
+    made = asked if inspect.isclass(asked) else type(asked)
+    label = label or made.__name__
+    try:
+        lasting = "<locals>" not in made.__qualname__
+        state = b"" if inspect.isclass(asked) else cloudpickle.dumps(asked.__getstate__())
+        identity = _digest(_source(made), made.__qualname__.encode(), state)
+    except Exception:  # noqa: BLE001  # no source file, or attributes of any kind that cannot be pickled
+        lasting, identity = False, ""
+    return Part(kind, label, label, identity if lasting else uuid.uuid4().hex, lasting, asked)
+
+
+def policy_parts(policies: object) -> list[Part]:
+    """The policies asked for: one or several names, classes or instances, or a mapping from labels to them.
+
+    Raises InputError where there is none, or one is unknown or no policy.
+    """
+    if isinstance(policies, Mapping):
+        parts = [part(POLICY, asked, str(label)) for label, asked in policies.items()]
+    elif isinstance(policies, list | tuple):
+        parts = [part(POLICY, asked) for asked in policies]
+    else:
+        parts = [part(POLICY, policies)]
+    if not parts:
+        raise InputError("policies: at least one is needed")
+    return list(dict.fromkeys(parts))
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The installed parts of a ``kind``, alphabetically."""
+    return tuple(sorted({entry.name for entry in entry_points(group=kind.group)}))
+
+
+def find(kind: Kind, name: str) -> type:
+    """The class behind an installed part's name, or behind ``path/to/file.py:Name``.
+
+    Raises InputError where there is none, or it lacks the method of its ``kind``.
     """
     if ".py:" in name:
-        path, _, class_name = name.rpartition(":")
-        found = getattr(_module(Path(path)), class_name, None)
+        path, _, attribute = name.rpartition(":")
+        found = getattr(_module(Path(path)), attribute, None)
         if not inspect.isclass(found):
-            raise InputError(f"policy {name}: {path} has no class {class_name}")
+            raise InputError(f"{kind.noun} {name}: {path} has no class {attribute}")
     else:
-        found = _load(POLICIES, name, "policy", policy_names())
-    if not callable(getattr(found, "plan", None)):
-        raise InputError(f"policy {name}: {found.__name__} has no method plan(problem)")
+        found = _load(kind, name)
+    _check_method(kind, found, f"{kind.noun} {name}: {found.__name__}")
     return found
 
 
@@ -45,49 +139,56 @@ def label_of(name: str) -> str:
     return name.rpartition(":")[2] if ".py:" in name else name
 
 
-def make_policy(name: str, parameters: Mapping[str, Any]) -> Policy:
-    """The policy ``name`` with its ``[policies.NAME]`` parameters.
+def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
+    """A fresh policy with its ``[policies.NAME]`` parameters; of an instance from Python, a copy.
 
     Raises InputError where name or parameters are wrong, PolicyError where its constructor fails.
     """
-    made = policy_class(name)
-    known = parameters_of(made)
+    wanted = part(POLICY, asked)
+    made = wanted.found
+    is_made = wanted.given is not None and not inspect.isclass(made)
+    known = {} if is_made else parameters_of(made)
     for key in parameters:
         if key not in known:
-            raise InputError(f"policies.{name}.{key}: unknown parameter, allowed: {', '.join(known) or 'none'}")
+            raise InputError(unknown(f"policies.{wanted.name}.{key}", key, known))
     try:
-        policy: Policy = made(**parameters)
+        policy: Policy = copy.deepcopy(made) if is_made else made(**parameters)
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {name}: {_said(error)} when it was made") from error
+        raise PolicyError(f"policy {wanted.name}: {_said(error)} when it was made") from error
     return policy
 
 
-def parameters_of(policy: type) -> dict[str, Any]:
+def make_workload(asked: str | Part, **parameters: Any) -> Workload:
+    """The workload asked for, made of the scenario's ``parameters``; an instance from Python as it is.
+
+    Raises InputError where it, its data or parameters are wrong.
+    """
+    wanted = part(WORKLOAD, asked)
+    made = wanted.found
+    if wanted.given is not None and not inspect.isclass(made):
+        workload: Workload = made
+        return workload
+    try:
+        workload = made(**parameters)
+    except (ValueError, OSError) as error:
+        raise InputError(f"task: {error}") from error
+    except TypeError as error:
+        raise InputError(f"workload {wanted.name}: {_said(error)} when it was made") from error
+    return workload
+
+
+def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
     """Names and defaults of a policy's parameters."""
     if is_dataclass(policy):
         return {
-            field.name: field.default_factory() if field.default_factory is not MISSING else field.default
-            for field in fields(policy)
-            if field.init
+            each.name: each.default_factory() if each.default_factory is not MISSING else each.default
+            for each in fields(policy)
+            if each.init
         }
     signature = inspect.signature(policy)
     return {name: parameter.default for name, parameter in signature.parameters.items()}
-
-
-def policy_source(name: str) -> bytes:
-    """The bytes of the file a policy's class is in: they belong to a run's identity."""
-    return Path(inspect.getfile(policy_class(name))).read_bytes()
-
-
-def make_workload(name: str, **parameters: Any) -> Any:
-    """The installed workload ``name``. Raises InputError where it, its data or parameters are wrong."""
-    workload = _load(WORKLOADS, name, "workload", tuple(entry.name for entry in entry_points(group=WORKLOADS)))
-    try:
-        return workload(**parameters)
-    except (ValueError, OSError) as error:
-        raise InputError(f"task: {error}") from error
 
 
 def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
@@ -100,38 +201,54 @@ def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
         raise PolicyError(f"policy {name}: {_said(error)} in {method}()") from error
 
 
+def _check_method(kind: Kind, found: object, who: str) -> None:
+    if not callable(getattr(found, kind.method, None)):
+        raise InputError(f"{who} has no method {kind.method}, so it is no {kind.noun}")
+
+
+def _source(found: Any) -> bytes:
+    """The bytes of the file that ``found`` is written in; raises TypeError or OSError where there is none."""
+    return Path(inspect.getfile(found)).read_bytes()
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()
+
+
 def _said(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"raised {type(error).__name__}" + (f": {text}" if text else "")
 
 
-def _load(group: str, name: str, noun: str, names: tuple[str, ...]) -> Any:
-    found: tuple[EntryPoint, ...] = tuple(entry_points(group=group, name=name))
-    if not names:
-        raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
+def _load(kind: Kind, name: str) -> type:
+    found: tuple[EntryPoint, ...] = tuple(entry_points(group=kind.group, name=name))
+    known = names(kind)
+    if not known:
+        raise InputError(f"no {kind.noun} is installed; install the project first: pip install -e .")
     if not found:
-        raise InputError(f"{noun} {name!r} is unknown, allowed: {', '.join(names)}")
+        raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
     try:
-        return found[0].load()
+        made: type = found[0].load()
     except (ImportError, AttributeError) as error:
-        raise InputError(f"{noun} {name!r} cannot be loaded: {error}") from error
+        raise InputError(f"{kind.noun} {name!r} cannot be loaded: {error}") from error
+    return made
 
 
 def _module(path: Path) -> ModuleType:
     if not path.is_file():
-        raise InputError(f"policy file {path}: not found")
+        raise InputError(f"file {path}: not found")
     edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]  # an edited file is another module
     name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"policy file {path}: is no Python file")
+        raise InputError(f"file {path}: is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise PolicyError(f"policy file {path}: {_said(error)} when it was read") from error
+        raise PolicyError(f"file {path}: {_said(error)} when it was read") from error
     return module

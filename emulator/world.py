@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel
@@ -11,14 +10,13 @@ from prefine.emulator.channel.build import build_channel
 from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
 from prefine.emulator.channel.static import StaticChannel
 from prefine.emulator.channel.trace import Trace
-from prefine.emulator.channel.tracefile import read_trace
-from prefine.emulator.plugins import calling, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario import resolve
+from prefine.emulator.scenario.inputs import Inputs
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.spread import draw
 from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
-from prefine.emulator.simulation.availability import read_availability
 from prefine.emulator.simulation.control import check_plan, pilot_of
 from prefine.emulator.simulation.downlink import Broadcast, Downlink, FixedDownlink, Unicast
 from prefine.emulator.simulation.faults import Faults, Outage
@@ -34,37 +32,38 @@ from prefine.emulator.units import from_db
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read. ``folder`` is where its relative paths start."""
+    """A scenario with its files read. ``own_workload`` is a workload from Python, in place of the scenario's."""
 
     scenario: Scenario
-    folder: Path
+    inputs: Inputs
+    own_workload: Part | None = None
 
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
-        workload: Workload = make_workload(
-            "default",
+        named = self.scenario.task.workload
+        return make_workload(
+            self.own_workload or (str(self.inputs.folder / named) if ".py:" in named else named),
             task={**self.scenario.task.model_dump(), **self._own_task_files()},
             training=self.scenario.training.model_dump(),
             devices=self.scenario.device_count,
             seed=self.scenario.seed,
         )
-        return workload
 
     def _own_task_files(self) -> dict[str, str]:
         """The user's own data and model, with their paths taken from the scenario's folder."""
         task, own = self.scenario.task, {}
-        if (self.folder / task.data).exists():
-            own["data"] = str(self.folder / task.data)
+        if (self.inputs.folder / task.data).exists():
+            own["data"] = str(self.inputs.folder / task.data)
         if ".py:" in task.model:
-            own["model"] = str(self.folder / task.model)
+            own["model"] = str(self.inputs.folder / task.model)
         return own
 
     @cached_property
     def trace(self) -> Trace | None:
         """The channel trace, if there is one."""
         path = self.scenario.channel.trace
-        return None if path is None else read_trace(self.folder / path)
+        return None if path is None else self.inputs.trace(path)
 
     @cached_property
     def constants(self) -> Constants:
@@ -203,7 +202,7 @@ class World:
     def _availability(self, seed: int) -> OnOff:
         faults = self.scenario.faults
         if faults.availability is not None:
-            return read_availability(self.folder / faults.availability, self.scenario.device_count)
+            return self.inputs.availability(faults.availability, self.scenario.device_count)
         if faults.dropout is not None:
             up_s, down_s = faults.dropout.mean_up_s, faults.dropout.mean_down_s
             return ExponentialOnOff(up_s, down_s, lambda device: stream(seed, "dropout", device))

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from prefine.emulator.api import (
         calibrate,
         compare,
-        document,
         new_scenario,
         plan,
-        plan_file,
-        plan_scenario,
         report,
         sweep,
         validate,
@@ -27,11 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "calibrate",
     "compare",
-    "document",
     "new_scenario",
     "plan",
-    "plan_file",
-    "plan_scenario",
     "report",
     "sweep",
     "validate",

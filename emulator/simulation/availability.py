@@ -3,23 +3,11 @@
 import csv
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.simulation.onoff import Switches
 
 HEADER = ["time_s", "device", "available"]
-
-
-def read_availability(path: Path, devices: int) -> Switches:
-    """The availability of ``devices`` devices in the file at ``path``.
-
-    Raises InputError: the file is missing or no text, or `parse_availability` refuses it.
-    """
-    try:
-        return parse_availability(path.read_text(encoding="utf-8").splitlines(), str(path), devices)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
 
 
 def parse_availability(lines: Iterable[str], source: str, devices: int) -> Switches:

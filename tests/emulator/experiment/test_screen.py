@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prefine.emulator.progress import progress, show_comparison
-from prefine.emulator.report.data import read_tables
+from prefine.emulator.analysis.output import read_tables
+from prefine.emulator.terminal.progress import progress
+from prefine.emulator.terminal.tables import show_comparison
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
 
