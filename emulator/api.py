@@ -21,7 +21,8 @@ from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
-from prefine.emulator.plugins import POLICY, calling, find, make_policy, names, part, policy_parts
+from prefine.emulator.loading import installed
+from prefine.emulator.plugins import POLICY, calling, find, make_policy, part, policy_parts
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
@@ -35,7 +36,7 @@ Scenario = str | Path | Mapping[str, Any] | Source | None
 """A path, a bundled scenario's name, TOML text, a dictionary of sections, one read already, or None (the default)."""
 
 Policies = object
-"""A policy, several in a list, or a mapping from labels to them; each a name, ``file.py:Class``, a class, an instance."""
+"""One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
 
 OnDone = Callable[[Job, RunResult], None]
 Watch = Callable[[int], AbstractContextManager[OnDone]]
@@ -71,6 +72,7 @@ def compare(
     vary: Sequence[str] = (),
     pairs: bool = False,
     workload: object = None,
+    channel: object = None,
     out: str | Path | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
@@ -84,21 +86,21 @@ def compare(
     ``seeds`` is a number of seeds or the seeds themselves; ``reference`` is the policy that the others are compared
     with, by name or label. What is None comes from the scenario's ``[compare]``. ``overrides`` are ``KEY=VALUE`` texts
     or a dictionary of dotted keys. ``vary`` makes it a sweep: texts such as ``"budget.delay_s=16,32"``, all
-    combinations or, with ``pairs``, all keys together. ``workload`` is a class or an instance in place of the
-    scenario's. ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
+    combinations or, with ``pairs``, all keys together. ``workload`` and ``channel`` are classes or instances in
+    place of the scenario's. ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
 
     Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it only the
     tables are returned. Raises InputError where something asked for is wrong, PrefineError where ``out`` cannot be
     written; a run that fails is a row.
     """
-    source = read_source(scenario, overrides, workload)
+    source = read_source(scenario, overrides, workload, channel)
     settings = source.scenario.compare
     chosen = policy_parts(settings.policies if policies is None else policies)
     work = jobs_of(source, vary, chosen, seeds_of(settings.seeds if seeds is None else seeds), pairs=pairs)
     against = reference_of(source, reference, chosen)
     where = workers(jobs, scheduler)
     if not isinstance(where, Serial):
-        for each in (*chosen, *([source.workload] if source.workload else [])):
+        for each in (*chosen, *source.own):
             each.require_portable()
     if not vary:
         check_feasible(source, chosen)
@@ -198,7 +200,7 @@ def new_scenario(file: str | Path, like: str = "default") -> None:
 
 def list_policies() -> dict[str, type]:
     """The installed policies: their classes by name."""
-    return {name: find(POLICY, name) for name in names(POLICY)}
+    return {name: find(POLICY, name) for name in installed(POLICY.group)}
 
 
 def list_scenarios() -> dict[str, str]:

@@ -2,22 +2,21 @@
 
 import copy
 import hashlib
-import importlib.util
 import inspect
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import cloudpickle
 
+from prefine.emulator import loading
+from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
+from prefine.emulator.loading import installed, own_file, said
 from prefine.emulator.text import unknown
-from prefine.emulator.types import Policy, Workload
+from prefine.emulator.types import FloatArray, Policy, Workload
 
 
 class Kind(NamedTuple):
@@ -30,6 +29,7 @@ class Kind(NamedTuple):
 
 POLICY = Kind("policy", "prefine.policies", "plan")
 WORKLOAD = Kind("workload", "prefine.workloads", "learner")
+CHANNEL = Kind("channel", "prefine.channels", "gain")
 
 
 @dataclass(frozen=True)
@@ -113,30 +113,24 @@ def policy_parts(policies: object) -> list[Part]:
     return list(dict.fromkeys(parts))
 
 
-def names(kind: Kind) -> tuple[str, ...]:
-    """The installed parts of a ``kind``, alphabetically."""
-    return tuple(sorted({entry.name for entry in entry_points(group=kind.group)}))
-
-
 def find(kind: Kind, name: str) -> type:
     """The class behind an installed part's name, or behind ``path/to/file.py:Name``.
 
     Raises InputError where there is none, or it lacks the method of its ``kind``.
     """
-    if ".py:" in name:
-        path, _, attribute = name.rpartition(":")
-        found = getattr(_module(Path(path)), attribute, None)
-        if not inspect.isclass(found):
-            raise InputError(f"{kind.noun} {name}: {path} has no class {attribute}")
-    else:
-        found = _load(kind, name)
+    known = installed(kind.group)
+    if known and not own_file(name) and name not in known:
+        raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
+    found = loading.find(name, kind.group, kind.noun)
+    if not inspect.isclass(found):
+        raise InputError(f"{kind.noun} {name}: is no class")
     _check_method(kind, found, f"{kind.noun} {name}: {found.__name__}")
     return found
 
 
 def label_of(name: str) -> str:
     """The policy's name as tables show it; one in a user's own file goes by its class."""
-    return name.rpartition(":")[2] if ".py:" in name else name
+    return name.rpartition(":")[2] if own_file(name) else name
 
 
 def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
@@ -156,7 +150,7 @@ def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {wanted.name}: {_said(error)} when it was made") from error
+        raise PolicyError(f"policy {wanted.name}: {said(error)} when it was made") from error
     return policy
 
 
@@ -175,8 +169,24 @@ def make_workload(asked: str | Part, **parameters: Any) -> Workload:
     except (ValueError, OSError) as error:
         raise InputError(f"task: {error}") from error
     except TypeError as error:
-        raise InputError(f"workload {wanted.name}: {_said(error)} when it was made") from error
+        raise InputError(f"workload {wanted.name}: {said(error)} when it was made") from error
     return workload
+
+
+def make_channel(asked: Part, distance_m: FloatArray, seed: int) -> Channel:
+    """A channel from Python: a class is made with the devices' distances (K,) and the run's seed, an instance is taken
+    as it is, the same in every run.
+
+    Raises InputError where a constructor fails.
+    """
+    is_class = inspect.isclass(asked.given)
+    try:
+        channel: Channel = asked.given(distance_m, seed) if is_class else asked.given
+    except PrefineError:
+        raise
+    except Exception as error:
+        raise InputError(f"channel {asked.label}: {said(error)} when it was made") from error
+    return channel
 
 
 def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
@@ -198,7 +208,7 @@ def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {name}: {_said(error)} in {method}()") from error
+        raise PolicyError(f"policy {name}: {said(error)} in {method}()") from error
 
 
 def _check_method(kind: Kind, found: object, who: str) -> None:
@@ -213,42 +223,3 @@ def _source(found: Any) -> bytes:
 
 def _digest(*contents: bytes) -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()
-
-
-def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
-
-
-def _load(kind: Kind, name: str) -> type:
-    found: tuple[EntryPoint, ...] = tuple(entry_points(group=kind.group, name=name))
-    known = names(kind)
-    if not known:
-        raise InputError(f"no {kind.noun} is installed; install the project first: pip install -e .")
-    if not found:
-        raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
-    try:
-        made: type = found[0].load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{kind.noun} {name!r} cannot be loaded: {error}") from error
-    return made
-
-
-def _module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"file {path}: not found")
-    edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]  # an edited file is another module
-    name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"file {path}: is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise PolicyError(f"file {path}: {_said(error)} when it was read") from error
-    return module

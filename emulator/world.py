@@ -4,19 +4,23 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.channel.build import build_channel
 from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
 from prefine.emulator.channel.static import StaticChannel
 from prefine.emulator.channel.trace import Trace
-from prefine.emulator.plugins import Part, calling, make_policy, make_workload
+from prefine.emulator.channel.tracefile import trace_of
+from prefine.emulator.files import Files
+from prefine.emulator.plugins import Part, calling, make_channel, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario import resolve
-from prefine.emulator.scenario.inputs import Inputs
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.spread import draw
 from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
+from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.simulation.control import check_plan, pilot_of
 from prefine.emulator.simulation.downlink import Broadcast, Downlink, FixedDownlink, Unicast
 from prefine.emulator.simulation.faults import Faults, Outage
@@ -32,18 +36,19 @@ from prefine.emulator.units import from_db
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read. ``own_workload`` is a workload from Python, in place of the scenario's."""
+    """A scenario with its files read. ``own_*`` are parts from Python, in place of the scenario's."""
 
     scenario: Scenario
-    inputs: Inputs
+    files: Files
     own_workload: Part | None = None
+    own_channel: Part | None = None
 
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
         named = self.scenario.task.workload
         return make_workload(
-            self.own_workload or (str(self.inputs.folder / named) if ".py:" in named else named),
+            self.own_workload or (str(self.files.folder / named) if ".py:" in named else named),
             task={**self.scenario.task.model_dump(), **self._own_task_files()},
             training=self.scenario.training.model_dump(),
             devices=self.scenario.device_count,
@@ -53,17 +58,17 @@ class World:
     def _own_task_files(self) -> dict[str, str]:
         """The user's own data and model, with their paths taken from the scenario's folder."""
         task, own = self.scenario.task, {}
-        if (self.inputs.folder / task.data).exists():
-            own["data"] = str(self.inputs.folder / task.data)
+        if (self.files.folder / task.data).exists():
+            own["data"] = str(self.files.folder / task.data)
         if ".py:" in task.model:
-            own["model"] = str(self.inputs.folder / task.model)
+            own["model"] = str(self.files.folder / task.model)
         return own
 
     @cached_property
     def trace(self) -> Trace | None:
         """The channel trace, if there is one."""
         path = self.scenario.channel.trace
-        return None if path is None else self.inputs.trace(path)
+        return None if path is None else self.files.parsed(path, trace_of)
 
     @cached_property
     def constants(self) -> Constants:
@@ -119,6 +124,8 @@ class World:
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
+        if self.own_channel is not None:
+            return make_channel(self.own_channel, resolve.distances(self.scenario), seed)
         return build_channel(
             self.scenario.channel,
             resolve.distances(self.scenario),
@@ -151,13 +158,19 @@ class World:
     def _planning_gain(self) -> FloatArray:
         scenario, settings = self.scenario, self.scenario.channel
         count, trace = scenario.device_count, self.trace
+        if self.own_channel is None:
+            channel = planning_channel(settings, resolve.distances(scenario), layout_seed=scenario.seed, trace=trace)
+            horizon_s = planning_horizon_s(settings, count, scenario.budget.delay_s, trace)
+        else:
+            channel = self.channel(int(stream(scenario.seed, "planning").integers(2**63)))
+            horizon_s = np.full(count, scenario.budget.delay_s)
         return planning_gain(
-            planning_channel(settings, resolve.distances(scenario), layout_seed=scenario.seed, trace=trace),
+            channel,
             resolve.max_powers(scenario),
             resolve.uplink_bits(scenario, self.workload.cost),
             resolve.bandwidths(scenario),
             resolve.noise_psd_w_hz(scenario),
-            horizon_s=planning_horizon_s(settings, count, scenario.budget.delay_s, trace),
+            horizon_s=horizon_s,
             statistic=settings.planning,
             quantile=settings.planning_quantile,
         )
@@ -202,7 +215,7 @@ class World:
     def _availability(self, seed: int) -> OnOff:
         faults = self.scenario.faults
         if faults.availability is not None:
-            return self.inputs.availability(faults.availability, self.scenario.device_count)
+            return self.files.parsed(faults.availability, availability_of, self.scenario.device_count)
         if faults.dropout is not None:
             up_s, down_s = faults.dropout.mean_up_s, faults.dropout.mean_down_s
             return ExponentialOnOff(up_s, down_s, lambda device: stream(seed, "dropout", device))

@@ -46,8 +46,7 @@ class Job:
     @property
     def lasting(self) -> bool:
         """Whether `content` tells this run from every other one, in other processes too."""
-        workload = self.source.workload
-        return self.part.lasting and (workload is None or workload.lasting)
+        return all(each.lasting for each in (self.part, *self.source.own))
 
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON.
@@ -65,7 +64,7 @@ class Job:
         )
         return {
             "scenario": scenario,
-            "workload": self.source.workload.identity if self.source.workload else "",
+            "own": {each.kind.noun: each.identity for each in self.source.own},
             "policy": self.policy,
             "parameters": _parameters(self.source, self.part),
             "policy_source": self.part.identity,

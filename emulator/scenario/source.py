@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.errors import InputError
-from prefine.emulator.plugins import WORKLOAD, Part, part
-from prefine.emulator.scenario.inputs import Inputs
+from prefine.emulator.files import Files
+from prefine.emulator.loading import own_file
+from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
+from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.text import did_you_mean, unknown
 from prefine.emulator.world import World
 
@@ -27,27 +30,43 @@ WORLDS_KEPT = 4
 class Source:
     """A scenario with the files it names. Sources with the same content are equal and have one world in a process.
 
-    ``workload`` is a workload from Python, in place of the one that ``[task]`` names.
+    ``workload`` and ``channel`` are parts from Python, in place of those that the scenario names.
     """
 
     scenario: Scenario
-    inputs: Inputs
+    files: Files
     name: str
     workload: Part | None = None
+    channel: Part | None = None
+
+    @property
+    def own(self) -> tuple[Part, ...]:
+        """The parts from Python."""
+        return tuple(each for each in (self.workload, self.channel) if each is not None)
 
     @cached_property
     def checksums(self) -> tuple[tuple[str, str], ...]:
         """SHA-256 of each of the user's files the scenario reads, by the name the scenario gives it.
 
-        Raises InputError where a trace is missing or malformed.
+        Raises InputError where a trace is missing or malformed, PrefineError where a file has changed on the way to
+        a worker.
         """
-        return self.inputs.checksums(self.scenario)
+        scenario, task = self.scenario, self.scenario.task
+        trace, availability = scenario.channel.trace, scenario.faults.availability
+        if trace is not None:
+            self.files.parsed(trace, trace_of)
+        if availability is not None:
+            self.files.parsed(availability, availability_of, scenario.device_count)
+        names = (trace, availability, task.data, own_file(task.model), own_file(task.workload))
+        found = [name for name in names if name and (self.files.folder / name).exists()]
+        return tuple((name, self.files.checksum(name)) for name in found)
 
     @cached_property
     def identity(self) -> str:
         """Digest of everything the world follows from."""
-        parts = self.scenario.model_dump_json(), self.inputs.folder.as_posix(), json.dumps(self.checksums)
-        return sha256("\0".join([*parts, self.workload.identity if self.workload else ""]).encode()).hexdigest()
+        parts = self.scenario.model_dump_json(), self.files.folder.as_posix(), json.dumps(self.checksums)
+        own = [f"{each.kind.noun} {each.identity}" for each in self.own]
+        return sha256("\0".join([*parts, *own]).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Source) and other.identity == self.identity
@@ -56,7 +75,7 @@ class Source:
         return hash(self.identity)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self.scenario, self.inputs.folder, self.checksums, self.name, self.workload)
+        return _arrived, (self.scenario, self.files.folder, self.checksums, self.name, self.workload, self.channel)
 
     def world(self) -> World:
         """The scenario with its files read: one world for all who ask in this process."""
@@ -65,7 +84,7 @@ class Source:
     def origin(self) -> tuple[str, ...]:
         """The header comments of the channel trace: where it came from and how it was made."""
         trace = self.scenario.channel.trace
-        return () if trace is None else self.inputs.trace(trace).provenance
+        return () if trace is None else self.files.parsed(trace, trace_of).provenance
 
     def varied(self, values: Mapping[str, object]) -> "Source":
         """The same with dotted keys set to ``values``; raises InputError where that is no scenario."""
@@ -74,24 +93,24 @@ class Source:
 
 @lru_cache(maxsize=WORLDS_KEPT)
 def _world(source: Source) -> World:
-    return World(source.scenario, source.inputs, source.workload)
+    return World(source.scenario, source.files, source.workload, source.channel)
 
 
 def _arrived(
-    scenario: Scenario, folder: Path, checksums: tuple[tuple[str, str], ...], name: str, workload: Part | None
+    scenario: Scenario, folder: Path, checksums: tuple[tuple[str, str], ...], name: str, *own: Part | None
 ) -> Source:
     """A source in the process it was sent to, which reads the files itself, once for all sources that name them."""
-    return Source(scenario, _inputs(folder, checksums), name, workload)
+    return Source(scenario, _files(folder, checksums), name, *own)
 
 
 @lru_cache(maxsize=WORLDS_KEPT)
-def _inputs(folder: Path, checksums: tuple[tuple[str, str], ...]) -> Inputs:
-    return Inputs(folder, dict(checksums))
+def _files(folder: Path, checksums: tuple[tuple[str, str], ...]) -> Files:
+    return Files(folder, dict(checksums))
 
 
 def bundled() -> tuple[str, ...]:
     """The names of the bundled scenarios."""
-    folder = Path(str(files("prefine.scenarios")))
+    folder = Path(str(resources.files("prefine.scenarios")))
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")))
 
 
@@ -99,23 +118,28 @@ def bundled_text(name: str) -> str:
     """The text of a bundled scenario. Raises InputError where there is none of that name."""
     if name not in bundled():
         raise InputError(unknown(f"bundled scenario {name!r}", name, bundled()))
-    return (Path(str(files("prefine.scenarios"))) / f"{name}{SUFFIX}").read_text(encoding="utf-8")
+    return (Path(str(resources.files("prefine.scenarios"))) / f"{name}{SUFFIX}").read_text(encoding="utf-8")
 
 
 def read_source(
     where: "str | Path | Mapping[str, Any] | Source | None" = None,
     overrides: Overrides = (),
     workload: object = None,
+    channel: object = None,
 ) -> Source:
     """The scenario ``where``, with ``overrides`` on top.
 
     ``where`` is the path of a TOML file, the name of a bundled scenario, TOML text (of more than one line), a
     dictionary of sections, a source that was read already, or None for the bundled default. Paths in a scenario start
     from its file's folder; in text and dictionaries, from the working directory. ``workload`` is a workload from
-    Python: a class as docs/learning.md describes, or an instance. Raises InputError where any of it is wrong.
+    Python: a class that takes what `prefine.models.workload.Workload` takes, or an instance. ``channel`` is a channel
+    from Python: a class that takes the devices' distances and the run's seed, or an instance. Raises InputError where
+    any of it is wrong.
     """
     source = _overridden(where, overrides) if isinstance(where, Source) else _read(where, overrides)
-    return source if workload is None else replace(source, workload=part(WORKLOAD, workload))
+    if workload is not None:
+        source = replace(source, workload=part(WORKLOAD, workload))
+    return source if channel is None else replace(source, channel=part(CHANNEL, channel))
 
 
 def _read(where: str | Path | Mapping[str, Any] | None, overrides: Overrides) -> Source:
@@ -138,7 +162,7 @@ def _overridden(source: Source, overrides: Overrides) -> Source:
 
 def _named(scenario: Scenario, folder: Path, source: str) -> Source:
     named = scenario if scenario.name else scenario.model_copy(update={"name": Path(source).stem})
-    return Source(named, Inputs(folder), source)
+    return Source(named, Files(folder), source)
 
 
 def _plain(value: Any) -> Any:
@@ -155,6 +179,6 @@ def _find(where: str | Path) -> Path:
     if path.is_file():
         return path
     if str(where) in bundled():
-        return Path(str(files("prefine.scenarios"))) / f"{where}{SUFFIX}"
+        return Path(str(resources.files("prefine.scenarios"))) / f"{where}{SUFFIX}"
     meant = did_you_mean(str(where), bundled())
     raise InputError(f"scenario {where}: no such file, nor is it bundled ({', '.join(bundled())}){meant}")

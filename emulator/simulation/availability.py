@@ -6,8 +6,17 @@ from collections.abc import Iterable
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.simulation.onoff import Switches
+from prefine.emulator.text import decoded
 
 HEADER = ["time_s", "device", "available"]
+
+
+def availability_of(data: bytes, source: str, devices: int) -> Switches:
+    """The availability of ``devices`` devices in the bytes of a file.
+
+    Raises InputError: it is no text, or `parse_availability` refuses it.
+    """
+    return parse_availability(decoded(data, source, f"a CSV file with {','.join(HEADER)}"), source, devices)
 
 
 def parse_availability(lines: Iterable[str], source: str, devices: int) -> Switches:

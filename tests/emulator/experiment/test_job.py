@@ -1,11 +1,13 @@
 """One world per scenario, each file read once, and nothing remembered is taken for what files say now."""
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from prefine.emulator.channel import tracefile
+from prefine.emulator.channel.trace import Trace
 from prefine.emulator.errors import PrefineError
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.sweep import jobs_of
@@ -64,7 +66,12 @@ def test_an_edited_trace_is_replayed_anew(traced: Path) -> None:
 def test_a_trace_is_read_once_for_all_scenarios_of_a_sweep(traced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
     parse = tracefile.parse_trace
-    monkeypatch.setattr(tracefile, "parse_trace", lambda lines, source: parsed.append(source) or parse(lines, source))
+
+    def counted(lines: Iterable[str], source: str) -> Trace:
+        parsed.append(source)
+        return parse(lines, source)
+
+    monkeypatch.setattr(tracefile, "parse_trace", counted)
     parts = [part(POLICY, name) for name in ("uniform", "finetune-only")]
     jobs = jobs_of(read_source(traced), ["budget.delay_s=3,4,5"], parts, [0, 1])
     assert len({job.source.identity for job in jobs}) == 3
@@ -84,7 +91,7 @@ def test_jobs_of_a_scenario_share_one_world_here_and_where_they_are_sent(traced:
     sent = [_arrive(job.source) for job in (first, second)]
     assert sent[0] == sent[1] == first.source
     assert sent[0].world() is sent[1].world()
-    assert sent[0].inputs is sent[1].inputs
+    assert sent[0].files is sent[1].files
 
 
 def test_a_file_that_changed_on_the_way_to_a_worker_is_refused(traced: Path) -> None:
