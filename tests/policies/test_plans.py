@@ -24,11 +24,10 @@ from prefine.policies.baselines import (
     Separate,
     Uniform,
 )
-from prefine.policies.joint import Joint, JointFinetune
+from prefine.policies.joint import Joint, JointFinetune, JointSimple
 from prefine.policies.literature import Fedl, MinDelay, MinEnergy
 from prefine.policies.online import JointOnline
 from prefine.policies.sca import JointSca
-from prefine.policies.simple import JointSimple
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
 DESIGNS: list[Callable[[], Policy]] = [

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from prefine.emulator.bound import BoundTerms, predict
 from prefine.emulator.types import Budget, Devices, Problem, Relaxed
 from prefine.policies.dual import relax, relax_all_rounds, relax_pretraining
-from prefine.policies.objectives import AllRounds, FineTuned, FixedShare, Prices
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Prices
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.subproblems import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
@@ -104,7 +107,7 @@ def test_odd_problems_are_certified(seed: int) -> None:
     _assert_certified(problem, _relaxed(problem), "bound")
     _assert_certified(problem, _relaxed(problem, finetuned=True), "bound_ft")
     stages = Stages(problem)
-    _assert_certified(problem, relax(stages, FixedShare(0.3))[0], "bound")
+    _assert_certified(problem, relax(stages, GivenShare(0.3))[0], "bound")
     _assert_certified(problem, relax_pretraining(stages)[0], "bound")
 
 
