@@ -1,12 +1,13 @@
 """From the relaxed optimum to whole rounds and batches within both budgets (docs/theory.md, section 4)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from prefine.emulator.bound import RoundCost, device_round, frugal_frequency, predict, server_round
 from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
 from prefine.policies.batch_rounding import BatchAllocation, BatchAllocator
 from prefine.policies.dual import Start
@@ -152,7 +153,7 @@ class IntegerSearch:
         problem, server = self.stages.problem, self.stages.problem.server
         if finetuning < 1 or pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
             return []
-        server_s = pretraining * server_round(server, replace(design.server, batch=server_batch)).delay_s
+        server_s = compute_time(pretraining * server_batch, server.cycles_per_sample, design.server.frequency_hz)
         finish_s = (self._budget.delay_s - server_s) / finetuning - problem.radio.downlink_delay_s
         if finish_s <= 0.0:
             return []
