@@ -45,7 +45,7 @@ _ROUGH_PASSES = 4
 """Newton passes for a rough lower bound: more make it tighter, and cost as much as the search they are to save."""
 
 _PATIENCE = 5
-"""Passes of a first search before a barrier near the soonest one is handed to bisection; a warm start has none."""
+"""Passes of a first search before a barrier near the soonest one is left to bisection; a warm start has none."""
 
 _NEAR_SOONEST = 1e-3
 """Relative distance to the soonest barrier at which Newton gives way to bisection: larger does so sooner."""
