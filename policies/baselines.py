@@ -177,7 +177,7 @@ class Random:
 
 
 _DRAWS = 1000
-"""Draws before `Random` gives up: more find a plan in scarcer budgets, at 50 us each."""
+"""Draws before `Random` gives up: more find a plan in scarcer budgets, and take longer to say that there is none."""
 
 _LEAST_POWER = 0.05
 """Least power drawn, as a share of the maximum: below it uploads take so long that hardly a draw fits."""

@@ -33,7 +33,7 @@ _NEGLIGIBLE_STATE = 1e-20
 """Lower end of a device's bracket as a part of its upper: smaller covers shares that no sum would notice."""
 
 _ATTEMPTS = 300
-"""Steps in one device's bracket; each at least halves its logarithm or is a Newton step, so about 60 suffice."""
+"""Steps in the devices' brackets at most: mostly 4 are needed; fewer could leave an odd device off the barrier."""
 
 _LATE = 1e-11
 """Relative excess over the barrier that counts as late: a little more than `TOLERANCE` leaves."""

@@ -19,7 +19,8 @@ from prefine.policies.subproblems import Stages
 EFFORT = 2_000_000
 """Device responses each part of the search may ask for, about; a deterministic stand-in for time.
 
-More searches wider where there are more than about 2,000 devices; below that the limits under it decide.
+Larger keeps the search wide for more devices, in proportion to its time: as it is, all barriers are tried up to 2,200
+devices, all refinements up to 625, and trades up to 70.
 """
 
 SLIVER = 4e-12
@@ -28,10 +29,10 @@ SLIVER = 4e-12
 _RESPONSES_PER_BARRIER = 30
 _RESPONSES_PER_REFINEMENT = 400
 _RESPONSES_PER_TRADE = 400
-"""About what one barrier, refinement and trade cost in responses of all devices: measured, so that `EFFORT` is kept."""
+"""About what one barrier, refinement and trade (for each device) cost in responses of all devices; see `EFFORT`."""
 
 _MOST_BARRIERS = 31
-"""Barriers tried around the relaxed one: more find better whole batches, at about 1 ms each for ten devices."""
+"""Barriers tried around the relaxed one: more may find better whole batches, at `_RESPONSES_PER_BARRIER` each."""
 
 _BARRIER_REACH = 0.3
 """How far they reach, in the log of the relaxed barrier: larger for few samples a device, at a coarser spacing."""
@@ -41,7 +42,7 @@ _SERVER_REACH = 1.4
 """Server batches counted with, and the factor they reach around the relaxed one: traded as for barriers."""
 
 _SHORTLIST = 6
-"""Candidates worked out in full: more guard against a misleading count, each costs some ten responses."""
+"""Candidates worked out in full: more guard against a misleading count, each costs a search for its batches."""
 
 _MOST_REFINEMENTS = 8
 _MOST_TRADES = 8

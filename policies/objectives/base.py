@@ -59,7 +59,7 @@ def imbalance(cost: RoundCost, budget: Budget) -> float:
 
 
 class Objective(ABC):
-    """A bound to minimise over N, M, batches, frequencies and powers. An objective has no state.
+    """A bound to minimise over N, M, batches, frequencies and powers; immutable.
 
     Every subclass promises what its methods say here; the search for the relaxed optimum (`prefine.policies.dual`), the
     rounding (`prefine.policies.rounding`) and the tests rely on nothing else.

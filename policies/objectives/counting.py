@@ -13,7 +13,7 @@ from prefine.emulator.types import Budget, FloatArray, Server
 MOST_COUNTS = 20_000
 """Numbers of rounds looked at: all up to here, beyond it evenly spaced ones.
 
-More cost time in proportion; fewer could miss the best M by (budget's rounds) / MOST_COUNTS, so by 1 in 20,000.
+Larger costs time and memory in proportion; smaller misses the best number by up to 1 part in MOST_COUNTS.
 """
 
 

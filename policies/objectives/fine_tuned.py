@@ -13,10 +13,10 @@ from prefine.policies.objectives.counting import Counts, FinetuneRound, finetune
 from prefine.policies.subproblems import Stages
 
 _NEWTON_STEPS = 200
-"""A bound on the loop only: Newton's method needs about 5 and stops by itself at `_ROUNDING`."""
+"""A bound on the loop only: Newton's method takes about 5 and stops by itself at `_ROUNDING`."""
 
 _ROUNDING = 4e-16
-"""A relative step below which the prices' total has stopped falling: two units in the last place."""
+"""Relative step at which Newton's method ends, two units in the last place: larger proves a slightly lower bound."""
 
 
 @dataclass(frozen=True)
