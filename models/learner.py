@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import Evaluation, FloatArray, IntArray
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage
-from prefine.models.records import Evaluation, FloatArray, IntArray
 from prefine.models.rounds import Round
-from prefine.models.sampling import Draws, stream
+from prefine.models.sampling import Draws
 
 
 class Learner:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from prefine.emulator.types import FloatArray, IntArray
 from prefine.models.objective import Batch, Objective, weighted_loss
-from prefine.models.records import FloatArray, IntArray
 from prefine.models.uploads import Upload
 
 HELD = 2**24

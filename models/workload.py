@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import Calibrated, Constants, WorkloadCost
 from prefine.models import cache, networks
 from prefine.models.constants import Estimate, estimate
 from prefine.models.cost import flops_per_sample
@@ -16,9 +18,7 @@ from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective
 from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
-from prefine.models.records import Constants, WorkloadCost
 from prefine.models.rounds import DeviceRound, FusedRound
-from prefine.models.sampling import stream
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 
@@ -75,7 +75,7 @@ class Workload:
         measured = self.estimate.constants()
         return measured._replace(learning_rate=bound_rate(self._training["learning_rate"], measured.smoothness))
 
-    def calibration(self) -> dict[str, dict[str, object]]:
+    def calibration(self) -> dict[str, Calibrated]:
         """What the constants are, with their spread and definition, for ``prefine calibrate``."""
         return self.estimate.calibration()
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prefine.emulator.randomness import stream
 from prefine.models.data import files, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
-from prefine.models.records import DataPair, Samples
-from prefine.models.sampling import stream
+from prefine.models.data.samples import DataPair, Samples
 
 NAMES = ("digits", "digits-halved", "cars")
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.models.records import DataPair, IntArray, Samples
+from prefine.emulator.types import IntArray
+from prefine.models.data.samples import DataPair, Samples
 
 
 def apply(pair: DataPair, shift: Mapping[str, Any], generator: np.random.Generator) -> DataPair:

@@ -11,9 +11,9 @@ from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models import networks
 from prefine.models.data.partition import split
+from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
-from prefine.models.records import DataPair, Samples
 from prefine.models.workload import Workload
 
 SHAPE, OUTPUTS = (1, 8, 8), 4

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from prefine.models.calibration import lowest_loss
+from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.networks import build
 from prefine.models.objective import Objective
-from prefine.models.pilot import lowest_loss
 from prefine.models.recipe import LastIterate, Step
-from prefine.models.records import DataPair, Samples
 from prefine.models.rounds import FusedRound
 
 SEEDS = 200

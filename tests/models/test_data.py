@@ -13,7 +13,7 @@ from prefine.emulator.scenario.task import ShiftSettings
 from prefine.models.data import files, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
-from prefine.models.records import DataPair
+from prefine.models.data.samples import DataPair
 from prefine.models.workload import Workload
 
 
