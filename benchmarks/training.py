@@ -38,7 +38,7 @@ Loop = Callable[[int], object]
 def workload(model: str, **training: object) -> Workload:
     """All 1,400 task samples, spread evenly."""
     recipe = TrainingSettings.model_validate({"weight_decay": DECAY} | training)
-    return Workload(TaskSettings(model=model).model_dump(), recipe.model_dump(), DEVICES, 0)
+    return Workload(TaskSettings(model=model), recipe, DEVICES, 0)
 
 
 def plain(model: str, batch: int) -> Loop:

@@ -13,12 +13,13 @@ from scipy.optimize import curve_fit, minimize
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray
+from prefine.models.algorithms.fedsgd import FedSGD
+from prefine.models.algorithms.round import FusedRound
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Batch, Objective
 from prefine.models.probes import gradient_variance, top_curvature
 from prefine.models.recipe import LastIterate, Step
-from prefine.models.rounds import FusedRound
 
 Stage = Literal["pretrain", "finetune"]
 
@@ -98,7 +99,8 @@ def largest_curvature(federation: Federation, objective: Objective, rate: float,
 def _train(federation: Federation, objective: Objective, rate: float, seed: int) -> Iterator[tuple[Stage, int]]:
     """Both stages with plain SGD; stops before each round, with the stage and its rounds done so far."""
     step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
-    learner = Learner(federation, objective, FusedRound(objective, federation.task), step, LastIterate(), seed)
+    fused = FusedRound(FedSGD(), objective, federation.task)
+    learner = Learner(federation, objective, fused, step, LastIterate(), seed)
     weights = np.array(federation.weights)
     batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
     for done in range(ROUNDS):

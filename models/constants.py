@@ -40,11 +40,11 @@ SHORTER = 0.25
 
 
 DEFINITIONS = {
-    "smoothness": "L: largest eigenvalue of the task loss's Hessian along the runs",
+    "smoothness": "L: largest eigenvalue of the task loss's Hessian along the calibration runs",
     "initial_gap": "F(w0) - F*: task loss at the start above the least one seen",
-    "discrepancy": "Delta^2: squared distance of general and task gradient, mean along the runs",
-    "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the runs",
-    "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the runs",
+    "discrepancy": "Delta^2: squared distance of general and task gradient, mean along the calibration runs",
+    "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the calibration runs",
+    "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the calibration runs",
     "pretrain_contraction": "a: rate at which pre-training closes the task gap, fitted",
     "pretrain_floor": "G_floor: task gap that pre-training cannot close, fitted",
 }

@@ -64,8 +64,8 @@ def workload() -> Callable[..., Workload]:
 
     def make(devices: int = 4, seed: int = 0, training: dict[str, Any] | None = None, **task: Any) -> Workload:
         return Workload(
-            task=TaskSettings.model_validate({"samples": 40} | task).model_dump(),
-            training=TrainingSettings.model_validate(training or {}).model_dump(),
+            task=TaskSettings.model_validate({"samples": 40} | task),
+            training=TrainingSettings.model_validate(training or {}),
             devices=devices,
             seed=seed,
         )

@@ -38,7 +38,7 @@ def test_cars_shift_is_real_and_learnable() -> None:
 
 
 def shifted(pair: DataPair, **knobs: object) -> DataPair:
-    return shift.apply(pair, ShiftSettings.model_validate(knobs).model_dump(), np.random.default_rng(0))
+    return shift.apply(pair, ShiftSettings.model_validate(knobs), np.random.default_rng(0))
 
 
 def test_no_shift_is_no_change() -> None:
