@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import Learner
 from prefine.models.workload import Workload
 
 DEVICES, RATE, DECAY = 10, 0.1, 1e-3
@@ -40,7 +38,7 @@ Loop = Callable[[int], object]
 def workload(model: str, **training: object) -> Workload:
     """All 1,400 task samples, spread evenly."""
     recipe = TrainingSettings.model_validate({"weight_decay": DECAY} | training)
-    return Workload(TaskSettings(model=model).model_dump(), recipe.model_dump(), DEVICES, 0)
+    return Workload(TaskSettings(model=model), recipe, DEVICES, 0)
 
 
 def plain(model: str, batch: int) -> Loop:
@@ -104,8 +102,7 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
         everyone = replace(setting.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(setting.plan, devices=everyone)
         setting = replace(setting, plan=plan, pilot=FollowPlan(plan), evaluate_every=evaluate_every)
-        trained = cast(Learner, made.learner(0, RATE))  # its Evaluation has the same fields by another name
-        return run(replace(setting, learner=trained), "bench", "plan", 0)
+        return run(replace(setting, learner=made.learner(0, RATE)), "bench", "plan", 0)
 
     return loop
 

@@ -1,18 +1,14 @@
-"""Finding policies and workloads: by entry point, or a policy class in a user's own file."""
+"""Policies and workloads made from what a scenario names, and called so that their errors are one line."""
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.types import Policy
+from prefine.emulator.loading import find, installed, own_file, said
+from prefine.emulator.types import Policy, Workload
 
 POLICIES = "prefine.policies"
 WORKLOADS = "prefine.workloads"
@@ -20,7 +16,7 @@ WORKLOADS = "prefine.workloads"
 
 def policy_names() -> tuple[str, ...]:
     """Installed policies, alphabetically."""
-    return tuple(sorted({entry.name for entry in entry_points(group=POLICIES)}))
+    return installed(POLICIES)
 
 
 def policy_class(name: str) -> type:
@@ -28,13 +24,9 @@ def policy_class(name: str) -> type:
 
     Raises InputError where there is none.
     """
-    if ".py:" in name:
-        path, _, class_name = name.rpartition(":")
-        found = getattr(_module(Path(path)), class_name, None)
-        if not inspect.isclass(found):
-            raise InputError(f"policy {name}: {path} has no class {class_name}")
-    else:
-        found = _load(POLICIES, name, "policy", policy_names())
+    found = find(name, POLICIES, "policy")
+    if not inspect.isclass(found):
+        raise InputError(f"policy {name}: must be a class, not {type(found).__name__}")
     if not callable(getattr(found, "plan", None)):
         raise InputError(f"policy {name}: {found.__name__} has no method plan(problem)")
     return found
@@ -60,7 +52,7 @@ def make_policy(name: str, parameters: Mapping[str, Any]) -> Policy:
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {name}: {_said(error)} when it was made") from error
+        raise PolicyError(f"policy {name}: {said(error)} when it was made") from error
     return policy
 
 
@@ -78,16 +70,27 @@ def parameters_of(policy: type) -> dict[str, Any]:
 
 def policy_source(name: str) -> bytes:
     """The bytes of the file a policy's class is in: they belong to a run's identity."""
-    return Path(inspect.getfile(policy_class(name))).read_bytes()
+    return Path(own_file(name) or inspect.getfile(policy_class(name))).read_bytes()
 
 
-def make_workload(name: str, **parameters: Any) -> Any:
-    """The installed workload ``name``. Raises InputError where it, its data or parameters are wrong."""
-    workload = _load(WORKLOADS, name, "workload", tuple(entry.name for entry in entry_points(group=WORKLOADS)))
+def make_workload(name: str, folder: Path, **parameters: Any) -> Workload:
+    """The workload ``name``, or the class in ``path/to/file.py:Class`` (from ``folder``), made for a scenario.
+
+    ``parameters`` are ``task``, ``training``, ``devices`` and ``seed`` of `prefine.models.workload.Workload`.
+    Raises InputError where the workload, its data or its settings are wrong.
+    """
+    found = find(name, WORKLOADS, "workload", folder)
+    if not callable(found):
+        raise InputError(f"workload {name}: must be a class, not {type(found).__name__}")
+    made: Callable[..., Workload] = found
     try:
-        return workload(**parameters)
+        workload = made(folder=folder, **parameters)
     except (ValueError, OSError) as error:
         raise InputError(f"task: {error}") from error
+    for part in vars(Workload):
+        if not part.startswith("_") and inspect.getattr_static(workload, part, None) is None:
+            raise InputError(f"workload {name}: {type(workload).__name__} has no {part}")
+    return workload
 
 
 def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
@@ -97,41 +100,4 @@ def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {name}: {_said(error)} in {method}()") from error
-
-
-def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
-
-
-def _load(group: str, name: str, noun: str, names: tuple[str, ...]) -> Any:
-    found: tuple[EntryPoint, ...] = tuple(entry_points(group=group, name=name))
-    if not names:
-        raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
-    if not found:
-        raise InputError(f"{noun} {name!r} is unknown, allowed: {', '.join(names)}")
-    try:
-        return found[0].load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{noun} {name!r} cannot be loaded: {error}") from error
-
-
-def _module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"policy file {path}: not found")
-    edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]  # an edited file is another module
-    name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"policy file {path}: is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise PolicyError(f"policy file {path}: {_said(error)} when it was read") from error
-    return module
+        raise PolicyError(f"policy {name}: {said(error)} in {method}()") from error

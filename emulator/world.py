@@ -42,23 +42,14 @@ class World:
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
-        workload: Workload = make_workload(
-            "default",
-            task={**self.scenario.task.model_dump(), **self._own_task_files()},
-            training=self.scenario.training.model_dump(),
+        return make_workload(
+            self.scenario.task.workload,
+            folder=self.folder,
+            task=self.scenario.task,
+            training=self.scenario.training,
             devices=self.scenario.device_count,
             seed=self.scenario.seed,
         )
-        return workload
-
-    def _own_task_files(self) -> dict[str, str]:
-        """The user's own data and model, with their paths taken from the scenario's folder."""
-        task, own = self.scenario.task, {}
-        if (self.folder / task.data).exists():
-            own["data"] = str(self.folder / task.data)
-        if ".py:" in task.model:
-            own["model"] = str(self.folder / task.model)
-        return own
 
     @cached_property
     def trace(self) -> Trace | None:

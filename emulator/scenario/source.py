@@ -9,6 +9,7 @@ from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.job import Job
 from prefine.emulator.files import checksum
+from prefine.emulator.loading import own_file
 from prefine.emulator.scenario.scenario import Scenario, parse_scenario, with_values
 from prefine.emulator.simulation.availability import read_availability
 from prefine.emulator.world import World
@@ -39,7 +40,9 @@ class Source:
             read_trace(self.folder / trace)
         if availability is not None:
             read_availability(self.folder / availability, self.scenario.device_count)
-        names = (trace, availability, self.scenario.task.data, self.scenario.task.model.rpartition(":")[0])
+        task, own = self.scenario.task, (self.scenario.task.model, self.scenario.task.workload)
+        code = (own_file(spec) for spec in (*own, self.scenario.training.algorithm))
+        names = (trace, availability, task.data, *code)
         return tuple((name, checksum(self.folder / name)) for name in names if name and (self.folder / name).exists())
 
     def origin(self) -> tuple[str, ...]:

@@ -1,0 +1,146 @@
+"""What a user brings: found by the name of an entry point, or in his own file as ``path/to/file.py:Name``.
+
+Policies, workloads, networks and algorithms are all found here, so all give the same errors. Nothing is unpickled or
+evaluated; the file is imported, which runs it.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from prefine.emulator.errors import InputError, PrefineError
+
+FILE = ".py:"
+
+
+def own_file(spec: str) -> str:
+    """The path in ``path/to/file.py:Name``; empty where ``spec`` is a plain name.
+
+    >>> own_file("nets/mine.py:Net"), own_file("mlp")
+    ('nets/mine.py', '')
+    """
+    return spec.rpartition(":")[0] if FILE in spec else ""
+
+
+def installed(group: str) -> tuple[str, ...]:
+    """The names of an entry-point group, alphabetically."""
+    return tuple(sorted({entry.name for entry in entry_points(group=group)}))
+
+
+def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
+    """What ``spec`` names: an entry point of ``group``, or something in the user's own file.
+
+    A path starts from ``folder``; ``noun`` says in messages what is looked for. Raises InputError where there is none.
+    """
+    if own_file(spec):
+        return load_attribute(spec, noun, folder)
+    found = tuple(entry_points(group=group, name=spec))
+    if not found:
+        names = installed(group)
+        if not names:
+            raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
+        raise InputError(f"{noun} {spec!r} is unknown, allowed: {', '.join(names)}, or path/to/file.py:Name")
+    try:
+        loaded: object = found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{noun} {spec!r} cannot be loaded: {error}") from error
+    return loaded
+
+
+def load_attribute(spec: str, noun: str, folder: Path = Path()) -> object:
+    """What ``Name`` is in ``path/to/file.py:Name``; the path starts from ``folder``.
+
+    A file is run once; when its content has changed, it is run again as another module. While it runs, it can import
+    the modules and packages that lie beside it; so its imports belong at its top, not inside its functions.
+    Raises InputError where the file is missing or fails, or has no such name.
+    """
+    path, name = folder / own_file(spec), spec.rpartition(":")[2]
+    if not path.is_file():
+        raise InputError(f"{noun} {spec}: there is no file {path}")
+    module = _module(path, f"{noun} {spec}")
+    try:
+        loaded: object = getattr(module, name)
+    except AttributeError:
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise InputError(f"{noun} {spec}: {path} has no {name}, only: {', '.join(own) or 'nothing'}") from None
+    return loaded
+
+
+def said(error: Exception) -> str:
+    """What ``error`` is and says, on one line."""
+    text = " ".join(str(error).split())
+    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def _module(path: Path, place: str) -> ModuleType:
+    edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{place}: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        with _neighbours_importable(path.resolve().parent):
+            spec.loader.exec_module(module)
+    except PrefineError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"{place}: {path} {said(error)} when it was read") from error
+    return module
+
+
+@dataclass(frozen=True)
+class _Neighbours(MetaPathFinder):
+    """Finds the modules and packages that lie in ``folder``, whatever else of the same name is installed."""
+
+    folder: Path
+
+    def names(self) -> set[str]:
+        """Python files, and folders that hold some; the standard library's names are left to it."""
+        files = {path.stem for path in self.folder.glob("*.py")}
+        packages = {path.parent.name for path in self.folder.glob("*/*.py")}
+        return (files | packages) - {"prefine"} - sys.stdlib_module_names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of a top-level name in the folder; ``None``, so that others look for it, of any other."""
+        return PathFinder.find_spec(fullname, [str(self.folder)]) if fullname in self.names() else None
+
+
+@contextmanager
+def _neighbours_importable(folder: Path) -> Iterator[None]:
+    """Inside the block, what lies in ``folder`` can be imported.
+
+    After it that is forgotten, and what had the names is back: another folder may have its own of the same name.
+    """
+    finder = _Neighbours(folder)
+    names = finder.names()
+    hidden = _taken_out(names)
+    sys.meta_path.insert(0, finder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        _taken_out(names)
+        sys.modules.update(hidden)
+
+
+def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+    """The loaded modules called ``names`` and all below them, taken out of those that are loaded."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}
