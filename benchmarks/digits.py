@@ -10,4 +10,4 @@ DEVICES, RATE, DECAY = 10, 0.1, 1e-3
 def workload(model: str, **training: object) -> Workload:
     """All 1,400 task samples, spread evenly over the devices."""
     recipe = TrainingSettings.model_validate({"weight_decay": DECAY} | training)
-    return Workload(TaskSettings(model=model).model_dump(), recipe.model_dump(), DEVICES, 0)
+    return Workload(TaskSettings(model=model), recipe, DEVICES, 0)

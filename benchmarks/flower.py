@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.digits import DEVICES, RATE, workload
+from prefine.emulator.randomness import stream
 from prefine.models.objective import Batch, Objective
-from prefine.models.sampling import Draws, stream
+from prefine.models.sampling import Draws
 
 BACKEND = {
     "client_resources": {"num_cpus": 1, "num_gpus": 0.0},

@@ -17,7 +17,7 @@ from benchmarks.fleet import macro_cell
 from prefine.policies.dual import relax_all_rounds
 from prefine.policies.joint import Joint
 from prefine.policies.sca import JointSca
-from prefine.policies.stages import Stages
+from prefine.policies.subproblems import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import cast
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from benchmarks.engine import world
 from prefine.emulator.channel.static import StaticChannel
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import Learner
 
 WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
 GAIN = np.full(DEVICES, 1e-10)
@@ -95,8 +93,7 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
         everyone = replace(setting.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(setting.plan, devices=everyone)
         setting = replace(setting, plan=plan, pilot=FollowPlan(plan), evaluate_every=evaluate_every)
-        trained = cast(Learner, made.learner(0, RATE))  # its Evaluation has the same fields by another name
-        return run(replace(setting, learner=trained), "bench", "plan", 0)
+        return run(replace(setting, learner=made.learner(0, RATE)), "bench", "plan", 0)
 
     return loop
 

@@ -1,16 +1,18 @@
 """What a plan promises: delay and energy on the planner's gains, and both bounds (docs/theory.md, sections 1 to 3).
 
-The planner and the clock share these and `prefine.emulator.physics`, so on a static channel they cannot disagree.
+The only place where Phi and Phi_FT are written: the relaxed optimum, the counting of whole rounds, the rounding and
+`predict` all call `BoundTerms`. Planner and clock share this module and `prefine.emulator.physics`, so on a static
+channel they cannot disagree.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from prefine.emulator.physics import compute_energy, compute_time, upload_time
-from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Problem, Radio, Server, ServerPlan
+from prefine.emulator.physics import Mixed, Number, compute_energy, compute_time, upload_time
+from prefine.emulator.types import Budget, Devices, DevicesPlan, FloatArray, Problem, Radio, Server, ServerPlan
 
 
 class RoundCost(NamedTuple):
@@ -18,6 +20,10 @@ class RoundCost(NamedTuple):
 
     delay_s: float
     energy_j: float
+
+    def affordable(self, budget: Budget) -> float:
+        """How many such rounds (real) the tighter budget allows."""
+        return min(budget.delay_s / self.delay_s, budget.energy_j / self.energy_j)
 
 
 class Prediction(NamedTuple):
@@ -72,7 +78,7 @@ class BoundTerms:
 
     @staticmethod
     def of(problem: Problem) -> "BoundTerms":
-        """The coefficients of ``problem``."""
+        """The coefficients of ``problem``; NaN for those of Phi_FT where the problem lacks its constants."""
         learning = problem.learning
         noise = learning.smoothness * learning.learning_rate
         twice_per_step = 2.0 / learning.learning_rate
@@ -88,25 +94,62 @@ class BoundTerms:
             floor=twice_per_step * gap_floor,
         )
 
-    def bound(self, pretrain_rounds: float, finetune_rounds: float, server_batch: float, batch: FloatArray) -> float:
-        """Phi: bounds the mean of E||grad F||^2 over all N + M rounds (infinite without any round)."""
-        rounds = pretrain_rounds + finetune_rounds
-        if rounds <= 0.0:
-            return math.inf
-        pretraining = pretrain_rounds * (self.shift + self.server_noise / server_batch)
-        finetuning = finetune_rounds * float(np.sum(self.device_noise / batch))
-        return (self.start + pretraining + finetuning) / rounds
+    def round_noise(self, batch: FloatArray) -> FloatArray | float:
+        """Noise of a fine-tuning round, sum_k alpha_k / b_k, of ``batch`` (..., K) in samples; shape (...)."""
+        noise: FloatArray | float = np.sum(self.device_noise / batch, axis=-1)
+        return noise
 
-    def bound_ft(self, pretrain_rounds: float, finetune_rounds: float, server_batch: float, batch: FloatArray) -> float:
-        """Phi_FT: predicts the mean of E||grad F||^2 over the M fine-tuning rounds.
+    def pretrained(self, pretrain_rounds: Number, server_batch: Mixed) -> Number:
+        """Phi's numerator after N pre-training rounds: A + N (Delta^2 + alpha0 / b0)."""
+        result: Any = self.start + pretrain_rounds * (self.shift + self.server_noise / server_batch)
+        return result  # type: ignore[no-any-return]  # NumPy's scalars are floats, its types do not say so
 
-        A fitted predictor, not a proven bound. Infinite at M = 0.
+    def pretrained_ft(self, pretrain_rounds: Number, server_batch: Mixed) -> Number:
+        """Phi_FT's numerator after N pre-training rounds: B exp(-a N) + C + N alpha0 / b0."""
+        result: Any = self.remaining(pretrain_rounds) + pretrain_rounds * self.server_noise / server_batch
+        return result  # type: ignore[no-any-return]  # as above
+
+    def remaining(self, pretrain_rounds: Number) -> Number:
+        """What N noiseless pre-training rounds leave of the gap, in units of Phi_FT's numerator: B exp(-a N) + C."""
+        result: Any = self.removable * np.exp(-self.contraction * pretrain_rounds) + self.floor
+        return result  # type: ignore[no-any-return]  # as above
+
+    def bound(self, pretrain_rounds: Number, finetune_rounds: Mixed, server_batch: Mixed, noise: Mixed) -> Number:
+        """Phi: bounds the mean of E||grad F||^2 over all N + M rounds (docs/theory.md, section 2).
+
+        (A + N (Delta^2 + alpha0 / b0) + M ``noise``) / (N + M) with ``noise`` from `round_noise`; infinite without
+        any round. Elementwise: arguments broadcast.
         """
-        if finetune_rounds <= 0.0:
-            return math.nan if math.isnan(self.removable) else math.inf
-        remaining = self.removable * math.exp(-self.contraction * pretrain_rounds) + self.floor
-        pretraining = pretrain_rounds * self.server_noise / server_batch
-        return (remaining + pretraining) / finetune_rounds + float(np.sum(self.device_noise / batch))
+        total: Any = self.pretrained(pretrain_rounds, server_batch) + finetune_rounds * noise
+        return _per_round(total, pretrain_rounds + finetune_rounds)  # type: ignore[no-any-return]  # as above
+
+    def bound_ft(self, pretrain_rounds: Number, finetune_rounds: Mixed, server_batch: Mixed, noise: Mixed) -> Number:
+        """Phi_FT: predicts the mean of E||grad F||^2 over the M fine-tuning rounds (docs/theory.md, section 3c).
+
+        (B exp(-a N) + C + N alpha0 / b0) / M + ``noise`` with ``noise`` from `round_noise`. A fitted predictor, not a
+        proven bound. Infinite at M = 0, NaN without its constants. Elementwise: arguments broadcast.
+        """
+        paid: Any = _per_round(self.pretrained_ft(pretrain_rounds, server_batch), finetune_rounds)
+        return paid + noise  # type: ignore[no-any-return]  # as above
+
+    def best_pretraining(self, price: Number) -> Number:
+        """The real N >= 0 that minimises B exp(-a N) + N ``price``: max(0, ln(a B / price) / a).
+
+        ``price`` (>= 0) is what a pre-training round adds to Phi_FT's numerator, elementwise. Infinite where a round is
+        free and helps, zero where pre-training does not help (B <= 0).
+        """
+        pull = self.contraction * self.removable
+        if not pull > 0.0:
+            return price * 0.0
+        with np.errstate(divide="ignore"):
+            result: Any = np.maximum(np.log(pull / price) / self.contraction, 0.0)
+        return result  # type: ignore[no-any-return]  # as above
+
+
+def _per_round(total: Any, rounds: Any) -> Any:
+    """``total`` (> 0) over ``rounds`` (>= 0); infinite where there are none."""
+    with np.errstate(divide="ignore"):
+        return np.divide(total, rounds)
 
 
 def server_round(server: Server, plan: ServerPlan) -> RoundCost:
@@ -115,6 +158,30 @@ def server_round(server: Server, plan: ServerPlan) -> RoundCost:
         compute_time(plan.batch, server.cycles_per_sample, plan.frequency_hz),
         compute_energy(plan.batch, server.cycles_per_sample, plan.frequency_hz, server.capacitance),
     )
+
+
+def frugal_frequency(server: Server, samples: float, within_s: float) -> float:
+    """The lowest frequency in Hz, not below the server's least, that computes ``samples`` in ``within_s`` seconds.
+
+    May exceed the server's maximum: then nothing does. The least energy, since energy rises with frequency.
+    """
+    return max(server.min_frequency_hz, samples * server.cycles_per_sample / within_s)
+
+
+def most_server_rounds(server: Server, batch: FloatArray, left_s: FloatArray, left_j: FloatArray) -> FloatArray:
+    """The most pre-training rounds (real) with ``batch`` samples in ``left_s`` seconds and ``left_j`` joules.
+
+    Elementwise: arguments broadcast. N rounds run at f = max(f_min, N b c / left_s), which costs kappa N b c f^2
+    (docs/theory.md, section 4).
+    """
+    cycles = batch * server.cycles_per_sample
+    by_delay = left_s * server.max_frequency_hz / cycles
+    by_energy = np.cbrt(left_j * left_s**2 / server.capacitance) / cycles
+    if server.min_frequency_hz > 0.0:
+        slowest_j = compute_energy(batch, server.cycles_per_sample, server.min_frequency_hz, server.capacitance)
+        by_energy = np.minimum(by_energy, left_j / slowest_j)
+    result: FloatArray = np.minimum(by_delay, by_energy)
+    return result
 
 
 def device_round(devices: Devices, radio: Radio, plan: DevicesPlan) -> RoundCost:
@@ -128,17 +195,27 @@ def device_round(devices: Devices, radio: Radio, plan: DevicesPlan) -> RoundCost
     )
 
 
+def mean_round(share: float, pretraining: RoundCost, finetuning: RoundCost) -> RoundCost:
+    """The mean cost of a round where ``share`` of all are pre-training; at share 1 ``finetuning`` may be infinite."""
+    if share == 1.0:
+        return pretraining
+    return RoundCost(
+        share * pretraining.delay_s + (1.0 - share) * finetuning.delay_s,
+        share * pretraining.energy_j + (1.0 - share) * finetuning.energy_j,
+    )
+
+
 def predict(problem: Problem, plan: Planned) -> Prediction:
     """Delay, energy and both bounds of ``plan`` on the gains of ``problem``."""
     pretraining = server_round(problem.server, plan.server)
     finetuning = device_round(problem.devices, problem.radio, plan.devices) if plan.finetune_rounds else _NO_ROUND
     terms = BoundTerms.of(problem)
-    design = (plan.pretrain_rounds, plan.finetune_rounds, plan.server.batch, plan.devices.batch)
+    design = (plan.pretrain_rounds, plan.finetune_rounds, plan.server.batch, terms.round_noise(plan.devices.batch))
     return Prediction(
         plan.pretrain_rounds * pretraining.delay_s + plan.finetune_rounds * finetuning.delay_s,
         plan.pretrain_rounds * pretraining.energy_j + plan.finetune_rounds * finetuning.energy_j,
-        terms.bound(*design),
-        terms.bound_ft(*design),
+        float(terms.bound(*design)),
+        float(terms.bound_ft(*design)),
     )
 
 

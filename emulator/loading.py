@@ -8,8 +8,11 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +60,8 @@ def load_attribute(spec: str, noun: str, folder: Path = Path()) -> object:
     """What ``Name`` is in ``path/to/file.py:Name``; the path starts from ``folder``.
 
     A file is run once; when its content has changed, it is run again as another module. While it runs, it can import
-    what lies beside it. Raises InputError where the file is missing or fails, or has no such name.
+    the modules and packages that lie beside it; so its imports belong at its top, not inside its functions.
+    Raises InputError where the file is missing or fails, or has no such name.
     """
     path, name = folder / own_file(spec), spec.rpartition(":")[2]
     if not path.is_file():
@@ -99,28 +103,44 @@ def _module(path: Path, place: str) -> ModuleType:
     return module
 
 
+@dataclass(frozen=True)
+class _Neighbours(MetaPathFinder):
+    """Finds the modules and packages that lie in ``folder``, whatever else of the same name is installed."""
+
+    folder: Path
+
+    def names(self) -> set[str]:
+        """Python files, and folders that hold some; the standard library's names are left to it."""
+        files = {path.stem for path in self.folder.glob("*.py")}
+        packages = {path.parent.name for path in self.folder.glob("*/*.py")}
+        return (files | packages) - {"prefine"} - sys.stdlib_module_names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of a top-level name in the folder; ``None``, so that others look for it, of any other."""
+        return PathFinder.find_spec(fullname, [str(self.folder)]) if fullname in self.names() else None
+
+
 @contextmanager
 def _neighbours_importable(folder: Path) -> Iterator[None]:
-    """Modules in ``folder`` can be imported inside the block.
+    """Inside the block, what lies in ``folder`` can be imported.
 
-    After it they are forgotten: a file in another folder may have another module of the same name beside it.
+    After it that is forgotten, and what had the names is back: another folder may have its own of the same name.
     """
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
+    finder = _Neighbours(folder)
+    names = finder.names()
+    hidden = _taken_out(names)
+    sys.meta_path.insert(0, finder)
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
-        new = {name: name.partition(".")[0] for name in sys.modules.keys() - before}
-        ours = {top for top in new.values() if top not in before and _lies_in(sys.modules.get(top), folder)}
-        for name, top in new.items():
-            if top in ours:
-                del sys.modules[name]
+        sys.meta_path.remove(finder)
+        _taken_out(names)
+        sys.modules.update(hidden)
 
 
-def _lies_in(module: ModuleType | None, folder: Path) -> bool:
-    """Whether a top-level ``module`` is a file or a package directly in ``folder``."""
-    packages = [Path(place) for place in getattr(module, "__path__", ())]
-    files = [Path(file) for file in [getattr(module, "__file__", None)] if file and not packages]
-    return any(place.parent == folder for place in packages + files)
+def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+    """The loaded modules called ``names`` and all below them, taken out of those that are loaded."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

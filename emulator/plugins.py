@@ -20,15 +20,16 @@ from prefine.emulator.types import FloatArray, Policy, Workload
 
 
 class Kind(NamedTuple):
-    """A kind of part: what it is called, the entry-point group that has its names, and the method each must have."""
+    """A kind of part: what it is called, the entry-point group that has its names, and a method that each must have."""
 
     noun: str
     group: str
-    method: str
+    method: str = ""
 
 
 POLICY = Kind("policy", "prefine.policies", "plan")
-WORKLOAD = Kind("workload", "prefine.workloads", "learner")
+WORKLOAD = Kind("workload", "prefine.workloads")
+"""Its members are checked when it is made: an attribute may be set by the constructor."""
 CHANNEL = Kind("channel", "prefine.channels", "gain")
 
 
@@ -113,17 +114,17 @@ def policy_parts(policies: object) -> list[Part]:
     return list(dict.fromkeys(parts))
 
 
-def find(kind: Kind, name: str) -> type:
-    """The class behind an installed part's name, or behind ``path/to/file.py:Name``.
+def find(kind: Kind, name: str, folder: Path = Path()) -> type:
+    """The class behind an installed part's name, or behind ``path/to/file.py:Name``, from ``folder``.
 
     Raises InputError where there is none, or it lacks the method of its ``kind``.
     """
     known = installed(kind.group)
     if known and not own_file(name) and name not in known:
         raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
-    found = loading.find(name, kind.group, kind.noun)
+    found = loading.find(name, kind.group, kind.noun, folder)
     if not inspect.isclass(found):
-        raise InputError(f"{kind.noun} {name}: is no class")
+        raise InputError(f"{kind.noun} {name}: must be a class, not {type(found).__name__}")
     _check_method(kind, found, f"{kind.noun} {name}: {found.__name__}")
     return found
 
@@ -154,22 +155,23 @@ def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def make_workload(asked: str | Part, **parameters: Any) -> Workload:
-    """The workload asked for, made of the scenario's ``parameters``; an instance from Python as it is.
+def make_workload(asked: str | Part, folder: Path, **parameters: Any) -> Workload:
+    """The workload asked for, made for a scenario; an instance from Python as it is.
 
-    Raises InputError where it, its data or parameters are wrong.
+    A name may be ``path/to/file.py:Class``, from ``folder``. ``parameters`` are ``task``, ``training``, ``devices`` and
+    ``seed`` of `prefine.models.workload.Workload`. Raises InputError where the workload, its data or its settings are
+    wrong.
     """
-    wanted = part(WORKLOAD, asked)
-    made = wanted.found
-    if wanted.given is not None and not inspect.isclass(made):
-        workload: Workload = made
-        return workload
+    name, made = (asked, find(WORKLOAD, asked, folder)) if isinstance(asked, str) else (asked.name, asked.found)
+    is_class = inspect.isclass(made)
+    build: Any = made
     try:
-        workload = made(**parameters)
+        workload: Workload = build(folder=folder, **parameters) if is_class else build
     except (ValueError, OSError) as error:
         raise InputError(f"task: {error}") from error
-    except TypeError as error:
-        raise InputError(f"workload {wanted.name}: {said(error)} when it was made") from error
+    for member in vars(Workload):
+        if not member.startswith("_") and inspect.getattr_static(workload, member, None) is None:
+            raise InputError(f"workload {name}: {type(workload).__name__} has no {member}")
     return workload
 
 
@@ -212,7 +214,7 @@ def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
 
 
 def _check_method(kind: Kind, found: object, who: str) -> None:
-    if not callable(getattr(found, kind.method, None)):
+    if kind.method and not callable(getattr(found, kind.method, None)):
         raise InputError(f"{who} has no method {kind.method}, so it is no {kind.noun}")
 
 

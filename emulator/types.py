@@ -5,7 +5,7 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -272,6 +272,17 @@ class Constants(NamedTuple):
     pretrain_floor: float
 
 
+class Calibrated(TypedDict):
+    """One measured constant: ``value``, ``spread`` (its standard error), and its ``definition`` in one line.
+
+    Of the device variance, ``value`` and ``spread`` are lists with one number per device.
+    """
+
+    value: float | list[float]
+    spread: float | list[float]
+    definition: str
+
+
 class Workload(Protocol):
     """Data, model and training recipe of a scenario: costs, constants, and a fresh learner for each run."""
 
@@ -286,11 +297,11 @@ class Workload(Protocol):
         ...
 
     def constants(self) -> Constants:
-        """Measured by a pilot on the actual data and model; deterministic."""
+        """Measured by calibration runs on the actual data and model; the same arguments give the same bits."""
         ...
 
-    def calibration(self) -> dict[str, Any]:
-        """What `constants` measured, by name: ``value`` and ``spread`` (lists for the devices) and ``definition``."""
+    def calibration(self) -> dict[str, Calibrated]:
+        """What `constants` measured, by the name of the constant."""
         ...
 
     def learner(self, seed: int, learning_rate: float) -> Learner:

@@ -46,23 +46,14 @@ class World:
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
-        named = self.scenario.task.workload
         return make_workload(
-            self.own_workload or (str(self.files.folder / named) if ".py:" in named else named),
-            task={**self.scenario.task.model_dump(), **self._own_task_files()},
-            training=self.scenario.training.model_dump(),
+            self.own_workload or self.scenario.task.workload,
+            folder=self.files.folder,
+            task=self.scenario.task,
+            training=self.scenario.training,
             devices=self.scenario.device_count,
             seed=self.scenario.seed,
         )
-
-    def _own_task_files(self) -> dict[str, str]:
-        """The user's own data and model, with their paths taken from the scenario's folder."""
-        task, own = self.scenario.task, {}
-        if (self.files.folder / task.data).exists():
-            own["data"] = str(self.files.folder / task.data)
-        if ".py:" in task.model:
-            own["model"] = str(self.files.folder / task.model)
-        return own
 
     @cached_property
     def trace(self) -> Trace | None:

@@ -6,23 +6,26 @@ written, nothing is kept and everything still works.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+
+from prefine.emulator.errors import PrefineError
+from prefine.emulator.files import write_bytes
 
 T = TypeVar("T")
 
 
 def folder() -> Path:
-    """Where cached files lie."""
+    """The folder of cached files; it need not exist yet."""
     if chosen := os.environ.get("PREFINE_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefine"
 
 
 def digest(*parts: bytes) -> str:
-    """A short content key; the parts are kept apart, so ``(b"a", b"b")`` is not ``(b"ab",)``."""
+    """32 hexadecimal digits of SHA-256; the parts are kept apart, so ``(b"a", b"b")`` is not ``(b"ab",)``."""
     state = hashlib.sha256()
     for part in parts:
         state.update(len(part).to_bytes(8, "big") + part)
@@ -30,23 +33,16 @@ def digest(*parts: bytes) -> str:
 
 
 def remember(name: str, compute: Callable[[], T], dump: Callable[[T], bytes], load: Callable[[bytes], T]) -> T:
-    """``compute()``, or what an earlier call of the same ``name`` computed; ``load`` raises ValueError on damage."""
+    """``compute()``, or what an earlier call of the same ``name`` computed, in this process or another.
+
+    ``dump`` and ``load`` turn the value into the file's bytes and back; ``load`` raises ValueError where the file is
+    damaged, and the value is then computed again. A folder that cannot be written is no error.
+    """
     path = folder() / name
     try:
         return load(path.read_bytes())
     except (OSError, ValueError):
         value = compute()
-        _write(path, dump(value))
+        with suppress(PrefineError):
+            write_bytes(path, dump(value))
         return value
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace ``path`` in one step; an unwritable folder is no reason to fail."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except OSError:
-        return

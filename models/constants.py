@@ -1,4 +1,4 @@
-"""The constants of the convergence bound, measured by pilots on the actual data and model.
+"""The constants of the convergence bound, measured by calibration runs on the actual data and model.
 
 What each is, which summary over the trajectory is used and why: docs/learning.md.
 """
@@ -9,48 +9,51 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import Calibrated, Constants, FloatArray
 from prefine.models import cache
-from prefine.models.federation import Federation
-from prefine.models.objective import Objective, one_thread
-from prefine.models.pilot import (
+from prefine.models.calibration import (
     ROUNDS,
     DivergedError,
-    Pilot,
+    Trajectory,
     fit_contraction,
     initial_curvature,
     largest_curvature,
-    run,
+    measure,
 )
-from prefine.models.records import Constants, FloatArray
-from prefine.models.sampling import stream
+from prefine.models.federation import Federation
+from prefine.models.objective import Objective, one_thread
 
-VERSION = 1
-"""Counts changes of method, so that older cached results are not taken for new ones."""
+VERSION = 2
+"""Counts changes of method or of the cached file, so that older results are not taken for new ones."""
 
-PILOTS = 4
+RUNS = 4
+"""The standard error of a constant is that of the mean over so many calibration runs."""
+
 STEP_SEARCHES = 3
 STEP_TOLERANCE = 0.05
+"""The search for the step size ends after so many passes, or when a pass changes it by less than this, relative."""
 
 SHORTENINGS = 10
 SHORTER = 0.25
-"""A rate at which a pilot diverges is shortened by this, so often at most."""
+"""A step size at which a run diverges is multiplied by this, so often at most."""
 
 
 DEFINITIONS = {
-    "smoothness": "L: largest eigenvalue of the task loss's Hessian along the pilots",
+    "smoothness": "L: largest eigenvalue of the task loss's Hessian along the calibration runs",
     "initial_gap": "F(w0) - F*: task loss at the start above the least one seen",
-    "discrepancy": "Delta^2: squared distance of general and task gradient, mean along the pilots",
-    "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the pilots",
-    "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the pilots",
+    "discrepancy": "Delta^2: squared distance of general and task gradient, mean along the calibration runs",
+    "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the calibration runs",
+    "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the calibration runs",
     "pretrain_contraction": "a: rate at which pre-training closes the task gap, fitted",
     "pretrain_floor": "G_floor: task gap that pre-training cannot close, fitted",
 }
-"""In one line each; docs/learning.md says more."""
+"""Each constant in one line; docs/learning.md has the formulas."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One constant: its value, its standard error over the pilots, and the least and most seen at any one point."""
+    """One constant: its value, its standard error over the runs, and the least and most seen at any one point."""
 
     value: float
     standard_error: float
@@ -62,7 +65,7 @@ class Measured:
 class Estimate:
     """All constants with their spread, as ``prefine calibrate`` shows them.
 
-    ``learning_rate`` is 1 / ``smoothness.value``; ``pilots`` and ``rounds`` (of each stage) say what was run.
+    ``learning_rate`` is 1 / ``smoothness.value``; ``runs`` and ``rounds`` (of each stage) say how long it was measured.
     """
 
     smoothness: Measured
@@ -72,7 +75,7 @@ class Estimate:
     device_variance: tuple[Measured, ...]
     pretrain_contraction: Measured
     pretrain_floor: Measured
-    pilots: int
+    runs: int
     rounds: int
 
     @property
@@ -80,9 +83,9 @@ class Estimate:
         """The largest step size the bound allows: 1/L."""
         return 1.0 / self.smoothness.value
 
-    def calibration(self) -> dict[str, dict[str, object]]:
-        """By name: ``value``, ``spread`` (standard error over the pilots; lists for the devices), ``definition``."""
-        measured = {name: getattr(self, name) for name in DEFINITIONS}
+    def calibration(self) -> dict[str, Calibrated]:
+        """Value, standard error over the runs, and definition of each constant, by its name."""
+        measured: dict[str, Measured | tuple[Measured, ...]] = {name: getattr(self, name) for name in DEFINITIONS}
         return {
             name: {
                 "value": [m.value for m in one] if isinstance(one, tuple) else one.value,
@@ -109,23 +112,24 @@ class Estimate:
 def estimate(federation: Federation, objective: Callable[[int], Objective], content: bytes) -> Estimate:
     """Measure, or read what was measured before under the same ``content`` (data, partition, model, weight decay).
 
-    ``objective`` gives the network with the initial weights of a seed. Raises ValueError where no pilot stays finite.
+    ``objective`` gives the network with the initial weights of a seed.
+    Raises ValueError where training diverges at every step size that is tried.
     """
 
-    def measure() -> Estimate:
+    def compute() -> Estimate:
         with one_thread():
-            return _measure(federation, objective)
+            return _estimate(federation, objective)
 
-    name = f"constants-{cache.digest(content, f'{VERSION} {PILOTS} {ROUNDS}'.encode())}.json"
-    return cache.remember(name, measure, _dump, _load)
+    name = f"constants-{cache.digest(content, f'{VERSION} {RUNS} {ROUNDS}'.encode())}.json"
+    return cache.remember(name, compute, _dump, _load)
 
 
-def _measure(federation: Federation, objective: Callable[[int], Objective]) -> Estimate:
-    seeds = [int(stream(pilot, "pilot").integers(2**62)) for pilot in range(PILOTS)]
+def _estimate(federation: Federation, objective: Callable[[int], Objective]) -> Estimate:
+    seeds = [int(stream(run, "pilot").integers(2**62)) for run in range(RUNS)]
     rate = _search_rate(federation, objective, seeds[0])
     for _ in range(SHORTENINGS):
         try:
-            return summarise([run(federation, objective(seed), rate, seed) for seed in seeds])
+            return summarise([measure(federation, objective(seed), rate, seed) for seed in seeds])
         except DivergedError:
             rate *= SHORTER
     raise ValueError(f"the constants cannot be measured: training diverges even at step size {rate:g}")
@@ -146,32 +150,32 @@ def _search_rate(federation: Federation, objective: Callable[[int], Objective], 
     return rate
 
 
-def summarise(pilots: list[Pilot]) -> Estimate:
-    """Each pilot's largest curvature; of everything else its mean over the points; then the mean over pilots.
+def summarise(runs: list[Trajectory]) -> Estimate:
+    """Each run's largest curvature; of everything else its mean over the points; then the mean over runs.
 
-    The lowest loss of any pilot stands for F* in all of them.
+    The lowest loss of any run stands for F* in all of them.
     """
-    lowest = min(pilot.lowest_loss for pilot in pilots)
-    fits = np.array([fit_contraction(pilot.task_loss, lowest) for pilot in pilots])
-    gaps = np.array([pilot.task_loss[0] - lowest for pilot in pilots])
-    smoothness = np.array([pilot.smoothness for pilot in pilots])
-    device = np.array([pilot.device_variance for pilot in pilots])
+    lowest = min(run.lowest_loss for run in runs)
+    fits = np.array([fit_contraction(run.task_loss, lowest) for run in runs])
+    gaps = np.array([run.task_loss[0] - lowest for run in runs])
+    smoothness = np.array([run.smoothness for run in runs])
+    device = np.array([run.device_variance for run in runs])
     largest = _mean(smoothness.max(axis=1)[:, None])
     return Estimate(
         smoothness=replace(largest, least=float(smoothness.min())),
         initial_gap=_mean(gaps[:, None]),
-        discrepancy=_mean(np.array([pilot.discrepancy for pilot in pilots])),
-        server_variance=_mean(np.array([pilot.server_variance for pilot in pilots])),
+        discrepancy=_mean(np.array([run.discrepancy for run in runs])),
+        server_variance=_mean(np.array([run.server_variance for run in runs])),
         device_variance=tuple(_mean(device[:, :, k]) for k in range(device.shape[2])),
         pretrain_contraction=_mean(fits[:, :1]),
         pretrain_floor=_mean(fits[:, 1:]),
-        pilots=len(pilots),
+        runs=len(runs),
         rounds=ROUNDS,
     )
 
 
 def _mean(seen: FloatArray) -> Measured:
-    """Of (pilots, points): the mean, its standard error from the pilots' own means, and the extremes."""
+    """Of ``seen`` (runs, points): the mean, its standard error from the runs' own means, and the extremes."""
     means = seen.mean(axis=1)
     error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
     return Measured(float(means.mean()), error, float(seen.min()), float(seen.max()))
@@ -185,9 +189,9 @@ def _load(content: bytes) -> Estimate:
     """Raises ValueError where the file is not what `_dump` wrote."""
     try:
         fields = json.loads(content)
-        pilots, rounds = int(fields.pop("pilots")), int(fields.pop("rounds"))
+        runs, rounds = int(fields.pop("runs")), int(fields.pop("rounds"))
         device = tuple(Measured(**one) for one in fields.pop("device_variance"))
         others = {name: Measured(**one) for name, one in fields.items()}
-        return Estimate(**others, device_variance=device, pilots=pilots, rounds=rounds)
+        return Estimate(**others, device_variance=device, runs=runs, rounds=rounds)
     except (KeyError, TypeError, AttributeError) as damage:
         raise ValueError("damaged cache") from damage

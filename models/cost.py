@@ -2,8 +2,8 @@
 
 import torch
 
+from prefine.models.data.samples import Samples
 from prefine.models.objective import Batch, Objective
-from prefine.models.records import Samples
 
 COUNTED = 8
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from prefine.emulator.types import IntArray
+from prefine.models.data.samples import DataPair
 from prefine.models.objective import Batch
-from prefine.models.records import DataPair, IntArray
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,24 @@
-"""One model in training: mini-batch SGD on the server, then federated SGD on the devices."""
+"""One model in training: mini-batch SGD on the server, then rounds of a federated algorithm on the devices."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import Evaluation, FloatArray, IntArray
+from prefine.models.algorithms.round import Round
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage
-from prefine.models.records import Evaluation, FloatArray, IntArray
-from prefine.models.rounds import Round
-from prefine.models.sampling import Draws, stream
+from prefine.models.sampling import Draws
 
 
 class Learner:
-    """Trains when told to; the same arguments give the same bytes, on any number of torch threads."""
+    """Trains when told to; the same arguments give the same bytes, on any number of torch threads.
+
+    ``finetuning`` is the round of the federated algorithm, ``step`` and ``average`` are the recipe, ``seed`` fixes the
+    samples that are drawn. The objective's weights are the model; they are moved in place.
+    """
 
     def __init__(
         self,
@@ -33,7 +38,7 @@ class Learner:
         self._finetune_rounds = 0
 
     def pretrain(self, batch: int) -> None:
-        """One step on ``batch`` samples of the general data."""
+        """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
         rows = torch.from_numpy(self._server.take(batch))
         share = torch.full((batch,), 1.0 / batch, dtype=self._objective.weights.dtype)
         with one_thread():
@@ -42,10 +47,10 @@ class Learner:
             self._move(self._objective.gradient, self._step.rate)
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
-        """One round: the step along sum_k weights_k grad F_k(batches_k samples of device k).
+        """One round of the algorithm: with one local step, the step along sum_k weights_k grad F_k(batches_k samples).
 
-        Both (K,); a device with weight 0 did not arrive and draws nothing. With several local steps, each processes
-        ``batches_k`` samples.
+        ``batches`` and ``weights`` (K,); a device with weight 0 did not arrive and draws nothing. Each of several local
+        steps has ``batches_k`` samples of its own. Raises InputError where a user's algorithm fails.
         """
         if self._finetune_rounds == 0:
             self._average.restart()
@@ -57,7 +62,7 @@ class Learner:
         counts = (self._round.local_steps * batches[here]).tolist()
         rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
-            self._move(self._round.aggregate(here, rows, weights[here], rate), rate)
+            self._move(self._round.direction(here, rows, weights[here], rate), rate)
 
     def _move(self, gradient: Tensor, rate: float) -> None:
         self._step.apply(self._objective.weights, gradient, rate)

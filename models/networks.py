@@ -5,13 +5,15 @@ or keep running statistics (batch normalisation) are refused, since then a weigh
 would not be the mean of the devices' own gradients.
 """
 
-import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from prefine.emulator.errors import InputError
+from prefine.emulator.loading import load_attribute, own_file
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 """Makes a network from the shape of one sample and the number of outputs."""
@@ -88,13 +90,14 @@ def resnet(shape: tuple[int, ...], outputs: int) -> nn.Module:
 NETWORKS: dict[str, Factory] = {"logistic": logistic, "mlp": mlp, "cnn": cnn, "resnet": resnet}
 
 
-def build(name: str, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Module:
-    """The network called ``name``, or made by the factory in ``path/to/file.py:factory``.
+def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Path = Path()) -> nn.Module:
+    """The network called ``name``, or made by the factory in ``path/to/file.py:factory``, the path from ``folder``.
 
-    Its initial weights are the constructors' own, drawn under ``seed``; torch's global generator is left as it was.
-    Raises ValueError where there is no such network or it cannot be trained here.
+    It maps (n, *shape) to (n, outputs). Its initial weights are the constructors' own, drawn under ``seed``; torch's
+    global generator is left as it was. Raises ValueError where there is no such network or it cannot be trained here,
+    InputError where the user's file cannot be read.
     """
-    factory = _own_factory(name) if ".py:" in name else NETWORKS.get(name)
+    factory = _own_factory(name, folder) if own_file(name) else NETWORKS.get(name)
     if factory is None:
         raise ValueError(f"model {name!r} is unknown; use one of {', '.join(NETWORKS)} or path/to/file.py:factory")
     with torch.random.fork_rng(devices=[]):
@@ -104,9 +107,9 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int) -> nn.Modu
     return network
 
 
-def identity(name: str, network: nn.Module) -> bytes:
+def identity(name: str, network: nn.Module, folder: Path = Path()) -> bytes:
     """What tells a network from others for caching: its layers, and the source where it is the user's own."""
-    source = Path(name.rpartition(":")[0]).read_bytes() if ".py:" in name else b""
+    source = (folder / own_file(name)).read_bytes() if own_file(name) else b""
     return repr(network).encode() + source
 
 
@@ -128,24 +131,10 @@ def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _own_factory(name: str) -> Factory:
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise ValueError(f"model {name!r}: there is no file {file}")
-    spec = importlib.util.spec_from_file_location(f"prefine_model_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"model {name!r}: {file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's own file may raise anything; say where and what
-        raise ValueError(f"model {name!r}: {file} fails with {type(error).__name__}: {error}") from error
-    factory = getattr(module, attribute, None)
+def _own_factory(name: str, folder: Path) -> Factory:
+    factory = load_attribute(name, "model", folder)
     if not callable(factory):
-        raise ValueError(  # noqa: TRY004  # wrong input is a ValueError here, whatever is wrong with it
-            f"model {name!r}: {file} has no function {attribute}(shape, outputs)"
-        )
+        raise InputError(f"model {name}: must be a function of (shape, outputs), not {type(factory).__name__}")
     made: Factory = factory
     return made
 
@@ -155,13 +144,13 @@ def _made(factory: Factory, name: str, shape: tuple[int, ...], outputs: int) -> 
         return factory(shape, outputs)
     except ValueError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # the user's own function may raise anything
         raise ValueError(f"model {name!r} fails with {type(error).__name__}: {error}") from error
 
 
 def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> None:
     if not isinstance(network, nn.Module):
-        raise ValueError(  # noqa: TRY004  # as above
+        raise ValueError(  # noqa: TRY004  # wrong input is a ValueError here, whatever is wrong with it
             f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module"
         )
     if next(network.buffers(), None) is not None:

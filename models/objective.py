@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prefine.models.records import Kind, Samples
+from prefine.models.data.samples import Kind, Samples
 
 CHUNK = 2048
 """Samples in one forward and backward pass where all of a data set is looked at."""
@@ -104,11 +104,13 @@ class Objective:
 
     @contextmanager
     def at(self, weights: Tensor) -> Iterator[None]:
-        """The network with other weights for a while."""
+        """The network at ``weights`` (P,) inside the ``with`` block; its own come back after it, errors included."""
         present = self.weights.clone()
         self.weights.copy_(weights)
-        yield
-        self.weights.copy_(present)
+        try:
+            yield
+        finally:
+            self.weights.copy_(present)
 
     def differentiate(self, batch: Batch) -> None:
         """Leave the gradient of the data part of F over ``batch`` in ``self.gradient``."""

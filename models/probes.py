@@ -1,12 +1,12 @@
-"""What is measured at one point of a pilot: gradients per sample, their variance, the curvature of the loss."""
+"""What a calibration run measures at one point: gradients per sample, their variance, the curvature of the loss."""
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch.func import grad, vjp, vmap
 
+from prefine.emulator.types import FloatArray
 from prefine.models.objective import CHUNK, Batch, Objective, weighted_loss
-from prefine.models.records import FloatArray
 
 GRADIENT_CHUNK = 256
 """Per-sample gradients held at once: bounds memory at this many times the model."""

@@ -10,7 +10,7 @@ from math import ceil, log2
 import torch
 from torch import Tensor
 
-from prefine.models.records import IntArray
+from prefine.emulator.types import IntArray
 
 SCALE_BITS = 32
 

@@ -1,13 +1,18 @@
 """Data, model and training recipe of one scenario, behind the interface the emulator asks for."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.task import TaskSettings
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.types import Calibrated, Constants, WorkloadCost
 from prefine.models import cache, networks
+from prefine.models.algorithms.build import build as build_algorithm
+from prefine.models.algorithms.round import round_of
 from prefine.models.constants import Estimate, estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
@@ -16,26 +21,27 @@ from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective
 from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
-from prefine.models.records import Constants, WorkloadCost
-from prefine.models.rounds import DeviceRound, FusedRound
-from prefine.models.sampling import stream
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 
 class Workload:
-    """Made from the scenario's ``[task]`` and ``[training]`` (as plain dictionaries), devices and seed.
+    """The learning task ``task`` and its recipe ``training``, spread over ``devices`` devices.
 
-    The seed chooses the task's samples and their spread over the devices; a run's own seed chooses initial weights
-    and the order of samples. Raises ValueError or OSError, in one line, where settings and data do not fit.
+    ``seed`` chooses the task's samples and their spread over the devices; a run's own seed chooses initial weights and
+    the order of samples. Paths to the user's own data, model and algorithm start from ``folder``. Raises ValueError,
+    InputError or OSError, in one line, where settings and data do not fit.
     """
 
-    def __init__(self, task: Mapping[str, Any], training: Mapping[str, Any], devices: int, seed: int) -> None:
-        self._task, self._training, self._seed = dict(task), dict(training), seed
-        self._pair = load(task, seed)
+    def __init__(
+        self, task: TaskSettings, training: TrainingSettings, devices: int, seed: int, folder: Path = Path()
+    ) -> None:
+        self._task, self._training, self._folder = task, training, folder
+        self._pair = load(task, folder, seed)
         generator = stream(seed, "partition")
-        parts = split(self._pair.task, devices, task["partition"], task["dirichlet_alpha"], generator)
+        parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
         self._federation = Federation.of(self._pair, parts)
         self._parameters = len(self.objective(0).weights)
+        build_algorithm(training, folder)  # so that what is wrong with it is said before anything is measured
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -53,17 +59,17 @@ class Workload:
                 dump=lambda flops: repr(flops).encode(),
                 load=float,
             ),
-            local_steps=self._training["local_steps"],
+            local_steps=self._training.local_steps,
             uplink_bits=self._upload().bits,
-            model_bits=float(self._parameters * self._task["parameter_bits"]),
+            model_bits=float(self._parameters * self._task.parameter_bits),
         )
 
     def objective(self, seed: int) -> Objective:
         """The network with the initial weights of run ``seed``, and its loss."""
         shape = self._pair.general.x.shape[1:]
         initial = int(stream(seed, "initial weights").integers(2**63))
-        network = networks.build(self._task["model"], shape, self._pair.outputs, initial)
-        return Objective(network, self._pair.kind, self._training["weight_decay"])
+        network = networks.build(self._task.model, shape, self._pair.outputs, initial, self._folder)
+        return Objective(network, self._pair.kind, self._training.weight_decay)
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -73,9 +79,9 @@ class Workload:
     def constants(self) -> Constants:
         """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""
         measured = self.estimate.constants()
-        return measured._replace(learning_rate=bound_rate(self._training["learning_rate"], measured.smoothness))
+        return measured._replace(learning_rate=bound_rate(self._training.learning_rate, measured.smoothness))
 
-    def calibration(self) -> dict[str, dict[str, object]]:
+    def calibration(self) -> dict[str, Calibrated]:
         """What the constants are, with their spread and definition, for ``prefine calibrate``."""
         return self.estimate.calibration()
 
@@ -85,28 +91,21 @@ class Workload:
         ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far the real step goes
         beyond it: not at all for ``"1/L"``, three times as far for ``"3/L"``; a recipe with a number uses that.
         """
-        objective = self.objective(seed)
-        training = self._training
-        rate = real_rate(training["learning_rate"], learning_rate)
-        step = Step(objective.weights, rate, training["momentum"], training["decay"])
-        average = TailAverage(training["average_last"]) if training["average_last"] else LastIterate()
-        return Learner(self._federation, objective, self._round(objective), step, average, seed)
-
-    def _round(self, objective: Objective) -> FusedRound | DeviceRound:
-        steps, task = self._training["local_steps"], self._federation.task
-        upload = self._upload()
-        if steps == 1 and isinstance(upload, Exact):
-            return FusedRound(objective, task)
-        return DeviceRound(objective, task, steps, upload)
+        objective, training = self.objective(seed), self._training
+        algorithm = build_algorithm(training, self._folder)
+        finetuning = round_of(algorithm, objective, self._federation.task, training.local_steps, self._upload())
+        rate = real_rate(training.learning_rate, learning_rate)
+        step = Step(objective.weights, rate, training.momentum, training.decay)
+        average = TailAverage(training.average_last) if training.average_last else LastIterate()
+        return Learner(self._federation, objective, finetuning, step, average, seed)
 
     def _upload(self) -> Upload:
-        training, devices, bits = self._training, len(self.weights), self._task["parameter_bits"]
-        parameters = self._parameters
-        if training["upload"] == "quantised":
-            return Quantised(parameters, devices, training["upload_bits"])
-        if training["upload"] == "top-k":
-            return TopK(parameters, devices, training["upload_share"], bits)
-        return Exact(parameters, bits)
+        training, devices, bits = self._training, len(self.weights), self._task.parameter_bits
+        if training.upload == "quantised":
+            return Quantised(self._parameters, devices, training.upload_bits)
+        if training.upload == "top-k":
+            return TopK(self._parameters, devices, training.upload_share, bits)
+        return Exact(self._parameters, bits)
 
     def provenance(self) -> dict[str, str]:
         """Names, sizes and checksum of the data, and the versions they came with."""
@@ -122,10 +121,12 @@ class Workload:
     def _content(self) -> bytes:
         """All that the constants depend on."""
         parts = cache.digest(*(part.tobytes() for part in self._federation.parts))
-        decay = self._training["weight_decay"]
+        decay = self._training.weight_decay
         return f"{self._data_digest()} {parts} {cache.digest(self._model())} {decay}".encode()
 
     def _model(self) -> bytes:
         """All that a run's network and its initial weights depend on."""
         objective = self.objective(0)
-        return networks.identity(self._task["model"], objective.network) + objective.weights.numpy().tobytes()
+        return (
+            networks.identity(self._task.model, objective.network, self._folder) + objective.weights.numpy().tobytes()
+        )

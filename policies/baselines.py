@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.bound import device_round, mean_round, predict, server_round
 from prefine.emulator.errors import InfeasibleError, InputError
-from prefine.emulator.physics import upload_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
-from prefine.policies.checks import require_at_least, require_fraction
-from prefine.policies.feasibility import require_whole_batches, shortfall
-from prefine.policies.integers import SLIVER
+from prefine.policies.feasibility import require_at_least, require_fraction, require_whole_batches, shortfall
 from prefine.policies.joint import design_all_rounds, design_share
-from prefine.policies.stages import Stages
+from prefine.policies.rounding import SLIVER
+from prefine.policies.subproblems import Stages, sending
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,10 @@ class Random:
 
 
 _DRAWS = 1000
+"""Draws before `Random` gives up: more find a plan in scarcer budgets, and take longer to say that there is none."""
+
 _LEAST_POWER = 0.05
+"""Least power drawn, as a share of the maximum: below it uploads take so long that hardly a draw fits."""
 
 
 def _draw_batches(generator: np.random.Generator, least: FloatArray, most: FloatArray) -> FloatArray:
@@ -221,22 +222,12 @@ def pin_batches(problem: Problem, server_batch: float, batch: FloatArray) -> Pro
     )
 
 
-def sending(problem: Problem, batch: FloatArray, frequency_hz: FloatArray, power_w: FloatArray) -> DevicesPlan:
-    """The devices' plan with the upload times that its powers give."""
-    devices, radio = problem.devices, problem.radio
-    with np.errstate(divide="ignore"):
-        upload_s = upload_time(radio.uplink_bits, devices.bandwidth_hz, power_w, devices.gain, radio.noise_psd_w_hz)
-    return DevicesPlan(batch, frequency_hz, power_w, upload_s)
-
-
 def fill_rounds(problem: Problem, share: float, server: ServerPlan, devices: DevicesPlan) -> Plan | None:
     """As many rounds as both budgets allow, N the nearest integer to ``share`` of them; None if not one fits."""
     pretraining = server_round(problem.server, server)
     finetuning = device_round(problem.devices, problem.radio, devices)
     budget = problem.budget
-    mean_s = share * pretraining.delay_s + (1.0 - share) * finetuning.delay_s if share < 1.0 else pretraining.delay_s
-    mean_j = share * pretraining.energy_j + (1.0 - share) * finetuning.energy_j if share < 1.0 else pretraining.energy_j
-    total = math.ceil(min(budget.delay_s / mean_s, budget.energy_j / mean_j) * (1.0 - SLIVER)) + 1
+    total = math.ceil(mean_round(share, pretraining, finetuning).affordable(budget) * (1.0 - SLIVER)) + 1
     while total > 0:
         rounds = round(share * total)
         plan = Plan(rounds, total - rounds, server, devices)

@@ -4,21 +4,26 @@ import math
 from dataclasses import dataclass
 
 from prefine.emulator.types import Budget, FloatArray, Relaxed
-from prefine.policies.device_stage import TOLERANCE
-from prefine.policies.objectives import AllRounds, Objective, Prices, Trial, affordable, imbalance
+from prefine.policies.device_barrier import TOLERANCE
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Objective, Prices, Trial, imbalance
 from prefine.policies.root import IncreasingRoot
-from prefine.policies.server_stage import ServerRound
-from prefine.policies.stages import Stages
+from prefine.policies.subproblems import ServerRound, Stages
 
 GAP = 1e-9
-"""Relative gap between primal and dual at which the search stops."""
+"""Relative gap between primal and dual at which the search stops: larger saves trials, smaller proves more digits."""
 
 EDGE = 25.0
 """Largest |log-odds| of theta. Stopping this short of 0 and 1 costs at most exp(-EDGE) = 1.4e-11 of the bound."""
 
 _TRIALS = 120
+"""Prices tried at most: on random problems the search takes 5, seldom 50. Fewer could end it with an open gap."""
+
 _EXACTER = 1e-4
+"""The devices' tolerance as a part of the gap that is left: larger saves Newton passes, but may hold the gap open."""
+
 _ROUGHEST = 1e-5
+"""The devices' tolerance at first: larger saves passes, smaller spares a first trial that misleads the search."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class _Search:
         lower_bound = objective.lower_bound(stages, trial)
         if lower_bound > self.lower_bound or self.proof is None:
             self.lower_bound, self.proof = lower_bound, trial
-        value = objective.value(stages, objective.rounds(stages, trial), trial)
+        rounds = objective.rounds(stages, trial)
+        value = float(objective.value(stages.terms, rounds[0], rounds[1], trial.server.plan.batch, trial.devices.noise))
         if value < self.value or self.best is None:
             self.value, self.best = value, trial
         return trial
@@ -86,10 +92,10 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
         if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
             break
         root.update(
-            trial.log_odds, residual, smooth=previous is None or objective.kink(stages, previous, trial) is None
+            trial.log_odds, residual, smooth=previous is None or objective.crossing(stages, previous, trial) is None
         )
         previous, sides[residual > 0.0] = trial, trial
-        proposal = objective.kink(stages, sides[False], sides[True]) if len(sides) == 2 else None
+        proposal = objective.crossing(stages, sides[False], sides[True]) if len(sides) == 2 else None
     return _relaxed(search), _start(search)
 
 
@@ -120,8 +126,7 @@ def _relaxed(search: _Search) -> Relaxed:
     assert search.proof is not None  # noqa: S101 - as above
     stages, objective, trial = search.stages, search.objective, search.best
     rounds = objective.rounds(stages, trial)
-    per_round = 1.0 / (rounds[1] if objective.name == "bound_ft" else sum(rounds))
-    delay_price, energy_price = _shadow(search.proof.log_odds, search.proof.prices, per_round)
+    delay_price, energy_price = _shadow(search.proof.log_odds, search.proof.prices, 1.0 / objective.counted(*rounds))
     return Relaxed(
         rounds[0],
         rounds[1],
@@ -156,8 +161,7 @@ def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
         log_odds = root.next()
         prices, server = response(log_odds)
         lower_bound = max(lower_bound, terms.shift + server.price(prices.delay, prices.energy))
-        rounds = affordable(server.cost, budget)
-        bound = terms.shift + server.noise + terms.start / rounds
+        bound = float(terms.bound(server.cost.affordable(budget), 0.0, server.plan.batch, 0.0))
         if bound < value:
             value, best = bound, (log_odds, prices, server)
         residual = imbalance(server.cost, budget)
@@ -169,7 +173,7 @@ def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
             break
         root.update(log_odds, residual)
     log_odds, prices, server = best
-    rounds = affordable(server.cost, budget)
+    rounds = server.cost.affordable(budget)
     gap = max(0.0, value / lower_bound - 1.0)
     delay_price, energy_price = _shadow(log_odds, prices, 1.0 / rounds)
     idle = stages.idle(stages.problem.devices.min_batch)

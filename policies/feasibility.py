@@ -1,11 +1,17 @@
-"""What a problem needs at least for one round, and what is said where it has less."""
+"""What a policy refuses: a problem that does not allow one round, and parameters out of their range.
+
+Problems are refused with InfeasibleError or InputError, parameters with InputError; each error is one line that names
+the place, the value and what is needed or allowed.
+"""
 
 import math
 
 import numpy as np
 
-from prefine.emulator.errors import InputError
-from prefine.policies.stages import Stages
+from prefine.emulator.bound import frugal_frequency, server_round
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.types import Problem, ServerPlan
+from prefine.policies.subproblems import Stages
 
 
 def require_whole_batches(stages: Stages) -> None:
@@ -20,14 +26,28 @@ def require_whole_batches(stages: Stages) -> None:
         raise InputError(f"devices: no whole batch between min_batch[{k}] = {least:g} and max_batch[{k}] = {most:g}")
 
 
+def require_pretraining_constants(problem: Problem) -> None:
+    """Raises InputError where Phi_FT cannot be evaluated."""
+    for name in ("pretrain_contraction", "pretrain_floor"):
+        if getattr(problem.learning, name) is None:
+            raise InputError(f"learning.{name}: missing; policies that minimise Phi_FT need it (a number, at least 0)")
+
+
+def require_reachable(stages: Stages) -> None:
+    """Raises InfeasibleError where a device has no link."""
+    if not stages.reachable:
+        raise InfeasibleError(shortfall(stages))
+
+
 def shortfall(stages: Stages) -> str:
     """What one round of each stage needs at least, beside the budgets."""
     problem, budget = stages.problem, stages.problem.budget
-    server, cycles = problem.server, math.ceil(problem.server.min_batch) * problem.server.cycles_per_sample
-    needs = f"{cycles / server.max_frequency_hz:.6g} s"
-    if cycles / server.max_frequency_hz <= budget.delay_s:
-        frequency = max(server.min_frequency_hz, cycles / budget.delay_s)
-        needs = f"{cycles * server.capacitance * frequency**2:.6g} J"
+    server, batch = problem.server, math.ceil(problem.server.min_batch)
+    quickest = server_round(server, ServerPlan(batch, server.max_frequency_hz))
+    needs = f"{quickest.delay_s:.6g} s"
+    if quickest.delay_s <= budget.delay_s:
+        frugal = ServerPlan(batch, frugal_frequency(server, batch, budget.delay_s))
+        needs = f"{server_round(server, frugal).energy_j:.6g} J"
     return (
         f"the budgets of {budget.delay_s:g} s and {budget.energy_j:g} J are too small: one pre-training round needs "
         f"at least {needs}; {_finetuning_shortfall(stages)}"
@@ -42,6 +62,33 @@ def _finetuning_shortfall(stages: Stages) -> str:
     quickest_s = problem.radio.downlink_delay_s + fixed.soonest_s
     if quickest_s > budget.delay_s:
         return f"one fine-tuning round needs at least {quickest_s:.6g} s"
-    meeting = fixed.meet(budget.delay_s - problem.radio.downlink_delay_s, 1.0)
-    energy_j = problem.radio.downlink_energy_j + float(np.sum(meeting.energy_j))
+    least = fixed.finish_by(budget.delay_s - problem.radio.downlink_delay_s, 1.0)
+    energy_j = problem.radio.downlink_energy_j + float(np.sum(least.energy_j))
     return f"one fine-tuning round needs at least {energy_j:.6g} J"
+
+
+def require_fraction(policy: str, name: str, value: float, *, open_ended: bool = False) -> None:
+    """Raises InputError unless ``value`` lies in [0, 1], or in (0, 1) where ``open_ended``."""
+    _require_number(policy, name, value)
+    if not (0.0 < value < 1.0 if open_ended else 0.0 <= value <= 1.0):
+        allowed = "strictly between 0 and 1" if open_ended else "between 0 and 1"
+        raise InputError(f"policies.{policy}.{name}: must be {allowed}, not {value!r}")
+
+
+def require_at_least(policy: str, name: str, value: int, least: int) -> None:
+    """Raises InputError unless ``value`` is a whole number and at least ``least``."""
+    _require_number(policy, name, value)
+    if not isinstance(value, int) or value < least:
+        raise InputError(f"policies.{policy}.{name}: must be a whole number, at least {least}, not {value!r}")
+
+
+def require_positive(policy: str, name: str, value: float) -> None:
+    """Raises InputError unless ``value`` is finite and exceeds zero."""
+    _require_number(policy, name, value)
+    if value <= 0.0:
+        raise InputError(f"policies.{policy}.{name}: must be greater than 0, not {value!r}")
+
+
+def _require_number(policy: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"policies.{policy}.{name}: must be a finite number, not {value!r}")

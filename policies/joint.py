@@ -1,17 +1,30 @@
-"""The exact joint designs: both stages' rounds, batches, frequencies and powers at once, with a certificate."""
+"""The exact joint designs: both stages' rounds, batches, frequencies and powers at once, with a certificate.
 
+`JointSimple`, the rule of thumb, stands beside them: it needs no constants of the bound of pre-training.
+"""
+
+import math
 from dataclasses import dataclass, replace
 
-from prefine.emulator.bound import predict
-from prefine.emulator.errors import InfeasibleError, InputError
-from prefine.emulator.types import Plan, Problem, Relaxed
-from prefine.policies.counts import GivenShare, MeanOfAllRounds, MeanOfFinetuning
-from prefine.policies.dual import relax, relax_all_rounds, relax_pretraining
-from prefine.policies.feasibility import shortfall
-from prefine.policies.integers import IntegerSearch
-from prefine.policies.objectives import FineTuned
-from prefine.policies.objectives import FixedShare as ShareObjective
-from prefine.policies.stages import Stages
+from prefine.emulator.bound import RoundCost, server_round
+from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.types import Budget, Plan, Problem, Relaxed, ServerPlan
+from prefine.policies.dual import Start, relax, relax_all_rounds, relax_pretraining
+from prefine.policies.feasibility import (
+    require_fraction,
+    require_pretraining_constants,
+    require_reachable,
+    require_whole_batches,
+)
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Objective
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.rounding import IntegerSearch
+from prefine.policies.subproblems import Stages
+
+_GAP_NOT_WORTH_ANOTHER_SEARCH = 0.005
+"""Integer gap up to which one stage alone is not tried: larger saves a second search that gains at most this much."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +58,84 @@ class JointFinetune:
         return design_finetuned(Stages(problem))
 
 
+@dataclass(frozen=True)
+class JointSimple:
+    """Needs no constants of Phi_FT: gives up at most ``give_up`` of the fine-tuning rounds to pre-training.
+
+    N is the largest number of server rounds after which the fine-tune-only design on what is left of both budgets
+    still has 1 - ``give_up`` of its rounds. The server runs as the pretrain-only design would have it.
+    Source: this project's study of hand-over rules (docs/theory.md, section 5).
+    """
+
+    give_up: float = 0.15
+
+    def __post_init__(self) -> None:
+        require_fraction("joint-simple", "give_up", self.give_up)
+
+    def plan(self, problem: Problem) -> Plan:
+        """N by bisection, the rest as finetune-only. Raises InfeasibleError where not one fine-tuning round fits."""
+        stages = Stages(problem)
+        require_reachable(stages)
+        require_whole_batches(stages)
+        alone, start = relax(stages, GivenShare(0.0))
+        server = _server(stages)
+        cost = server_round(problem.server, server)
+        least = (1.0 - self.give_up) * alone.finetune_rounds
+        low, high = 0, math.floor(cost.affordable(problem.budget))
+        while low < high:
+            middle = (low + high + 1) // 2
+            left = _after(problem, middle, cost)
+            if left is not None and _rounds(left, start).finetune_rounds >= least:
+                low = middle
+            else:
+                high = middle - 1
+        return self._with_pretraining(problem, low, server, cost)
+
+    def _with_pretraining(self, problem: Problem, rounds: int, server: ServerPlan, cost: RoundCost) -> Plan:
+        """The fine-tune-only design on what ``rounds`` server rounds leave; fewer where rounding leaves no room."""
+        while True:
+            left = _after(problem, rounds, cost)
+            try:
+                if left is not None:
+                    plan = design_share(Stages(left), 0.0)
+                    return Plan(rounds, plan.finetune_rounds, server, plan.devices)
+            except InfeasibleError:
+                if rounds == 0:
+                    raise
+            rounds //= 2
+
+
 def design_all_rounds(stages: Stages) -> Plan:
     """The best design for Phi; where a device cannot be reached, pre-training alone."""
+    objective = AllRounds()
     relaxed, start = relax_all_rounds(stages)
-    plan = IntegerSearch(stages, relaxed, start, MeanOfAllRounds()).plan()
-    return _or_one_stage(stages, plan, relaxed, share=float(relaxed.pretrain_rounds > relaxed.finetune_rounds))
+    plan = IntegerSearch(stages, relaxed, start, objective).plan()
+    share = float(relaxed.pretrain_rounds > relaxed.finetune_rounds)
+    return _or_one_stage(stages, plan, relaxed, objective, share)
 
 
 def design_finetuned(stages: Stages) -> Plan:
-    """The best design for Phi_FT."""
+    """The best design for Phi_FT. Raises InputError without its constants, InfeasibleError as `Joint`."""
     require_pretraining_constants(stages.problem)
     require_reachable(stages)
     objective = FineTuned()
     relaxed, start = relax(stages, objective)
-    plan = IntegerSearch(stages, relaxed, start, MeanOfFinetuning(), objective.name).plan()
-    return _or_one_stage(stages, plan, relaxed, share=0.0)
+    plan = IntegerSearch(stages, relaxed, start, objective).plan()
+    return _or_one_stage(stages, plan, relaxed, objective, share=0.0)
 
 
 def design_share(stages: Stages, share: float) -> Plan:
     """The best design for Phi with N / (N + M) = ``share``. Raises InfeasibleError where not one round fits."""
+    objective = GivenShare(share)
     if share == 1.0:
         relaxed, start = relax_pretraining(stages)
     else:
         require_reachable(stages)
-        relaxed, start = relax(stages, ShareObjective(share))
-    return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
+        relaxed, start = relax(stages, objective)
+    return IntegerSearch(stages, relaxed, start, objective).plan()
 
 
-def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, share: float) -> Plan:
+def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, objective: Objective, share: float) -> Plan:
     """``plan``, or one with a single stage (``share`` 0 or 1) where that is better: the search is local.
 
     With N = 0 both objectives are the same, so the design for Phi serves both.
@@ -83,24 +146,26 @@ def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, share: float) ->
         alone = design_share(stages, share)
     except InfeasibleError:
         return plan
-    value, other = (getattr(predict(stages.problem, each), plan.objective) for each in (plan, alone))
-    if value <= other:
+    other = objective.of(stages.terms, alone)
+    if objective.of(stages.terms, plan) <= other:
         return plan
     gap = max(0.0, other / relaxed.lower_bound - 1.0)
-    return replace(alone, relaxed=relaxed, integer_gap=gap, objective=plan.objective)
+    return replace(alone, relaxed=relaxed, integer_gap=gap, objective=objective.name)
 
 
-_GAP_NOT_WORTH_ANOTHER_SEARCH = 0.005
+def _server(stages: Stages) -> ServerPlan:
+    """The server's round in the pretrain-only design, with a whole batch."""
+    server, plan = stages.problem.server, relax_pretraining(stages)[0].server
+    batch = min(max(round(plan.batch), math.ceil(server.min_batch)), math.floor(server.max_batch))
+    return ServerPlan(batch, plan.frequency_hz)
 
 
-def require_pretraining_constants(problem: Problem) -> None:
-    """Raises InputError where Phi_FT cannot be evaluated."""
-    for name in ("pretrain_contraction", "pretrain_floor"):
-        if getattr(problem.learning, name) is None:
-            raise InputError(f"learning.{name}: missing; policies that minimise Phi_FT need it (a number, at least 0)")
+def _after(problem: Problem, rounds: int, cost: RoundCost) -> Problem | None:
+    """``problem`` with what ``rounds`` server rounds leave of both budgets; None where they leave nothing."""
+    budget = problem.budget
+    left = Budget(budget.delay_s - rounds * cost.delay_s, budget.energy_j - rounds * cost.energy_j)
+    return replace(problem, budget=left) if left.delay_s > 0.0 and left.energy_j > 0.0 else None
 
 
-def require_reachable(stages: Stages) -> None:
-    """Raises InfeasibleError where a device has no link."""
-    if not stages.reachable:
-        raise InfeasibleError(shortfall(stages))
+def _rounds(problem: Problem, start: Start) -> Relaxed:
+    return relax(Stages(problem), GivenShare(0.0), start)[0]

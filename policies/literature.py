@@ -8,16 +8,25 @@ from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.types import Plan, Problem, ServerPlan
 from prefine.policies.baselines import Uniform, fill_rounds, pin_batches, with_batch
-from prefine.policies.checks import require_at_least, require_fraction, require_positive
-from prefine.policies.feasibility import shortfall
-from prefine.policies.integers import SLIVER
-from prefine.policies.joint import require_reachable
+from prefine.policies.feasibility import (
+    require_at_least,
+    require_fraction,
+    require_positive,
+    require_reachable,
+    shortfall,
+)
 from prefine.policies.root import IncreasingRoot
-from prefine.policies.stages import Stages
+from prefine.policies.rounding import SLIVER
+from prefine.policies.subproblems import Stages
 
 _RATIO_RANGE = 60.0
+"""How far the log of a second's worth may lie from the budgets' ratio: wider only costs a few more evaluations."""
+
 _STEPS = 80
+"""Evaluations at most; the bracket halves at least every third, so more would only repeat the last digits."""
+
 _CLOSE = 1e-10
+"""Part of the budget that may stay unused: larger stops sooner, smaller uses the last digits."""
 
 
 @dataclass(frozen=True)

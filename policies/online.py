@@ -1,6 +1,5 @@
 """The joint design, planned anew at the hand-over and before every fine-tuning round (docs/theory.md, section 6)."""
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -18,17 +17,23 @@ from prefine.emulator.types import (
     Problem,
     RoundDecision,
 )
-from prefine.policies.batches import Handout, SampleHandout
-from prefine.policies.checks import require_fraction
+from prefine.policies.batch_rounding import BatchAllocation, BatchAllocator
 from prefine.policies.dual import Start, relax
-from prefine.policies.integers import SLIVER
+from prefine.policies.feasibility import require_fraction
 from prefine.policies.joint import Joint, JointFinetune
-from prefine.policies.objectives import FixedShare
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Objective
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.rounding import SLIVER
+from prefine.policies.subproblems import Stages
 
 _LEVEL_STEPS = 4
 _LEVEL_CLOSE = 1e-3
+"""Solves for the level that gives a round its prices, and its relative error: closer costs solves in every round."""
+
 _LAST_ROUNDS = 1.5
+"""Below so many rounds left the next takes all that is left: larger ends in one long round, smaller wastes a rest."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,20 @@ class JointOnline:
         mixed = problem.devices.gain ** (1.0 - self.trust) * observation.gain**self.trust
         now = Stages(_only(problem, present, mixed))
         reply = now.devices.solve(ratio, energy_price)
-        handout = SampleHandout(now, energy_price, reply.snr_state)
+        allocator = BatchAllocator(now, energy_price, reply.snr_state)
         finish_s = reply.cost.delay_s - problem.radio.downlink_delay_s
         if rounds_left >= _LAST_ROUNDS:
-            rounded = handout.rounded(finish_s, energy_price)
-            if not np.any(rounded.meeting.late):
+            rounded = allocator.rounded(finish_s, energy_price)
+            if not np.any(rounded.barrier.late):
                 return _spread(observation.plan.devices, present, rounded)
         last_s = budget.delay_s * (1.0 - self.reserve) - problem.radio.downlink_delay_s
         last_j = budget.energy_j * (1.0 - self.reserve) - problem.radio.downlink_energy_j
-        last = handout.best(last_s, last_j) if last_s > 0.0 and last_j > 0.0 else None
+        last = allocator.best(last_s, last_j) if last_s > 0.0 and last_j > 0.0 else None
         return None if last is None else _spread(observation.plan.devices, present, last)
+
+    @property
+    def _objective(self) -> Objective:
+        return AllRounds() if self.objective == "bound" else FineTuned()
 
     def _prices(self, observation: Observation, budget: Budget) -> tuple[float, float, float]:
         """Rounds left, the worth of a second in joules, and the price of a joule.
@@ -98,35 +107,23 @@ class JointOnline:
         The rest of the training has to reach the level phi at which [spent bound + m noise] / (done + m) = phi, so
         its own start is what is spent less phi for every round done (section 6).
         """
-        problem, plan, done = observation.problem, observation.plan, self._done(observation)
-        terms = BoundTerms.of(problem)
-        spent = self._spent(terms, observation)
+        problem, plan, objective = observation.problem, observation.plan, self._objective
+        terms, rounds = BoundTerms.of(problem), (observation.pretrain_rounds_done, observation.finetune_rounds_done)
+        done = objective.counted(*rounds)
+        noise = float(terms.round_noise(plan.devices.batch))
+        spent = objective.numerator(terms, rounds, plan.server.batch, noise)
         level = plan.relaxed.bound if plan.relaxed else spent
         start = Start()
         for _ in range(_LEVEL_STEPS):
             remaining = max(spent - level * done, _LEVEL_CLOSE * spent)
             gap = remaining * problem.learning.learning_rate / 2.0
             rest = replace(problem, budget=budget, learning=replace(problem.learning, initial_gap=gap))
-            relaxed, start = relax(Stages(rest), FixedShare(0.0), start)
+            relaxed, start = relax(Stages(rest), GivenShare(0.0), start)
             if abs(relaxed.bound - level) <= _LEVEL_CLOSE * level:
                 break
             level = (relaxed.bound * relaxed.finetune_rounds + level * done) / (relaxed.finetune_rounds + done)
         prices = start.prices(budget)
         return relaxed.finetune_rounds, prices.ratio, prices.energy
-
-    def _done(self, observation: Observation) -> int:
-        """Rounds that count in the objective's denominator."""
-        return observation.finetune_rounds_done + (observation.pretrain_rounds_done if self.objective == "bound" else 0)
-
-    def _spent(self, terms: BoundTerms, observation: Observation) -> float:
-        """The objective's numerator so far, with the planned noise for the rounds done."""
-        plan = observation.plan
-        count, done = observation.pretrain_rounds_done, observation.finetune_rounds_done
-        noise = done * float(np.sum(terms.device_noise / plan.devices.batch))
-        server_noise = count * terms.server_noise / plan.server.batch
-        if self.objective == "bound":
-            return terms.start + count * terms.shift + server_noise + noise
-        return terms.removable * math.exp(-terms.contraction * count) + terms.floor + server_noise + noise
 
 
 def _usable(remaining: Budget) -> Budget | None:
@@ -141,12 +138,12 @@ def _only(problem: Problem, present: np.typing.NDArray[np.intp], gain: FloatArra
     return replace(problem, devices=Devices(*(getattr(devices, field.name)[present] for field in fields(devices))))
 
 
-def _spread(plan: DevicesPlan, present: np.typing.NDArray[np.intp], handout: Handout) -> DevicesPlan:
+def _spread(plan: DevicesPlan, present: np.typing.NDArray[np.intp], allocation: BatchAllocation) -> DevicesPlan:
     """``plan`` with what the devices ``present`` do now."""
 
     def merged(name: str) -> FloatArray:
         values: FloatArray = getattr(plan, name).copy()
-        values[present] = getattr(handout.meeting.plan, name)
+        values[present] = getattr(allocation.barrier.plan, name)
         return values
 
     return DevicesPlan(*(merged(field.name) for field in fields(plan)))

@@ -17,21 +17,30 @@ import numpy as np
 
 from prefine.emulator.bound import BoundTerms, predict, server_round
 from prefine.emulator.errors import InfeasibleError, InputError
-from prefine.emulator.physics import LN2, upload_power
+from prefine.emulator.physics import LN2, compute_energy, compute_time, upload_power
 from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, ServerPlan
 from prefine.policies.baselines import Uniform
-from prefine.policies.batches import SampleHandout
-from prefine.policies.checks import require_at_least, require_positive
-from prefine.policies.feasibility import require_whole_batches, shortfall
-from prefine.policies.integers import SLIVER
-from prefine.policies.joint import require_reachable
-from prefine.policies.stages import Stages
+from prefine.policies.batch_rounding import BatchAllocator
+from prefine.policies.feasibility import (
+    require_at_least,
+    require_positive,
+    require_reachable,
+    require_whole_batches,
+    shortfall,
+)
+from prefine.policies.rounding import SLIVER
+from prefine.policies.subproblems import Stages
 
 Rounds = tuple[int, int]
 
 _PENALTY = 1e3
+"""Price of overrunning a whole budget, in units of the bound: larger ends overruns sooner, but scales cones badly."""
+
 _NO_OVERRUN = 1e-7
+"""Overrun, as a part of a budget, that counts as none: the conic solver's own accuracy."""
+
 _NEVER_SLOWER = 1e3
+"""Longest upload in units of the last point's: a bound for the solver only, far from any optimum of one step."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,12 @@ class JointSca:
             (total * (1.0 - SLIVER) - rounds[0] * one) / rounds[1]
             for total, one in ((budget.delay_s, cost.delay_s), (budget.energy_j, cost.energy_j))
         )
-        handout = SampleHandout(stages, 1.0, None).best(
+        allocation = BatchAllocator(stages, 1.0, None).best(
             delay_s - problem.radio.downlink_delay_s, energy_j - problem.radio.downlink_energy_j
         )
-        if handout is None:
+        if allocation is None:
             raise InfeasibleError(shortfall(stages))
-        return Plan(*rounds, server, handout.meeting.plan)
+        return Plan(*rounds, server, allocation.barrier.plan)
 
     def optimise(self, problem: Problem) -> Point:
         """The best (N, M) found with real batches."""
@@ -237,13 +246,13 @@ class _Program:
         devices, plan, (n, m) = problem.devices, point.devices, point.rounds
         budget, rounds = problem.budget, n + m
         server = server_round(problem.server, point.server)
-        compute_s = plan.batch * devices.cycles_per_sample / plan.frequency_hz
+        compute_s = compute_time(plan.batch, devices.cycles_per_sample, plan.frequency_hz)
         nats = radio.uplink_bits * LN2 / devices.bandwidth_hz / plan.upload_s
         watts = radio.noise_psd_w_hz * devices.bandwidth_hz / devices.gain
         self._each["noise"].value = m / rounds * terms.device_noise / plan.batch
         self._each["compute"].value = m * compute_s / budget.delay_s
         self._each["upload"].value = m * plan.upload_s / budget.delay_s
-        compute_j = devices.capacitance * devices.cycles_per_sample * plan.batch * plan.frequency_hz**2
+        compute_j = compute_energy(plan.batch, devices.cycles_per_sample, plan.frequency_hz, devices.capacitance)
         self._each["compute_j"].value = m * compute_j / budget.energy_j
         self._each["nats"].value = nats
         # Upload energy watts v (e^(nats / v) - 1), where ``sent`` bounds v e^(nats (1 - v) / v).

@@ -15,9 +15,12 @@ PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 LEAVES = tuple(
     f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
 )
+TASK = tuple(f"prefine.emulator.{name}" for name in ("loading", "scenario.task", "scenario.training"))
+"""What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
+
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.bound"),
-    "models": LEAVES,
+    "models": (*LEAVES, *TASK),
     "traces": (*LEAVES, "prefine.emulator.channel"),
     "emulator": (),
     "scenarios": (),

@@ -57,7 +57,8 @@ class Source:
             self.files.parsed(trace, trace_of)
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
-        names = (trace, availability, task.data, own_file(task.model), own_file(task.workload))
+        code = [own_file(name) for name in (task.model, task.workload, scenario.training.algorithm)]
+        names = (trace, availability, task.data, *code)
         found = [name for name in names if name and (self.files.folder / name).exists()]
         return tuple((name, self.files.checksum(name)) for name in found)
 

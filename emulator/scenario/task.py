@@ -31,8 +31,8 @@ class TaskSettings(Section):
     ``partition``: ``"iid"``, ``"dirichlet"`` (each class by shares drawn with ``dirichlet_alpha``), or ``"source"``
     (each source, by default each class, on one device).
     ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, or your own ``path/to/file.py:factory``.
-    ``workload`` makes data, model and recipe of all these keys: ``"default"``, an installed one's name, or your own
-    ``path/to/file.py:Class``.
+    ``workload`` replaces all of this: an installed workload, or your own ``path/to/file.py:Class`` with the members of
+    `prefine.emulator.types.Workload`.
     """
 
     data: str = "digits"
@@ -41,6 +41,6 @@ class TaskSettings(Section):
     partition: Literal["iid", "dirichlet", "source"] = "iid"
     dirichlet_alpha: Positive = 0.5
     model: str = "mlp"
-    workload: str = "default"
     parameter_bits: Annotated[int, Field(ge=1, le=64)] = 32
     shift: ShiftSettings = ShiftSettings()
+    workload: str = "default"

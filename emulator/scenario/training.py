@@ -34,6 +34,9 @@ class TrainingSettings(Section):
     ``participation`` is the share of the devices that the server draws for a round.
     ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
 
+    ``algorithm`` is ``"fedavg"`` (with one local step and exact uploads this is ``"fedsgd"``, which allows only one
+    step), or your own ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
+
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
     error feedback.
@@ -45,6 +48,8 @@ class TrainingSettings(Section):
     average_last: BelowOne = 0.0
     decay: NonNegative = 0.0
     weight_decay: NonNegative = 1e-3
+    algorithm: str = "fedavg"
+    algorithm_parameters: dict[str, Any] = Field(default_factory=dict)
     local_steps: Count = 1
     upload: Literal["exact", "quantised", "top-k"] = "exact"
     upload_bits: Annotated[int, Field(ge=2, le=16)] = 8

@@ -7,7 +7,7 @@ general data. A sample's source is its model year.
 
 import numpy as np
 
-from prefine.models.records import DataPair, Samples
+from prefine.models.data.samples import DataPair, Samples
 
 YEAR, ORIGIN = 5, 6
 AMERICAN = 1

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from prefine.models import cache
-from prefine.models.records import DataPair, Samples
+from prefine.models.data.samples import DataPair, Samples
 
 Bytes = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.models.records import DataPair, Kind, Samples
+from prefine.models.data.samples import DataPair, Kind, Samples
 
 PARTS = ("general", "task", "test")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")

@@ -1,37 +1,37 @@
 """The data pair a scenario asks for: loaded, shifted, and with its subset of task samples."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.task import TaskSettings
 from prefine.models.data import files, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
-from prefine.models.records import DataPair, Samples
-from prefine.models.sampling import stream
+from prefine.models.data.samples import DataPair, Samples
 
 NAMES = ("digits", "digits-halved", "cars")
 
 
-def load(task: Mapping[str, Any], seed: int) -> DataPair:
-    """The pair of the scenario's ``[task]``; ``seed`` draws its task samples and its synthetic shift.
+def load(task: TaskSettings, folder: Path, seed: int) -> DataPair:
+    """The pair of ``task``; a path to the user's own data starts from ``folder``.
 
-    Raises ValueError where the settings do not fit the data, OSError where a file cannot be read.
+    ``seed`` draws the task samples and the synthetic shift. Raises ValueError where the settings do not fit the data,
+    OSError where a file cannot be read.
     """
-    pair = shift.apply(_pair(task["data"], task["stretch_columns"]), task["shift"], stream(seed, "shift"))
-    return replace(pair, task=_subset(pair.task, task["samples"], seed))
+    pair = shift.apply(_pair(task.data, task.stretch_columns, folder), task.shift, stream(seed, "shift"))
+    return replace(pair, task=_subset(pair.task, task.samples, seed))
 
 
-def _pair(data: str, stretch_columns: int) -> DataPair:
+def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
+    if (folder / data).exists():
+        return files.load(folder / data)
     if data == "digits":
         return mnist_to_uci(stretch_columns)
     if data == "digits-halved":
         return uci_halves()
     if data == "cars":
         return american_to_imported()
-    if Path(data).exists():
-        return files.load(Path(data))
     raise ValueError(f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file or folder")
 
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from prefine.models.records import IntArray, Samples
+from prefine.emulator.types import IntArray
+from prefine.models.data.samples import Samples
 
 Partition = Literal["iid", "dirichlet", "source"]
 BINS = 10

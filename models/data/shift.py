@@ -1,30 +1,30 @@
 """Shift put on the general data on purpose, with a strength: what separates them from the task is then known."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.models.records import DataPair, IntArray, Samples
+from prefine.emulator.scenario.task import ShiftSettings
+from prefine.emulator.types import IntArray
+from prefine.models.data.samples import DataPair, Samples
 
 
-def apply(pair: DataPair, shift: Mapping[str, Any], generator: np.random.Generator) -> DataPair:
-    """The pair with its general data shifted as the scenario's ``[task.shift]`` says; all zero leaves it as it is.
+def apply(pair: DataPair, shift: ShiftSettings, generator: np.random.Generator) -> DataPair:
+    """The pair with its general data shifted as ``shift`` says; all zero leaves it as it is.
 
-    Raises ValueError where a shift makes no sense for the data.
+    ``generator`` draws noise and classes. Raises ValueError where a shift makes no sense for the data.
     """
     general = pair.general
-    if shift["classes"] is not None or shift["label_tilt"]:
+    if shift.classes is not None or shift.label_tilt:
         if pair.kind != "classification":
             raise ValueError("shift: classes and label_tilt need a classification task")
-        general = _labels(general, pair.outputs, shift["classes"] or pair.outputs, shift["label_tilt"], generator)
-    if shift["rotation_deg"]:
-        general = replace(general, x=_rotated(general.x, shift["rotation_deg"]))
-    if shift["noise"]:
+        general = _labels(general, pair.outputs, shift.classes or pair.outputs, shift.label_tilt, generator)
+    if shift.rotation_deg:
+        general = replace(general, x=_rotated(general.x, shift.rotation_deg))
+    if shift.noise:
         noise = generator.standard_normal(general.x.shape).astype(np.float32)
-        general = replace(general, x=general.x + np.float32(shift["noise"]) * noise)
+        general = replace(general, x=general.x + np.float32(shift.noise) * noise)
     return replace(pair, general=general)
 
 

@@ -117,11 +117,11 @@ def test_both_bounds_by_hand() -> None:
 
 def test_bounds_without_rounds_or_constants() -> None:
     terms = BoundTerms.of(_problem())
-    batch = np.ones(2)
-    assert terms.bound(0, 0, 1.0, batch) == math.inf
-    assert math.isnan(terms.bound_ft(1, 1, 1.0, batch))
+    noise = terms.round_noise(np.ones(2))
+    assert terms.bound(0, 0, 1.0, noise) == math.inf
+    assert math.isnan(terms.bound_ft(1, 1, 1.0, noise))
     known = BoundTerms.of(_problem(pretrain_contraction=0.1, pretrain_floor=0.6))
-    assert known.bound_ft(5, 0, 1.0, batch) == math.inf
+    assert known.bound_ft(5, 0, 1.0, noise) == math.inf
 
 
 def test_the_instances_of_the_policy_tests_parse() -> None:

@@ -11,9 +11,9 @@ from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models import networks
 from prefine.models.data.partition import split
+from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
-from prefine.models.records import DataPair, Samples
 from prefine.models.workload import Workload
 
 SHAPE, OUTPUTS = (1, 8, 8), 4
@@ -64,8 +64,8 @@ def workload() -> Callable[..., Workload]:
 
     def make(devices: int = 4, seed: int = 0, training: dict[str, Any] | None = None, **task: Any) -> Workload:
         return Workload(
-            task=TaskSettings.model_validate({"samples": 40} | task).model_dump(),
-            training=TrainingSettings.model_validate(training or {}).model_dump(),
+            task=TaskSettings.model_validate({"samples": 40} | task),
+            training=TrainingSettings.model_validate(training or {}),
             devices=devices,
             seed=seed,
         )

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from prefine.models.algorithms.fedsgd import FedSGD
+from prefine.models.algorithms.round import FusedRound
+from prefine.models.calibration import lowest_loss
+from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.networks import build
 from prefine.models.objective import Objective
-from prefine.models.pilot import lowest_loss
 from prefine.models.recipe import LastIterate, Step
-from prefine.models.records import DataPair, Samples
-from prefine.models.rounds import FusedRound
 
 SEEDS = 200
 SERVER_BATCH, BATCHES = 4, np.array([2, 1, 5])
@@ -45,7 +46,7 @@ def trained(
     federation: Federation, objective: Objective, rate: float, seed: int, rounds: tuple[int, int]
 ) -> np.ndarray:
     """|grad F|^2 before each round."""
-    step, fused = Step(objective.weights, rate, 0.0, 0.0), FusedRound(objective, federation.task)
+    step, fused = Step(objective.weights, rate, 0.0, 0.0), FusedRound(FedSGD(), objective, federation.task)
     learner = Learner(federation, objective, fused, step, LastIterate(), seed)
     norms = []
     for done in range(sum(rounds)):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prefine.models import constants, pilot
+from prefine.models import calibration, constants
 from prefine.models.constants import Estimate, estimate
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
@@ -15,10 +15,10 @@ Make = Callable[..., Workload]
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Fewer pilots, and a cache of this test's own."""
-    monkeypatch.setattr(constants, "PILOTS", 2)
+    """Fewer calibration runs, and a cache of this test's own."""
+    monkeypatch.setattr(constants, "RUNS", 2)
     monkeypatch.setattr(constants, "STEP_SEARCHES", 1)
-    monkeypatch.setattr(pilot, "ROUNDS", 60)
+    monkeypatch.setattr(calibration, "ROUNDS", 60)
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path))
     return tmp_path
 
@@ -48,7 +48,7 @@ def test_damaged_cache_is_measured_again(quick: Path, measure: Callable[[bytes],
     assert measure(b"content") == first
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"pilots": 1, "rounds": 2}', b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"runs": 1, "rounds": 2}', b"\xff\xfe"])
 def test_damage_is_noticed(damage: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # which one does not matter
         constants._load(damage)
@@ -65,7 +65,7 @@ def test_unwritable_cache_is_no_trouble(
 def test_constants_of_logistic_regression(
     quick: Path, measure: Callable[[bytes], Estimate], federation: Federation
 ) -> None:
-    """What can be known without a pilot brackets what the pilots found."""
+    """What can be known without training brackets what was measured."""
     found = measure(b"content")
     both = []
     for x in (federation.general.x, federation.task.x):
@@ -81,7 +81,7 @@ def test_constants_of_logistic_regression(
         assert 0 < one.standard_error < one.value
 
 
-def test_a_pilot_that_diverges_is_run_again_with_shorter_steps(
+def test_a_calibration_run_that_diverges_is_run_again_with_shorter_steps(
     quick: Path, measure: Callable[[bytes], Estimate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = measure(b"usual")

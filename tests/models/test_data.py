@@ -13,7 +13,7 @@ from prefine.emulator.scenario.task import ShiftSettings
 from prefine.models.data import files, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
-from prefine.models.records import DataPair
+from prefine.models.data.samples import DataPair
 from prefine.models.workload import Workload
 
 
@@ -38,7 +38,7 @@ def test_cars_shift_is_real_and_learnable() -> None:
 
 
 def shifted(pair: DataPair, **knobs: object) -> DataPair:
-    return shift.apply(pair, ShiftSettings.model_validate(knobs).model_dump(), np.random.default_rng(0))
+    return shift.apply(pair, ShiftSettings.model_validate(knobs), np.random.default_rng(0))
 
 
 def test_no_shift_is_no_change() -> None:

@@ -57,7 +57,7 @@ def test_same_bytes_in_another_process() -> None:
         from prefine.emulator.scenario.task import TaskSettings
         from prefine.emulator.scenario.training import TrainingSettings
         from prefine.models.workload import Workload
-        made = Workload(TaskSettings(samples=40).model_dump(), TrainingSettings().model_dump(), 4, 0)
+        made = Workload(TaskSettings(samples=40), TrainingSettings(), 4, 0)
         learner = made.learner(1, 0.2)
         learner.pretrain(16)
         learner.finetune(np.full(4, 5), np.full(4, 0.25))

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from prefine.emulator.errors import InputError
 from prefine.models import networks
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.digits import uci_halves
@@ -59,7 +60,7 @@ def test_own_factory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("absent", "no function absent"),
+        ("absent", "has no absent, only: small, batch_norm, "),
         ("batch_norm", "keeps buffers"),
         ("wrong_shape", "no parameters"),
         ("wrong_output", "must be \\(2, 10\\)"),
@@ -70,7 +71,7 @@ def test_own_factory(tmp_path: Path) -> None:
 )
 def test_wrong_factories_are_told_what_is_wrong(function: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises((ValueError, InputError), match=words) as caught:
         networks.build(f"{tmp_path}/own.py:{function}", (1, 8, 8), 10, 0)
     assert "\n" not in str(caught.value)
 
@@ -78,10 +79,10 @@ def test_wrong_factories_are_told_what_is_wrong(function: str, words: str, tmp_p
 def test_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="logistic, mlp, cnn, resnet"):
         networks.build("transformer", (1, 8, 8), 10, 0)
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(InputError, match="no file"):
         networks.build(f"{tmp_path}/none.py:f", (1, 8, 8), 10, 0)
     (tmp_path / "broken.py").write_text("def f(:")
-    with pytest.raises(ValueError, match="SyntaxError"):
+    with pytest.raises(InputError, match="SyntaxError"):
         networks.build(f"{tmp_path}/broken.py:f", (1, 8, 8), 10, 0)
     with pytest.raises(ValueError, match="images"):
         networks.build("cnn", (12,), 10, 0)

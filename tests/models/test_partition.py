@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefine.models.data.partition import Partition, split
-from prefine.models.records import Samples
+from prefine.models.data.samples import Samples
 
 
 def made(count: int, classes: int) -> Samples:

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefine.models.sampling import BLOCK, Draws, stream
+from prefine.emulator.randomness import stream
+from prefine.models.sampling import BLOCK, Draws
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 40))
@@ -27,8 +28,3 @@ def test_draws_are_uniform() -> None:
     counts = np.bincount(Draws(np.arange(10), stream(1, "x")).take(100_000))
     chi_square = ((counts - 10_000) ** 2 / 10_000).sum()
     assert chi_square < 27.88  # 99.9 % of chi-square with 9 degrees of freedom
-
-
-def test_streams_are_told_apart_by_purpose_device_and_seed() -> None:
-    streams = [stream(0, "a"), stream(0, "b"), stream(1, "a"), stream(0, "a", 0), stream(0, "a", 1)]
-    assert len({one.random() for one in streams}) == len(streams)

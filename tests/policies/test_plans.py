@@ -1,18 +1,20 @@
 """Whole-number plans: every policy keeps its limits and both budgets, and is right on cases worked out otherwise."""
 
+import configparser
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.bound import BoundTerms, device_round, most_server_rounds, predict, server_round
 from prefine.emulator.errors import InfeasibleError, InputError
 from prefine.emulator.problem_file import parse_problem, plan_document
-from prefine.emulator.types import Budget, Plan, Policy, Problem
+from prefine.emulator.types import Budget, Plan, Policy, Problem, ServerPlan
 from prefine.policies.baselines import (
     FinetuneOnly,
     FixedBatch,
@@ -24,18 +26,36 @@ from prefine.policies.baselines import (
     Separate,
     Uniform,
 )
-from prefine.policies.joint import Joint, JointFinetune
+from prefine.policies.joint import Joint, JointFinetune, JointSimple
 from prefine.policies.literature import Fedl, MinDelay, MinEnergy
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Objective
+from prefine.policies.objectives.counting import FinetuneRound
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.online import JointOnline
 from prefine.policies.sca import JointSca
-from prefine.policies.simple import JointSimple
+from prefine.policies.subproblems import Stages
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
 DESIGNS: list[Callable[[], Policy]] = [
     Joint, JointFinetune, JointOnline, JointSimple, PretrainOnly, FinetuneOnly, Separate, FixedBatch, FixedShare,
     MaxPower, MaxFrequency, Uniform, Random, MinDelay, MinEnergy, Fedl,
 ]  # fmt: skip
+NEEDS_CVXPY: list[Callable[[], Policy]] = [JointSca]
+"""Tested by the tests named after SCA below, which the extra ``reference`` allows."""
+
+ROOT = Path(__file__).parents[2]
 seeds = st.integers(0, 10**6)
+
+
+def test_every_policy_of_the_package_is_among_the_designs_tested_here() -> None:
+    """A new entry point without a place in the lists above fails."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["options.entry_points"]["prefine.policies"].strip().splitlines()
+    offered = sorted(line.partition("=")[2].strip() for line in lines)
+    assert offered == sorted(f"{make.__module__}:{make.__qualname__}" for make in DESIGNS + NEEDS_CVXPY)
 
 
 def _assert_valid(problem: Problem, plan: Plan) -> None:
@@ -252,3 +272,66 @@ def test_prediction_by_hand() -> None:
     compute_s = 32 * problem.devices.cycles_per_sample / plan.devices.frequency_hz
     barrier_s = problem.radio.downlink_delay_s + float(np.max(compute_s + problem.radio.uplink_bits / rates))
     assert devices.delay_s == pytest.approx(barrier_s, rel=1e-12)
+
+
+def test_the_most_server_rounds_against_brute_force() -> None:
+    """The least energy of N whole rounds in the time left, at the lowest frequency that is fast enough."""
+    server = replace(load("base").server, min_frequency_hz=3e8)
+    for left_s, left_j, batch in [(1.0, 50.0, 8.0), (30.0, 2.0, 8.0), (5.0, 5.0, 64.0), (0.0, 5.0, 8.0)]:
+        fits = 0
+        for rounds in range(1, 3000):
+            samples = rounds * batch
+            hz = max(server.min_frequency_hz, samples * server.cycles_per_sample / left_s) if left_s else np.inf
+            energy_j = samples * server.cycles_per_sample * server.capacitance * hz**2
+            fits = rounds if hz <= server.max_frequency_hz and energy_j <= left_j else fits
+        most = most_server_rounds(server, *(np.array([value]) for value in (batch, left_s, left_j)))
+        assert int(most[0]) == fits
+
+
+@pytest.mark.parametrize(("objective", "shift", "contraction"), [
+    (AllRounds(), 0.05, 0.1), (AllRounds(), 50.0, 0.1),  # N: all that fits, none
+    (GivenShare(0.0), 0.05, 0.1), (GivenShare(0.3), 0.05, 0.1), (GivenShare(1.0), 0.05, 0.1),
+    (FineTuned(), 0.05, 0.1), (FineTuned(), 0.05, 1.2), (FineTuned(), 0.05, 4.0),  # N: all that fits, ceil, floor
+])  # fmt: skip
+def test_counts_against_brute_force(objective: Objective, shift: float, contraction: float) -> None:
+    """Every (N, M, b0) of a small problem, priced by `predict` one at a time."""
+    problem = with_pretraining(load("tight"), contraction, floor=0.6)
+    problem = replace(problem, learning=replace(problem.learning, discrepancy=shift))
+    stages, batches = Stages(problem), np.array([4.0, 9.0])
+    devices = Uniform(batch=4).plan(problem).devices
+    cost, noise = device_round(problem.devices, problem.radio, devices), float(stages.terms.round_noise(devices.batch))
+    budget = Budget(12.9 * cost.delay_s, 14.3 * cost.energy_j)
+    best = np.inf
+    for batch in batches:
+        for finetuning in range(14):
+            left_s = budget.delay_s - finetuning * cost.delay_s
+            for pretraining in range(60):
+                if left_s <= 0.0 or not pretraining + finetuning:
+                    continue
+                hz = max(1.0, pretraining * batch * problem.server.cycles_per_sample / left_s)
+                server = ServerPlan(batch, max(problem.server.min_frequency_hz, hz))
+                plan = Plan(pretraining, finetuning, server, devices)
+                predicted = predict(problem, plan)
+                fits = predicted.delay_s <= budget.delay_s * (1.0 + 1e-12) and predicted.energy_j <= budget.energy_j
+                if isinstance(objective, GivenShare):
+                    fits &= pretraining == round(objective.share * (pretraining + finetuning))
+                if fits and server.frequency_hz <= problem.server.max_frequency_hz:
+                    best = min(best, getattr(predicted, objective.name))
+    counts = objective.best_counts(stages, budget, batches, FinetuneRound(cost, noise))
+    assert counts.value == pytest.approx(best, rel=1e-12)
+
+
+def test_the_bounds_broadcast() -> None:
+    """Arrays of N, M, b0 and noise give what one design at a time gives; M = 0 and no rounds included."""
+    terms = BoundTerms.of(with_pretraining(load("base")))
+    n, m, batch, noise = (np.array(values) for values in ([0.0, 3.0], [[0.0], [7.0]], [[[8.0]], [[64.0]]], [0.1, 0.2]))
+    for formula in (terms.bound, terms.bound_ft):
+        together = formula(n, m, batch, noise)
+        assert together.shape == (2, 2, 2)
+        for index in np.ndindex(2, 2, 2):
+            alone = formula(float(n[index[2]]), float(m[index[1], 0]), float(batch[index[0], 0, 0]), noise[index[2]])
+            assert together[index] == pytest.approx(alone, rel=1e-15)
+    assert terms.bound(0.0, 0.0, 8.0, 0.1) == terms.bound_ft(5.0, 0.0, 8.0, 0.1) == np.inf
+    wanted = terms.best_pretraining(np.array([1e-3, 1e9, 0.0]))
+    assert terms.contraction * terms.removable * np.exp(-terms.contraction * wanted[0]) == pytest.approx(1e-3, rel=1e-9)
+    assert (wanted[1], wanted[2]) == (0.0, np.inf)

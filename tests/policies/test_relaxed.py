@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from prefine.emulator.bound import BoundTerms, predict
 from prefine.emulator.types import Budget, Devices, Problem, Relaxed
 from prefine.policies.dual import relax, relax_all_rounds, relax_pretraining
-from prefine.policies.objectives import AllRounds, FineTuned, FixedShare, Prices
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Prices
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.subproblems import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
 
@@ -63,17 +66,28 @@ def test_against_the_conic_solver_on_the_instances(name: str, finetuned: bool) -
     assert relaxed.bound == pytest.approx(solve_conic(problem, relaxed, finetuned=finetuned), rel=2e-7)
 
 
-@given(seed=seeds, count=st.integers(1, 50), finetuned=st.booleans())
-@settings(max_examples=40, deadline=None, derandomize=True)
-def test_against_the_conic_solver_on_random_problems(seed: int, count: int, finetuned: bool) -> None:
-    problem = _pretrainable(odd_problem(seed, count))
-    relaxed = _relaxed(problem, finetuned=finetuned)
-    try:
-        reference = solve_conic(problem, relaxed, finetuned=finetuned)
-    except InaccurateError:  # the peer gives up on some of the oddest ranges; the certificate below does not
-        reference = relaxed.bound
-    assert relaxed.bound == pytest.approx(reference, rel=1e-6)
-    _assert_certified(problem, relaxed, "bound_ft" if finetuned else "bound")
+@pytest.mark.parametrize(("finetuned", "accuracy", "least_compared"), [(False, 1e-6, 19), (True, 1e-5, 15)])
+def test_against_the_conic_solver_on_random_problems(finetuned: bool, accuracy: float, least_compared: int) -> None:
+    """20 problems of 1 to 50 devices each; the conic solver gives up on a few with odd ranges, on no more than allowed.
+
+    Clarabel 0.11.1 solved 20 for Phi and 16 for Phi_FT, there with up to 4e-6 of error in a badly scaled cone: its
+    optimum lies above this design, which is feasible and proves its own gap of 1e-6.
+    """
+    generator = np.random.default_rng(0)
+    compared, gave_up = 0, []
+    for _ in range(20):
+        seed, count = int(generator.integers(0, 10**6)), int(generator.integers(1, 51))
+        problem = _pretrainable(odd_problem(seed, count))
+        relaxed = _relaxed(problem, finetuned=finetuned)
+        _assert_certified(problem, relaxed, "bound_ft" if finetuned else "bound")
+        try:
+            reference = solve_conic(problem, relaxed, finetuned=finetuned)
+        except InaccurateError as error:
+            gave_up.append(f"odd_problem({seed}, {count}): {error}")
+            continue
+        assert relaxed.bound == pytest.approx(reference, rel=accuracy)
+        compared += 1
+    assert compared >= least_compared, gave_up
 
 
 @pytest.mark.parametrize(("name", "times", "finetuned"), [("base", 20, False), ("both-stages-biased", 30, True)])
@@ -104,7 +118,7 @@ def test_odd_problems_are_certified(seed: int) -> None:
     _assert_certified(problem, _relaxed(problem), "bound")
     _assert_certified(problem, _relaxed(problem, finetuned=True), "bound_ft")
     stages = Stages(problem)
-    _assert_certified(problem, relax(stages, FixedShare(0.3))[0], "bound")
+    _assert_certified(problem, relax(stages, GivenShare(0.3))[0], "bound")
     _assert_certified(problem, relax_pretraining(stages)[0], "bound")
 
 

@@ -5,10 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from prefine.emulator.bound import RoundCost
 from prefine.emulator.types import Budget, Plan
-from prefine.policies.counts import CountingRule, FinetuneRound, MeanOfAllRounds, MeanOfFinetuning
 from prefine.policies.joint import Joint, JointFinetune
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.all_rounds import AllRounds
+from prefine.policies.objectives.base import Objective
+from prefine.policies.objectives.counting import FinetuneRound
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.subproblems import Stages
 from tests.policies.instances import NAMES, load, with_pretraining
 from tests.policies.whole_bound import whole_lower_bound
 
@@ -45,15 +49,15 @@ def test_near_the_best_whole_design(name: str, finetuned: bool, certified: float
     assert certified <= least_gap <= _gap(plan) <= least_gap + MOST_ABOVE_BOUND
 
 
-@pytest.mark.parametrize("rule", [MeanOfAllRounds(), MeanOfFinetuning()])
-def test_a_budget_that_finetuning_uses_up_leaves_no_fewer_than_no_rounds(rule: CountingRule) -> None:
+@pytest.mark.parametrize("objective", [AllRounds(), FineTuned()])
+def test_a_budget_that_finetuning_uses_up_leaves_no_fewer_than_no_rounds(objective: Objective) -> None:
     """Rounding lets M rounds into a budget that is less than M times a round."""
     stages = Stages(with_pretraining(load("base")))
     overdrawn = 0
     for round_s in np.random.default_rng(0).uniform(0.01, 2.0, 500).tolist():
         budget_s = math.nextafter(50 * round_s, 0.0)
         overdrawn += math.floor(budget_s / round_s) == 50
-        finetuning = FinetuneRound(round_s, 1e-9, 1e-9)
-        found = rule.best(stages.terms, stages.problem.server, Budget(budget_s, 1e3), np.array([8.0]), finetuning)
+        finetuning = FinetuneRound(RoundCost(round_s, 1e-9), 1e-9)
+        found = objective.best_counts(stages, Budget(budget_s, 1e3), np.array([8.0]), finetuning)
         assert found.pretrain_rounds >= 0
     assert overdrawn > 0

@@ -12,9 +12,9 @@ import numpy as np
 
 from prefine.emulator.types import Devices, FloatArray, Problem
 from prefine.policies.dual import Start, relax, relax_all_rounds
-from prefine.policies.objectives import FineTuned, Prices
-from prefine.policies.server_stage import ServerStage
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.base import Prices
+from prefine.policies.objectives.fine_tuned import FineTuned
+from prefine.policies.subproblems import ServerStage, Stages
 
 MOST_BATCH = 64
 TOLERANCE = 2e-4
@@ -46,8 +46,8 @@ class WholeRounds:
 
     def _energies(self, barrier_s: float) -> FloatArray:
         """Least energy (K, batches) by ``barrier_s``; infinite where that is too soon."""
-        meeting = self._crowd.meet(barrier_s, 1.0)
-        energy = np.where(meeting.late | self._forbidden, np.inf, meeting.energy_j)
+        cheapest = self._crowd.finish_by(barrier_s, 1.0)
+        energy = np.where(cheapest.late | self._forbidden, np.inf, cheapest.energy_j)
         return energy.reshape(self._noise.shape)
 
     def _bounds(self, prices: Prices) -> tuple[FloatArray, FloatArray]:

@@ -2,40 +2,60 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from prefine.emulator.bound import device_round, predict, server_round
+from prefine.emulator.bound import RoundCost, device_round, frugal_frequency, predict, server_round
 from prefine.emulator.errors import InfeasibleError
+from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
-from prefine.policies.batches import Handout, SampleHandout
-from prefine.policies.counts import CountingRule, Counts, FinetuneRound
+from prefine.policies.batch_rounding import BatchAllocation, BatchAllocator
 from prefine.policies.dual import Start
 from prefine.policies.feasibility import require_whole_batches, shortfall
-from prefine.policies.stages import Stages
+from prefine.policies.objectives.base import Objective
+from prefine.policies.objectives.counting import Counts, FinetuneRound
+from prefine.policies.subproblems import Stages
 
 EFFORT = 2_000_000
-"""Device responses the search over barriers may ask for, about; a deterministic stand-in for time."""
+"""Device responses each part of the search may ask for, about; a deterministic stand-in for time.
+
+Larger keeps the search wide for more devices, in proportion to its time: as it is, all barriers are tried up to 2,200
+devices, all refinements up to 625, and trades up to 70.
+"""
 
 SLIVER = 4e-12
-"""Share of both budgets left unused, so that rounding in the last digits cannot overspend them."""
+"""Share of both budgets left unused: larger wastes budget, smaller lets rounding in the last digits overspend it."""
 
 _RESPONSES_PER_BARRIER = 30
+_RESPONSES_PER_REFINEMENT = 400
+_RESPONSES_PER_TRADE = 400
+"""About what one barrier, refinement and trade (for each device) cost in responses of all devices; see `EFFORT`."""
+
 _MOST_BARRIERS = 31
+"""Barriers tried around the relaxed one: more may find better whole batches, at `_RESPONSES_PER_BARRIER` each."""
+
 _BARRIER_REACH = 0.3
+"""How far they reach, in the log of the relaxed barrier: larger for few samples a device, at a coarser spacing."""
+
 _SERVER_BATCHES = 15
 _SERVER_REACH = 1.4
-_SHORTLIST = 6
-_MOST_REFINEMENTS = 8
-_RESPONSES_PER_REFINEMENT = 400
-_MOST_TRADES = 8
-_RESPONSES_PER_TRADE = 400
-_TRADES_WORKED_OUT = 3
-_DEAR = 1e30
-_NEVER = FinetuneRound(1e300, 1e300, 0.0)
+"""Server batches counted with, and the factor they reach around the relaxed one: traded as for barriers."""
 
-ObjectiveName = Literal["bound", "bound_ft"]
+_SHORTLIST = 6
+"""Candidates worked out in full: more guard against a misleading count, each costs a search for its batches."""
+
+_MOST_REFINEMENTS = 8
+_MOST_TRADES = 8
+"""Steps of the two local searches at most; they mostly end sooner, where no neighbour is better."""
+
+_TRADES_WORKED_OUT = 3
+"""Candidates of a trade worked out in full, as `_SHORTLIST`."""
+
+_PROHIBITIVE = 1e30
+"""A price of energy at which every device takes its least batch."""
+
+_NEVER = FinetuneRound(RoundCost(1e300, 1e300), 0.0)
+"""A fine-tuning round that no budget allows."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Candidate:
     """Rounds and server batch that fit with whole device batches finishing by ``finish_s``."""
 
     counts: Counts
@@ -57,16 +77,17 @@ class Sketch:
 
 
 class IntegerSearch:
-    """Whole designs around a relaxed optimum, by ``rule``; ``objective`` says which bound that is."""
+    """Whole designs around the optimum ``relaxed`` of ``objective``; ``start`` is where the search for it ended.
 
-    def __init__(
-        self, stages: Stages, relaxed: Relaxed, start: Start, rule: CountingRule, objective: ObjectiveName = "bound"
-    ) -> None:
-        self.stages, self._relaxed, self._rule, self._objective = stages, relaxed, rule, objective
+    Raises InputError where a batch range contains no whole number. Source: docs/theory.md, section 4.
+    """
+
+    def __init__(self, stages: Stages, relaxed: Relaxed, start: Start, objective: Objective) -> None:
+        self.stages, self._relaxed, self._objective = stages, relaxed, objective
         budget = stages.problem.budget
         self._budget = Budget(budget.delay_s * (1.0 - SLIVER), budget.energy_j * (1.0 - SLIVER))
         self._energy_price = start.prices(budget).energy
-        self._handout = SampleHandout(stages, self._energy_price, start.snr_state)
+        self._allocator = BatchAllocator(stages, self._energy_price, start.snr_state)
         require_whole_batches(stages)
         self._server_batches = self._nearby_server_batches()
         count = len(stages.problem.devices)
@@ -75,21 +96,21 @@ class IntegerSearch:
 
     def plan(self) -> Plan:
         """The best plan found. Raises InfeasibleError where not one round fits the budgets."""
-        sketches = sorted(self._sketches(), key=lambda sketch: sketch.counts.value)
-        designs = [design for sketch in sketches[:_SHORTLIST] for design in self._designs(sketch)]
+        candidates = sorted(self._candidates(), key=lambda candidate: candidate.counts.value)
+        designs = [design for candidate in candidates[:_SHORTLIST] for design in self._designs(candidate)]
         if not designs:
             raise InfeasibleError(shortfall(self.stages))
         best = self._traded(self._refined(min(designs, key=self._value)))
         gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
         rounds = best.pretrain_rounds, best.finetune_rounds
-        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective)
+        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective.name)
 
     def _refined(self, best: Design) -> Design:
         """``best``, or better with a round or a server sample more or fewer, again and again while that helps."""
         tried = {(best.pretrain_rounds, best.finetune_rounds, best.server.batch)}
         for _ in range(self._refinements):
             designs = [best]
-            for counts in self._rule.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
+            for counts in self._objective.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
                 if counts not in tried:
                     tried.add(counts)
                     designs += self._varied(best, *counts)
@@ -102,24 +123,26 @@ class IntegerSearch:
     def _traded(self, best: Design) -> Design:
         """``best``, or better with a sample more or fewer for one device and new counts, while that helps."""
         for _ in range(self._trades if best.finetune_rounds else 0):
-            sketches = sorted(self._near(best.devices), key=lambda sketch: sketch.counts.value)
-            possible = [sketch for sketch in sketches[:_TRADES_WORKED_OUT] if math.isfinite(sketch.counts.value)]
-            designs = [best] + [design for sketch in possible for design in self._designs(sketch)]
+            candidates = sorted(self._near(best.devices), key=lambda candidate: candidate.counts.value)
+            possible = [
+                candidate for candidate in candidates[:_TRADES_WORKED_OUT] if math.isfinite(candidate.counts.value)
+            ]
+            designs = [best] + [design for candidate in possible for design in self._designs(candidate)]
             better = min(designs, key=self._value)
             if better is best:
                 break
             best = self._refined(better)
         return best
 
-    def _near(self, devices: DevicesPlan) -> list[Sketch]:
+    def _near(self, devices: DevicesPlan) -> list[Candidate]:
         """Every plan one sample from ``devices``, by its barrier and as soon as that can be done."""
         finish_s = self._finish_s(devices)
-        sketches = []
-        for batch in self._handout.neighbours(devices.batch):
+        candidates = []
+        for batch in self._allocator.neighbours(devices.batch):
             soonest_s = self.stages.devices.at_batches(batch).soonest_s
             for by_s in {soonest_s, max(soonest_s, finish_s)}:
-                sketches.append(self._sketch(self._handout.given(by_s, batch), by_s))
-        return sketches
+                candidates.append(self._candidate(self._allocator.given(by_s, batch), by_s))
+        return candidates
 
     def _finish_s(self, devices: DevicesPlan) -> float:
         """When the slowest device of ``devices`` is done."""
@@ -131,11 +154,11 @@ class IntegerSearch:
         problem, server = self.stages.problem, self.stages.problem.server
         if finetuning < 1 or pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
             return []
-        server_s = pretraining * server_batch * server.cycles_per_sample / design.server.frequency_hz
+        server_s = compute_time(pretraining * server_batch, server.cycles_per_sample, design.server.frequency_hz)
         finish_s = (self._budget.delay_s - server_s) / finetuning - problem.radio.downlink_delay_s
         if finish_s <= 0.0:
             return []
-        return self._designs(Sketch(Counts(0.0, pretraining, finetuning, int(server_batch)), finish_s))
+        return self._designs(Candidate(Counts(0.0, pretraining, finetuning, int(server_batch)), finish_s))
 
     def _nearby_server_batches(self) -> FloatArray:
         """Whole server batches around the relaxed one; they grow or shrink with the rounds that fit."""
@@ -145,19 +168,21 @@ class IntegerSearch:
         batches = np.append(batches, [math.floor(middle), math.ceil(middle)])
         return np.unique(np.clip(batches, math.ceil(server.min_batch), math.floor(server.max_batch)))
 
-    def _sketches(self) -> list[Sketch]:
+    def _candidates(self) -> list[Candidate]:
         """Rounds that fit, without fine-tuning and for barriers around the relaxed one; else for any barrier at all."""
         server_only = [self._count(_NEVER, 0.0)]
         if not self.stages.reachable:
-            return [sketch for sketch in server_only if math.isfinite(sketch.counts.value)]
-        sketches = server_only + self._at_barriers(self._barriers(), self._energy_price)
-        found = [sketch for sketch in sketches if math.isfinite(sketch.counts.value)]
+            return [candidate for candidate in server_only if math.isfinite(candidate.counts.value)]
+        candidates = server_only + self._at_barriers(self._barriers(), self._energy_price)
+        found = [candidate for candidate in candidates if math.isfinite(candidate.counts.value)]
         return found or [
-            sketch for sketch in self._at_barriers(self._any_barriers(), _DEAR) if math.isfinite(sketch.counts.value)
+            candidate
+            for candidate in self._at_barriers(self._any_barriers(), _PROHIBITIVE)
+            if math.isfinite(candidate.counts.value)
         ]
 
     def _soonest_s(self) -> float:
-        return self.stages.devices.at_batches(self._handout.least).soonest_s
+        return self.stages.devices.at_batches(self._allocator.least).soonest_s
 
     def _barriers(self) -> FloatArray:
         """Finishing times around the relaxed one that every device can meet."""
@@ -171,45 +196,45 @@ class IntegerSearch:
         soonest, latest = self._soonest_s(), self._budget.delay_s - self.stages.problem.radio.downlink_delay_s
         return np.geomspace(soonest, latest, _MOST_BARRIERS) if latest > soonest else np.array([soonest])
 
-    def _at_barriers(self, barriers: FloatArray, energy_price: float) -> list[Sketch]:
-        """Two sketches a barrier: at the barrier itself, and as soon as its batches can be done."""
-        sketches = []
+    def _at_barriers(self, barriers: FloatArray, energy_price: float) -> list[Candidate]:
+        """Two candidates a barrier: at the barrier itself, and as soon as its batches can be done."""
+        candidates = []
         for finish_s in barriers:
-            handout = self._handout.rounded(float(finish_s), energy_price)
-            sketches.append(self._sketch(handout, float(finish_s)))
-            quickest_s = self.stages.devices.at_batches(handout.batch).soonest_s
+            allocation = self._allocator.rounded(float(finish_s), energy_price)
+            candidates.append(self._candidate(allocation, float(finish_s)))
+            quickest_s = self.stages.devices.at_batches(allocation.batch).soonest_s
             if quickest_s < finish_s:
-                sketches.append(self._sketch(self._handout.given(quickest_s, handout.batch), quickest_s))
-        return sketches
+                candidates.append(self._candidate(self._allocator.given(quickest_s, allocation.batch), quickest_s))
+        return candidates
 
-    def _sketch(self, handout: Handout, finish_s: float) -> Sketch:
-        radio, noise = self.stages.problem.radio, float(np.sum(self.stages.terms.device_noise / handout.batch))
-        energy_j = radio.downlink_energy_j + float(np.sum(handout.meeting.energy_j))
-        return self._count(FinetuneRound(radio.downlink_delay_s + finish_s, energy_j, noise), finish_s)
+    def _candidate(self, allocation: BatchAllocation, finish_s: float) -> Candidate:
+        radio, noise = self.stages.problem.radio, float(self.stages.terms.round_noise(allocation.batch))
+        energy_j = radio.downlink_energy_j + float(np.sum(allocation.barrier.energy_j))
+        return self._count(FinetuneRound(RoundCost(radio.downlink_delay_s + finish_s, energy_j), noise), finish_s)
 
-    def _count(self, finetuning: FinetuneRound, finish_s: float) -> Sketch:
-        problem = self.stages.problem
-        counts = self._rule.best(self.stages.terms, problem.server, self._budget, self._server_batches, finetuning)
-        return Sketch(counts, finish_s)
+    def _count(self, finetuning: FinetuneRound, finish_s: float) -> Candidate:
+        counts = self._objective.best_counts(self.stages, self._budget, self._server_batches, finetuning)
+        return Candidate(counts, finish_s)
 
-    def _designs(self, sketch: Sketch) -> list[Design]:
-        """The sketch worked out: what is left of the energy becomes samples."""
-        problem, budget, counts = self.stages.problem, self._budget, sketch.counts
+    def _designs(self, candidate: Candidate) -> list[Design]:
+        """The candidate worked out: what is left of the energy becomes samples."""
+        problem, budget, counts = self.stages.problem, self._budget, candidate.counts
         rounds = counts.pretrain_rounds, counts.finetune_rounds
-        finish_s = sketch.finish_s
+        finish_s = candidate.finish_s
         if rounds == (0, rounds[1]):
             finish_s = budget.delay_s / rounds[1] - problem.radio.downlink_delay_s
         left_s = budget.delay_s - rounds[1] * (problem.radio.downlink_delay_s + finish_s)
-        needed_hz = rounds[0] * counts.server_batch * problem.server.cycles_per_sample / left_s if rounds[0] else 0.0
-        frequency = min(max(problem.server.min_frequency_hz, needed_hz), problem.server.max_frequency_hz)
+        samples = rounds[0] * counts.server_batch
+        frequency = frugal_frequency(problem.server, samples, left_s) if samples else problem.server.min_frequency_hz
+        frequency = min(frequency, problem.server.max_frequency_hz)
         server = ServerPlan(counts.server_batch, frequency or problem.server.max_frequency_hz)
         if not rounds[1]:
-            return self._kept(Design(*rounds, server, self.stages.idle(self._handout.least)))
+            return self._kept(Design(*rounds, server, self.stages.idle(self._allocator.least)))
         left_j = budget.energy_j - rounds[0] * server_round(problem.server, server).energy_j
         if left_j <= rounds[1] * problem.radio.downlink_energy_j:
             return []
-        handout = self._handout.best(finish_s, left_j / rounds[1] - problem.radio.downlink_energy_j)
-        return self._kept(Design(*rounds, server, handout.meeting.plan)) if handout else []
+        allocation = self._allocator.best(finish_s, left_j / rounds[1] - problem.radio.downlink_energy_j)
+        return self._kept(Design(*rounds, server, allocation.barrier.plan)) if allocation else []
 
     def _kept(self, design: Design) -> list[Design]:
         """The design if it keeps both budgets to the last digit."""
@@ -218,5 +243,4 @@ class IntegerSearch:
         return [design] if kept else []
 
     def _value(self, design: Design) -> float:
-        predicted = predict(self.stages.problem, design)
-        return predicted.bound if self._objective == "bound" else predicted.bound_ft
+        return self._objective.of(self.stages.terms, design)

@@ -1,7 +1,7 @@
 """Whole batches for given whole rounds, with frequencies and powers re-optimised (docs/theory.md, section 4).
 
 With N, M and the barrier given, only the energy budget couples the devices. The least energy e_k(b) of a device that
-processes b samples by the barrier is convex in b, so samples are handed out by their worth per joule.
+processes b samples by the barrier is convex in b, so samples are allocated by their worth per joule.
 """
 
 import math
@@ -11,45 +11,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.types import FloatArray
-from prefine.policies.device_stage import Meeting
+from prefine.policies.device_barrier import BarrierRound
 from prefine.policies.root import IncreasingRoot
-from prefine.policies.stages import Stages
+from prefine.policies.subproblems import Stages
 
 _FEW_DEVICES = 64
+"""Up to so many devices, batches are filled up one by one at the end: more buy less noise for up to K more passes."""
+
 _PRICE_STEPS = 12
+"""Energy prices tried for one barrier: more come closer to the energy budget, each costs a response of all devices."""
+
 _PRICE_RANGE = 40.0
+"""Largest |log| of a price over the relaxed one: wide enough for any batch range, and wider costs nothing."""
+
+_STEEPEST = 4.0
+"""Largest error in log energy told to the price search: larger lets one far price throw it across its range."""
 
 
 @dataclass(frozen=True)
-class Handout:
-    """Whole batches (K,) and the devices' round that goes with them."""
+class BatchAllocation:
+    """Whole batches (K,) in samples and the cheapest devices' round with them by some barrier."""
 
     batch: FloatArray
-    meeting: Meeting
+    barrier: BarrierRound
 
 
-class SampleHandout:
-    """Hands out samples to the devices of one problem; remembers the last state as the next start."""
+class BatchAllocator:
+    """Allocates whole batches to the devices of one problem; remembers the last state as the next start.
+
+    ``energy_price`` is the price of a joule at which the search starts, ``snr_state`` (K,) the devices' state there.
+    ``least`` (K,) are the smallest whole batches allowed.
+    """
 
     def __init__(self, stages: Stages, energy_price: float, snr_state: FloatArray | None) -> None:
         devices = stages.problem.devices
         self._stages, self._energy_price, self._state = stages, energy_price, snr_state
         self.least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
 
-    def best(self, finish_s: float, energy_j: float) -> Handout | None:
-        """The whole batches of least noise that finish by ``finish_s`` on ``energy_j``; None where none do."""
+    def best(self, finish_s: float, energy_j: float) -> BatchAllocation | None:
+        """The whole batches of least noise that finish by ``finish_s`` on ``energy_j``, the downlink's aside.
+
+        None where not even the least batches do.
+        """
         root = IncreasingRoot(0.0, -_PRICE_RANGE, _PRICE_RANGE, slope=0.5)
-        found: Handout | None = None
+        found: BatchAllocation | None = None
         for _ in range(_PRICE_STEPS):
             scale = root.next()
             below = self._below(finish_s, self._energy_price * math.exp(scale))
-            needed_j = float(np.sum(below.meeting.energy_j))
-            if np.any(below.meeting.late):
+            needed_j = float(np.sum(below.barrier.energy_j))
+            if np.any(below.barrier.late):
                 return found
             if needed_j > energy_j:
                 if np.all(below.batch == self.least):
                     return found
-                root.update(scale, max(math.log(energy_j / needed_j), -4.0) if energy_j > 0.0 else -4.0)
+                root.update(scale, max(math.log(energy_j / needed_j), -_STEEPEST) if energy_j > 0.0 else -_STEEPEST)
                 continue
             filled, spare = self._fill(below, finish_s, energy_j)
             found = filled if found is None or self._noise(filled) < self._noise(found) else found
@@ -64,18 +79,18 @@ class SampleHandout:
                 found = more
         return found
 
-    def rounded(self, finish_s: float, energy_price: float) -> Handout:
+    def rounded(self, finish_s: float, energy_price: float) -> BatchAllocation:
         """Each device's real batch at ``energy_price``, rounded to the side of less noise plus energy."""
         below = self._below(finish_s, energy_price)
         raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._meet(finish_s, raised)
+        above = self._cheapest(finish_s, raised)
         less_noise = self._stages.terms.device_noise * (1.0 / below.batch - 1.0 / raised)
-        up = (less_noise > energy_price * (above.energy_j - below.meeting.energy_j)) & ~above.late
+        up = (less_noise > energy_price * (above.energy_j - below.barrier.energy_j)) & ~above.late
         return self.given(finish_s, np.where(up, raised, below.batch))
 
-    def given(self, finish_s: float, batch: FloatArray) -> Handout:
+    def given(self, finish_s: float, batch: FloatArray) -> BatchAllocation:
         """``batch`` (K,) finishing by ``finish_s`` at the least energy."""
-        return Handout(batch, self._meet(finish_s, batch))
+        return BatchAllocation(batch, self._cheapest(finish_s, batch))
 
     def neighbours(self, batch: FloatArray) -> FloatArray:
         """All whole batches (n, K) that differ from ``batch`` by one sample of one device."""
@@ -84,36 +99,36 @@ class SampleHandout:
         allowed: FloatArray = near[np.all((near >= self.least) & (near <= self._most), axis=1)]
         return allowed
 
-    def _noise(self, handout: Handout) -> float:
-        return float(np.sum(self._stages.terms.device_noise / handout.batch))
+    def _noise(self, allocation: BatchAllocation) -> float:
+        return float(self._stages.terms.round_noise(allocation.batch))
 
-    def _below(self, finish_s: float, energy_price: float) -> Handout:
+    def _below(self, finish_s: float, energy_price: float) -> BatchAllocation:
         """The whole batches just below the real ones at ``energy_price``."""
-        real = self._stages.devices.meet(finish_s, energy_price, self._state)
+        real = self._stages.devices.finish_by(finish_s, energy_price, self._state)
         self._state = real.snr_state
         batch = np.clip(np.floor(real.plan.batch), self.least, self._most)
-        return Handout(batch, self._meet(finish_s, batch))
+        return BatchAllocation(batch, self._cheapest(finish_s, batch))
 
-    def _meet(self, finish_s: float, batch: FloatArray) -> Meeting:
-        return self._stages.devices.at_batches(batch).meet(finish_s, 1.0, self._state)
+    def _cheapest(self, finish_s: float, batch: FloatArray) -> BarrierRound:
+        return self._stages.devices.at_batches(batch).finish_by(finish_s, 1.0, self._state)
 
-    def _fill(self, below: Handout, finish_s: float, energy_j: float) -> tuple[Handout, bool]:
+    def _fill(self, below: BatchAllocation, finish_s: float, energy_j: float) -> tuple[BatchAllocation, bool]:
         """One more sample for as many devices as the energy allows, the most useful first.
 
         The flag says whether everyone who could take one did.
         """
         raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._meet(finish_s, raised)
-        extra_j = above.energy_j - below.meeting.energy_j
+        above = self._cheapest(finish_s, raised)
+        extra_j = above.energy_j - below.barrier.energy_j
         noise = self._stages.terms.device_noise
         able = np.flatnonzero((raised > below.batch) & ~above.late & (noise > 0.0))
         worth = noise[able] / (below.batch[able] * raised[able])
         order = able[np.argsort(-worth / np.maximum(extra_j[able], np.finfo(float).tiny), kind="stable")]
-        left_j = energy_j - float(np.sum(below.meeting.energy_j))
+        left_j = energy_j - float(np.sum(below.barrier.energy_j))
         chosen = _affordable(order, extra_j, left_j)
         batch = below.batch.copy()
         batch[chosen] += 1.0
-        return Handout(batch, self._meet(finish_s, batch)), 0 < len(chosen) == len(able)
+        return BatchAllocation(batch, self._cheapest(finish_s, batch)), 0 < len(chosen) == len(able)
 
 
 def _affordable(order: NDArray[np.intp], cost: FloatArray, left: float) -> NDArray[np.intp]:

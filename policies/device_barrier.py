@@ -14,29 +14,46 @@ from numpy.typing import NDArray
 from prefine.emulator.bound import RoundCost, device_round
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import DevicesPlan, FloatArray
-from prefine.policies.device_reply import DeviceReply, Response
+from prefine.policies.device_response import PricedDevices, Response
 from prefine.policies.root import IncreasingRoot
 
 PASSES = 16
-"""Newton passes before the search falls back to bisection."""
+"""Newton passes before the search falls back to bisection: more wait longer for rounds where Newton cycles."""
 
 TOLERANCE = 1e-12
-"""Relative error left in the barrier and in the sum of the shares."""
+"""Relative error left in the barrier and in the sum of the shares: larger saves passes and loosens the certificate."""
 
 _LONGEST_STEP = 3.0
+"""Largest Newton step in the logarithm of a state: larger arrives sooner, but overshoots breakpoints further."""
+
 _FLATTEST = 1e-9
+"""Slope below which a finishing time counts as constant: keeps Newton's divisions finite where every limit binds."""
+
 _NEGLIGIBLE_STATE = 1e-20
+"""Lower end of a device's bracket as a part of its upper: smaller covers shares that no sum would notice."""
+
 _ATTEMPTS = 300
+"""Steps in the devices' brackets at most: mostly 4 are needed; fewer could leave an odd device off the barrier."""
+
 _LATE = 1e-11
+"""Relative excess over the barrier that counts as late: a little more than `TOLERANCE` leaves."""
+
 _PROGRESS = 0.7
+"""A Newton step is trusted while the error falls by this factor: larger trusts slow steps, smaller bisects too soon."""
+
 _ROUGH_PASSES = 4
-_HURRY = 5
-_HURRIED = 1e-3
+"""Newton passes for a rough lower bound: more make it tighter, and cost as much as the search they are to save."""
+
+_PATIENCE = 5
+"""Passes of a first search before a barrier near the soonest one is left to bisection; a warm start has none."""
+
+_NEAR_SOONEST = 1e-3
+"""Relative distance to the soonest barrier at which Newton gives way to bisection: larger does so sooner."""
 
 
 @dataclass(frozen=True)
 class DeviceRound:
-    """A fine-tuning round: the decision, its cost, its noise sum_k alpha_k / b_k, and the search's state.
+    """A fine-tuning round: the decision, its cost (s, J), its noise sum_k alpha_k / b_k, and the search's state (K,).
 
     ``price`` is h1 at the prices asked for, less what the search left open: a lower bound.
     """
@@ -49,11 +66,11 @@ class DeviceRound:
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """A round with a given finishing time.
+class BarrierRound:
+    """A round with a given barrier, the time by which every device has to finish.
 
-    ``energy_j`` and ``late`` (K,) are per device; late is who cannot make it. ``share`` is what one more second would
-    save, in joules.
+    ``energy_j`` (K,) is computing and upload; ``late`` (K,) marks devices that cannot finish by then whatever they do.
+    ``share`` is how many joules one more second would save. ``snr_state`` (K,) starts a similar search.
     """
 
     plan: DevicesPlan
@@ -63,14 +80,20 @@ class Meeting:
     snr_state: FloatArray
 
 
-class DeviceStage(DeviceReply):
-    """Finds the shares at which all devices finish together, and so the round of least noise plus cost."""
+class DeviceStage(PricedDevices):
+    """The devices' subproblem: the shares at which all finish together, and so the round of least noise plus cost.
+
+    Source: docs/theory.md, section 3b, "Devices".
+    """
 
     def solve(
         self, ratio: float, energy_price: float, snr_state: FloatArray | None = None, tolerance: float = TOLERANCE
     ) -> DeviceRound:
-        """The best round at these prices (both > 0); ``snr_state`` of a similar round saves passes."""
-        state, patience = (self._even_shares(ratio), _HURRY) if snr_state is None else (snr_state, 0)
+        """The best round where a second of the barrier costs ``ratio`` joules and a joule ``energy_price`` (both > 0).
+
+        ``snr_state`` (K,) of a similar round saves passes; ``tolerance`` is relative, in the barrier and in the shares.
+        """
+        state, patience = (self._even_shares(ratio), _PATIENCE) if snr_state is None else (snr_state, 0)
         for attempt in range(PASSES):
             response = self._respond(state, energy_price)
             barrier_s = float(np.max(response.finish_s))
@@ -78,7 +101,7 @@ class DeviceStage(DeviceReply):
             idle = barrier_s * total - float(response.share @ response.finish_s)
             if abs(total - ratio) <= tolerance * ratio and idle <= tolerance * total * barrier_s:
                 return self._round(response, state, ratio, energy_price)
-            if attempt >= patience and barrier_s <= self.soonest_s * (1.0 + _HURRIED):
+            if attempt >= patience and barrier_s <= self.soonest_s * (1.0 + _NEAR_SOONEST):
                 break
             state = self._newton(state, response, ratio)
         state, response = self._bisect(state, ratio, energy_price, tolerance)
@@ -128,19 +151,19 @@ class DeviceStage(DeviceReply):
         Where the shares jump at the barrier (devices whose every limit binds for a range of shares) the two sides
         are mixed so that the shares sum to ``ratio``.
         """
-        over, response = self._meet(self.soonest_s, energy_price, state, tolerance)
-        hurried = self._hurried(over, response, ratio, energy_price, tolerance)
-        if hurried is not None:
-            return hurried
+        over, response = self._states_at(self.soonest_s, energy_price, state, tolerance)
+        soonest = self._at_soonest(over, response, ratio, energy_price, tolerance)
+        if soonest is not None:
+            return soonest
         even = self._respond(self._even_shares(ratio), energy_price)
         log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
         everything = self._state_of(np.full(len(self.devices), ratio))
         over = np.minimum(over, everything)
-        under = self._meet(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
+        under = self._states_at(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
         root = IncreasingRoot(log_latest, log_soonest, log_latest)
         while not root.exhausted:
             log_barrier = root.next()
-            state = np.minimum(self._meet(np.exp(log_barrier), energy_price, state)[0], everything)
+            state = np.minimum(self._states_at(np.exp(log_barrier), energy_price, state)[0], everything)
             total = float(np.sum(self._shares(state)))
             root.update(log_barrier, np.log(ratio / total))
             if abs(total - ratio) <= TOLERANCE * ratio:
@@ -152,7 +175,7 @@ class DeviceStage(DeviceReply):
         state = self._state_of(mix * most + (1.0 - mix) * least)
         return state, self._respond(state, energy_price)
 
-    def _hurried(
+    def _at_soonest(
         self, state: FloatArray, response: Response, ratio: float, energy_price: float, tolerance: float
     ) -> tuple[FloatArray, Response] | None:
         """``state`` with the rest of ``ratio`` for the slowest devices, if these then finish at the soonest."""
@@ -161,15 +184,18 @@ class DeviceStage(DeviceReply):
         rest = ratio - (float(np.sum(share)) - float(np.sum(share[slowest])))
         if rest <= 0.0:
             return None
-        hurried = state.copy()
-        hurried[slowest] = self._state_of(np.full(len(slowest), rest / len(slowest)), slowest)
-        response = self._respond(hurried, energy_price)
-        return (hurried, response) if np.max(response.finish_s) <= self.soonest_s * (1.0 + 2.0 * tolerance) else None
+        pressed = state.copy()
+        pressed[slowest] = self._state_of(np.full(len(slowest), rest / len(slowest)), slowest)
+        response = self._respond(pressed, energy_price)
+        return (pressed, response) if np.max(response.finish_s) <= self.soonest_s * (1.0 + 2.0 * tolerance) else None
 
-    def meet(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> Meeting:
-        """What every device does to finish by ``finish_s`` at the least noise plus energy."""
+    def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
+        """What every device does to finish by ``finish_s`` (after the broadcast) at the least noise plus energy.
+
+        ``energy_price`` is the price of a joule; with batches pinned by `at_batches` any positive one gives the same.
+        """
         state = self._ceiling(energy_price) if snr_state is None else snr_state
-        state, response = self._meet(finish_s, energy_price, state)
+        state, response = self._states_at(finish_s, energy_price, state)
         devices = self.devices
         power, upload_s = self._sending(response)
         compute_j = compute_energy(
@@ -177,9 +203,9 @@ class DeviceStage(DeviceReply):
         )
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
         late = response.finish_s > finish_s * (1.0 + _LATE)
-        return Meeting(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
+        return BarrierRound(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
 
-    def _meet(
+    def _states_at(
         self, finish_s: float, energy_price: float, state: FloatArray, tolerance: float = TOLERANCE
     ) -> tuple[FloatArray, Response]:
         """The states (K,) at which every device finishes at ``finish_s``, or as near as it can."""
@@ -199,5 +225,7 @@ class DeviceStage(DeviceReply):
             state = np.where(there, state, np.where(trusted, newton, np.sqrt(low * high)))
             flat = np.flatnonzero((response.finish_slope <= _FLATTEST) & ~there)
             if len(flat):
-                state[flat] = self._next_kinks(flat, response, error[flat] > 0.0, low[flat], high[flat], energy_price)
+                state[flat] = self._next_breakpoints(
+                    flat, response, error[flat] > 0.0, low[flat], high[flat], energy_price
+                )
         return state, response

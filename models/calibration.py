@@ -1,4 +1,7 @@
-"""A pilot: both stages trained once with plain SGD, offline, measuring the bound's constants along the way."""
+"""A calibration run: both stages trained once with plain SGD, offline, measuring the bound's constants on the way.
+
+Each measured quantity is defined in docs/learning.md, "The constants of the bound".
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,20 +11,30 @@ import numpy as np
 import torch
 from scipy.optimize import curve_fit, minimize
 
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import FloatArray
+from prefine.models.algorithms.fedsgd import FedSGD
+from prefine.models.algorithms.round import FusedRound
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Batch, Objective
 from prefine.models.probes import gradient_variance, top_curvature
 from prefine.models.recipe import LastIterate, Step
-from prefine.models.records import FloatArray
-from prefine.models.rounds import FusedRound
-from prefine.models.sampling import stream
+
+Stage = Literal["pretrain", "finetune"]
 
 ROUNDS = 200
+"""Of each stage."""
+
 PROBE_EVERY = 20
+"""Rounds between two points at which everything is measured."""
+
 SERVER_BATCH = 32
 DEVICE_SAMPLES = 160
+"""Samples of a fine-tuning round, over all devices."""
+
 PROBED = 1000
+"""General samples, at most, on which curvature and variance are measured."""
 
 
 class DivergedError(ValueError):
@@ -29,10 +42,12 @@ class DivergedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Pilot:
-    """What one pilot saw; each array has one row per probed point of its stage.
+class Trajectory:
+    """What one calibration run saw; each array has one row per measured point.
 
-    ``task_loss`` (rounds + 1,) is F after each pre-training round, from w_0 on; ``lowest_loss`` the least F found.
+    ``smoothness`` (2p,) over both stages, ``discrepancy`` and ``server_variance`` (p,) over pre-training,
+    ``device_variance`` (p, K) over fine-tuning. ``task_loss`` (rounds + 1,) is F after each pre-training round, from
+    w_0 on; ``lowest_loss`` the least F found.
     """
 
     smoothness: FloatArray
@@ -43,7 +58,7 @@ class Pilot:
     lowest_loss: float
 
 
-def run(federation: Federation, objective: Objective, rate: float, seed: int) -> Pilot:
+def measure(federation: Federation, objective: Objective, rate: float, seed: int) -> Trajectory:
     """Train at step size ``rate`` from the objective's present weights and measure.
 
     Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, variance of F0's sample gradients (on at most 1,000
@@ -53,7 +68,7 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
     """
     curvature = _Curvature(federation, objective, seed)
     smoothness, discrepancy, server_variance, device_variance, task_loss = [], [], [], [], []
-    for stage, done in _trajectory(federation, objective, rate, seed):
+    for stage, done in _train(federation, objective, rate, seed):
         if stage == "pretrain" or done == 0:
             task_loss.append(objective.loss(federation.task))
         if done % PROBE_EVERY:
@@ -64,7 +79,7 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
             server_variance.append(gradient_variance(objective, curvature.general))
         else:
             device_variance.append(_device_variances(objective, federation))
-    return Pilot(
+    return Trajectory(
         smoothness=np.array(smoothness),
         discrepancy=np.array(discrepancy),
         server_variance=np.array(server_variance),
@@ -75,18 +90,17 @@ def run(federation: Federation, objective: Objective, rate: float, seed: int) ->
 
 
 def largest_curvature(federation: Federation, objective: Objective, rate: float, seed: int) -> float:
-    """The largest ``smoothness`` that `run` would see, without the rest; raises DivergedError as it does."""
+    """The largest ``smoothness`` that `measure` would see, without the rest; raises DivergedError as it does."""
     curvature = _Curvature(federation, objective, seed)
-    trajectory = _trajectory(federation, objective, rate, seed)
-    return max(curvature.along(stage) for stage, done in trajectory if done % PROBE_EVERY == 0)
+    rounds = _train(federation, objective, rate, seed)
+    return max(curvature.along(stage) for stage, done in rounds if done % PROBE_EVERY == 0)
 
 
-def _trajectory(
-    federation: Federation, objective: Objective, rate: float, seed: int
-) -> Iterator[tuple[Literal["pretrain", "finetune"], int]]:
+def _train(federation: Federation, objective: Objective, rate: float, seed: int) -> Iterator[tuple[Stage, int]]:
     """Both stages with plain SGD; stops before each round, with the stage and its rounds done so far."""
     step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
-    learner = Learner(federation, objective, FusedRound(objective, federation.task), step, LastIterate(), seed)
+    fused = FusedRound(FedSGD(), objective, federation.task)
+    learner = Learner(federation, objective, fused, step, LastIterate(), seed)
     weights = np.array(federation.weights)
     batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
     for done in range(ROUNDS):
@@ -100,32 +114,36 @@ def _trajectory(
 
 def _check_finite(objective: Objective, federation: Federation) -> None:
     if not np.isfinite(objective.loss(federation.task)):
-        raise DivergedError("the training of a pilot diverges")
+        raise DivergedError("the training of a calibration run diverges")
 
 
 class _Curvature:
-    """Top eigenvalues at the present weights; each search starts from the last eigenvector of the same data.
+    """Top eigenvalues at the present weights; each search starts from the last eigenvector of the same data set.
 
     ``general`` is what stands for the general data: a part of it where it is large.
     """
 
     def __init__(self, federation: Federation, objective: Objective, seed: int) -> None:
         self._federation, self._objective = federation, objective
-        self._first = stream(seed, "curvature").standard_normal(len(objective.weights))
-        self._last: dict[int, FloatArray] = {}
         few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
         self.general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
         self.general.share = self.general.share.to(objective.weights.dtype)
+        first = stream(seed, "curvature").standard_normal(len(objective.weights))
+        self._last = {"general": first, "task": first}
 
-    def along(self, stage: Literal["pretrain", "finetune"]) -> float:
+    def along(self, stage: Stage) -> float:
         """Of the task, and while pre-training of the general data if that is larger."""
         _check_finite(self._objective, self._federation)
-        general = self.of(self.general) if stage == "pretrain" else 0.0
-        return max(general, self.of(self._federation.task))
+        general = self._of("general", self.general) if stage == "pretrain" else 0.0
+        return max(general, self.task())
 
-    def of(self, batch: Batch) -> float:
-        """Of F over ``batch``."""
-        value, self._last[id(batch)] = top_curvature(self._objective, batch, self._last.get(id(batch), self._first))
+    def task(self) -> float:
+        """Of the task loss F."""
+        return self._of("task", self._federation.task)
+
+    def _of(self, name: str, batch: Batch) -> float:
+        """Of F over ``batch``, the data set called ``name``."""
+        value, self._last[name] = top_curvature(self._objective, batch, self._last[name])
         return value
 
 
@@ -143,8 +161,8 @@ def _device_variances(objective: Objective, federation: Federation) -> list[floa
 
 
 def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
-    """Top curvature of the task loss at the objective's present weights."""
-    return _Curvature(federation, objective, seed).of(federation.task)
+    """The largest eigenvalue of the task loss's Hessian at the objective's present weights."""
+    return _Curvature(federation, objective, seed).task()
 
 
 def lowest_loss(objective: Objective, batch: Batch) -> float:
@@ -161,7 +179,11 @@ def lowest_loss(objective: Objective, batch: Batch) -> float:
 
 
 def fit_contraction(task_loss: FloatArray, lowest: float) -> tuple[float, float]:
-    """a and G_floor of G_N = (G_0 - G_floor) exp(-a N) + G_floor, by least squares over a pilot's loss curve."""
+    """a and G_floor of G_N = (G_0 - G_floor) exp(-a N) + G_floor, by least squares.
+
+    ``task_loss`` (rounds + 1,) is F after each pre-training round and ``lowest`` stands for F*, so that
+    G_N = task_loss[N] - lowest.
+    """
     gap = task_loss - lowest
     rounds = np.arange(len(gap), dtype=np.float64)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefine.models import pilot
+from prefine.models import calibration
 from prefine.models.federation import Federation
 from prefine.models.networks import NETWORKS
 from prefine.models.objective import Objective, weighted_loss
@@ -55,32 +55,32 @@ def test_curvature_and_variance_of_every_model_against_loops(
 def test_lowest_loss_of_a_convex_model_is_the_same_from_anywhere(objective: Make, federation: Federation) -> None:
     first, second = objective("logistic", 3, 0.05), objective("logistic", 8, 0.05)
     before = first.weights.clone()
-    found = pilot.lowest_loss(first, federation.task)
-    assert found == pytest.approx(pilot.lowest_loss(second, federation.task), rel=1e-4)
+    found = calibration.lowest_loss(first, federation.task)
+    assert found == pytest.approx(calibration.lowest_loss(second, federation.task), rel=1e-4)
     assert found < first.loss(federation.task)
     assert torch.equal(first.weights, before)
 
 
 @given(st.floats(0.005, 0.2), st.floats(0.0, 1.5), st.floats(0.5, 3.0))
 def test_contraction_is_recovered_from_its_own_curve(contraction: float, floor: float, drop: float) -> None:
-    rounds = np.arange(pilot.ROUNDS + 1)
+    rounds = np.arange(calibration.ROUNDS + 1)
     lowest = 0.1
     curve = lowest + drop * np.exp(-contraction * rounds) + floor
-    fitted = pilot.fit_contraction(curve, lowest)
+    fitted = calibration.fit_contraction(curve, lowest)
     assert fitted == pytest.approx((contraction, floor), rel=1e-2, abs=1e-3)
 
 
-def test_the_search_sees_the_curvature_that_the_pilot_sees(
+def test_the_search_sees_the_curvature_that_the_measurement_sees(
     objective: Make, federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pilot, "ROUNDS", 50)
-    seen = pilot.run(federation, objective("mlp", 2), 0.05, 7)
+    monkeypatch.setattr(calibration, "ROUNDS", 50)
+    seen = calibration.measure(federation, objective("mlp", 2), 0.05, 7)
     assert len(seen.smoothness) == len(seen.discrepancy) + len(seen.device_variance) == 6
     assert len(seen.task_loss) == 51
-    assert pilot.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
+    assert calibration.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
 
 
-def test_a_pilot_that_diverges_says_so(objective: Make, federation: Federation) -> None:
-    for measure in (pilot.run, pilot.largest_curvature):
-        with pytest.raises(pilot.DivergedError):
+def test_a_calibration_run_that_diverges_says_so(objective: Make, federation: Federation) -> None:
+    for measure in (calibration.measure, calibration.largest_curvature):
+        with pytest.raises(calibration.DivergedError):
             measure(federation, objective("logistic"), 1e30, 0)

@@ -1,4 +1,4 @@
-"""What devices do under given shares of the barrier's price: closed forms (docs/theory.md, section 3).
+"""What devices do under given shares of the barrier's price: closed forms (docs/theory.md, section 3b, "Devices").
 
 The state of device k is the SNR s_k at which it would transmit without its power limits; then its share is
 r_k = rho_k ((1 + s) ln(1 + s) - s) with rho_k = N0 W_k / g_k, and everything else is explicit.
@@ -11,18 +11,27 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.emulator.physics import LN2, upload_time
+from prefine.emulator.physics import LN2, compute_energy, compute_time, upload_time
 from prefine.emulator.types import Devices, FloatArray, Radio
 
 _SMALL_SNR = 0.03
+"""Below it psi is summed as a series: larger needs more terms for the same accuracy, smaller cancels more digits."""
+
 _BESIDE = 1e-9
-_EVERYONE = slice(None)
+"""Relative step past a breakpoint: larger overshoots it more, smaller may still find the limit binding by rounding."""
+
 _BLOCK = 8192
+"""Devices worked on at once: larger leaves the processor's cache, smaller spends more on NumPy's calls."""
+
+_EVERYONE = slice(None)
 
 
 @dataclass(frozen=True)
 class Response:
-    """What every device does under its share, shape (K,) each, with logarithmic slopes in the SNR state."""
+    """What every device does under its share of the barrier's price; every field has shape (K,).
+
+    ``share`` in W, ``nats`` = ln(1 + SNR). Slopes are d log(value) / d log(state), the state being the uncapped SNR.
+    """
 
     share: FloatArray
     share_slope: FloatArray
@@ -33,8 +42,8 @@ class Response:
     nats: FloatArray
 
 
-class DeviceReply:
-    """The devices' replies; ``noise`` (K,) is alpha_k.
+class PricedDevices:
+    """The devices under shares of the barrier's price, without the search for the shares; ``noise`` (K,) is alpha_k.
 
     ``full_power`` pins every device to its maximum power.
     """
@@ -50,7 +59,7 @@ class DeviceReply:
     def _limit_batches(self, least: FloatArray, most: FloatArray) -> None:
         devices = self.devices
         self._least_batch, self._most_batch = least, most
-        compute_s = least * devices.cycles_per_sample / devices.max_frequency_hz
+        compute_s = compute_time(least, devices.cycles_per_sample, devices.max_frequency_hz)
         self._soonest_s = compute_s + self._nat_seconds / self._most_nats
 
     def at_batches(self, batch: FloatArray) -> Self:
@@ -62,7 +71,7 @@ class DeviceReply:
 
     @property
     def soonest_s(self) -> float:
-        """The soonest everyone can finish: least batch, full speed, full power."""
+        """The soonest in s that everyone can finish: least batch, full speed, full power."""
         return float(np.max(self._soonest_s))
 
     def _respond(self, state: FloatArray, energy_price: float) -> Response:
@@ -90,10 +99,10 @@ class DeviceReply:
         free = np.cbrt(share / (2.0 * capacitance))
         frequency = np.clip(free, devices.min_frequency_hz[block], devices.max_frequency_hz[block])
         cycle_price = share / frequency
-        sample_price = cycles * (cycle_price + capacitance * frequency**2)
+        sample_price = cycles * (cycle_price + compute_energy(1.0, 1.0, frequency, capacitance))
         wanted = np.sqrt(self.noise[block] / (energy_price * sample_price))
         batch = np.clip(wanted, self._least_batch[block], self._most_batch[block])
-        compute_s = batch * cycles / frequency
+        compute_s = compute_time(batch, cycles, frequency)
         compute_slope = np.where(frequency == free, 1.0 / 3.0, 0.0)
         compute_slope += np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
         upload_slope = np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0)
@@ -111,7 +120,7 @@ class DeviceReply:
             state = state * np.exp(np.log(target / psi) * psi / (state * nats))
         return state
 
-    def _next_kinks(
+    def _next_breakpoints(
         self,
         flat: NDArray[np.intp],
         response: Response,
@@ -120,23 +129,24 @@ class DeviceReply:
         high: FloatArray,
         energy_price: float,
     ) -> FloatArray:
-        """Where the devices ``flat``, held by all their limits, are let go by the next one on the side they need."""
+        """The nearest breakpoints of the devices ``flat``, whose every limit binds, on the side they need.
+
+        A breakpoint is a state at which a limit (on frequency, batch or power) starts or ceases to bind; between two of
+        them with every limit binding, the finishing time is constant and Newton's method has no slope to follow.
+        """
         devices = self.devices
         capacitance, frequency = devices.capacitance[flat], response.frequency_hz[flat]
         worth = self.noise[flat] / (energy_price * devices.cycles_per_sample[flat])
-        cap = np.expm1(self._most_nats[flat])
+        cap, cycle_j = np.expm1(self._most_nats[flat]), compute_energy(1.0, 1.0, frequency, capacitance)
         ends = devices.min_frequency_hz, devices.max_frequency_hz
         shares = [2.0 * capacitance * limit[flat] ** 3 for limit in ends]
-        shares += [
-            frequency * (worth / limit[flat] ** 2 - capacitance * frequency**2)
-            for limit in (self._most_batch, self._least_batch)
-        ]
+        shares += [frequency * (worth / limit[flat] ** 2 - cycle_j) for limit in (self._most_batch, self._least_batch)]
         shares.append(self._watts[flat] * _psi(cap, self._most_nats[flat]))
-        kinks = np.array([self._state_of(np.maximum(share, np.finfo(float).tiny), flat) for share in shares])
-        above = np.min(np.where(kinks > low * (1.0 + _BESIDE), kinks * (1.0 + _BESIDE), np.inf), axis=0)
-        below = np.max(np.where(kinks < high * (1.0 - _BESIDE), kinks * (1.0 - _BESIDE), 0.0), axis=0)
-        kink: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))
-        return kink
+        breakpoints = np.array([self._state_of(np.maximum(share, np.finfo(float).tiny), flat) for share in shares])
+        above = np.min(np.where(breakpoints > low * (1.0 + _BESIDE), breakpoints * (1.0 + _BESIDE), np.inf), axis=0)
+        below = np.max(np.where(breakpoints < high * (1.0 - _BESIDE), breakpoints * (1.0 - _BESIDE), 0.0), axis=0)
+        nearest: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))
+        return nearest
 
     def _ceiling(self, energy_price: float) -> FloatArray:
         """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""

@@ -1,0 +1,41 @@
+"""The algorithm that ``[training]`` names, with its parameters."""
+
+import inspect
+from pathlib import Path
+
+from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.loading import find, said
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.models.algorithms.base import Algorithm
+
+GROUP = "prefine.algorithms"
+"""The entry points among which an algorithm is found by its name."""
+
+
+def build(training: TrainingSettings, folder: Path) -> Algorithm:
+    """A new ``training.algorithm``; the path of a user's own starts from ``folder``.
+
+    Raises InputError where it cannot be found or made, or does not take so many local steps.
+    """
+    name, parameters = training.algorithm, training.algorithm_parameters
+    found = find(name, GROUP, "algorithm", folder)
+    if not inspect.isclass(found) or not issubclass(found, Algorithm):
+        raise InputError(f"algorithm {name}: must be a class derived from prefine.models.algorithms.base.Algorithm")
+    known = inspect.signature(found).parameters
+    for key in parameters:
+        if key not in known:
+            raise InputError(
+                f"training.algorithm_parameters.{key}: unknown parameter of {name}, "
+                f"allowed: {', '.join(known) or 'none'}"
+            )
+    try:
+        algorithm = found(**parameters)
+    except PrefineError:
+        raise
+    except Exception as error:  # the user's own class may raise anything
+        raise InputError(f"algorithm {name}: {said(error)} when it was made") from error
+    if training.local_steps > algorithm.max_local_steps:
+        raise InputError(
+            f"training.local_steps = {training.local_steps}: algorithm {name} takes at most {algorithm.max_local_steps}"
+        )
+    return algorithm

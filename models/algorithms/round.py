@@ -1,0 +1,154 @@
+"""One fine-tuning round of an algorithm: device by device, or as one mini-batch where that is the same."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.loading import said
+from prefine.emulator.types import FloatArray, IntArray
+from prefine.models.algorithms.base import Algorithm
+from prefine.models.algorithms.fedavg import FedAvg
+from prefine.models.objective import Batch, Objective, weighted_loss
+from prefine.models.uploads import Exact, Upload
+
+HELD = 2**24
+"""Numbers held at once for the devices' own models and activations: more devices than fit go in chunks."""
+
+
+class Round(Protocol):
+    """One fine-tuning round over the devices that take part."""
+
+    @property
+    def local_steps(self) -> int:
+        """Mini-batches each device processes."""
+        ...
+
+    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """The direction (P,) of the server's step.
+
+        ``devices`` (k,) take part with ``weights`` (k,) in the mean; ``rows[i]`` are the task rows of all mini-batches
+        of ``devices[i]``, ``local_steps`` equal parts of it. ``rate`` is the step size of the round.
+        """
+        ...
+
+
+def round_of(algorithm: Algorithm, objective: Objective, task: Batch, local_steps: int, upload: Upload) -> Round:
+    """How to run ``algorithm``: fused where the mean update is the gradient of one weighted mini-batch.
+
+    That is so with one local step, exact uploads, and a client step that is nothing but SGD.
+    """
+    only_sgd = type(algorithm).client_step is FedAvg.client_step
+    if only_sgd and local_steps == 1 and isinstance(upload, Exact):
+        return FusedRound(algorithm, objective, task)
+    return DeviceRound(algorithm, objective, task, local_steps, upload)
+
+
+class FusedRound:
+    """The mean of the devices' gradients as the gradient of one mini-batch of all their samples, weighted."""
+
+    local_steps = 1
+
+    def __init__(self, algorithm: Algorithm, objective: Objective, task: Batch) -> None:
+        self._algorithm, self._objective, self._task = algorithm, objective, task
+        self._dtype = objective.weights.numpy().dtype
+
+    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """See `Round`; the step size plays no part."""
+        sizes = [len(own) for own in rows]
+        share = np.repeat((weights / sizes).astype(self._dtype), sizes)
+        self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(share)))
+        self._objective.regularise(float(weights.sum()))
+        return _server_step(self._algorithm, self._objective.gradient)
+
+
+class DeviceRound:
+    """Each device's own update, for which all devices of a chunk compute at once; then its upload, and the mean."""
+
+    def __init__(
+        self, algorithm: Algorithm, objective: Objective, task: Batch, local_steps: int, upload: Upload
+    ) -> None:
+        self._algorithm, self._objective, self._task, self._upload = algorithm, objective, task, upload
+        self.local_steps = local_steps
+        self._gradients = _Gradients(objective, task)
+
+    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """See `Round`."""
+        start = self._objective.weights
+        total = torch.zeros_like(start)
+        largest = max(len(own) for own in rows)
+        held = len(start) + largest * self._task.x[0].numel()
+        at_once = max(1, HELD // held)
+        for first in range(0, len(rows), at_once):
+            chunk = slice(first, first + at_once)
+            batches = tuple(own.reshape(self.local_steps, -1) for own in rows[chunk])
+            clients = _Chunk(torch.from_numpy(devices[chunk]), start, rate, self.local_steps, batches, self._gradients)
+            updates = _checked(self._algorithm, "client_step", clients, (len(batches), len(start)))
+            shares = torch.from_numpy(weights[chunk]).to(total.dtype)
+            total += shares @ self._upload.send(updates, devices[chunk])
+        return _server_step(self._algorithm, total)
+
+
+class _Gradients:
+    """Gradients of several devices at once, each on a mini-batch of its own."""
+
+    def __init__(self, objective: Objective, task: Batch) -> None:
+        self._task, self._dtype = task, objective.weights.dtype
+        gradient = grad(weighted_loss(objective))
+        self._common = vmap(gradient, in_dims=(None, 0, 0, 0))
+        self._own = vmap(gradient)
+
+    def of(self, rows: list[IntArray], weights: Tensor) -> Tensor:
+        """(k, P) at ``weights`` (P,) or (k, P); ``rows[i]`` are the task rows of the i-th device's mini-batch."""
+        batch = self._padded(rows)
+        gradients: Tensor = (self._common if weights.ndim == 1 else self._own)(weights, batch.x, batch.y, batch.share)
+        return gradients
+
+    def _padded(self, rows: list[IntArray]) -> Batch:
+        """(k, largest mini-batch, ...) samples, each device's shares summing to one; padding has share zero."""
+        sizes = np.array([len(own) for own in rows])
+        filled = np.arange(sizes.max()) < sizes[:, None]
+        index = torch.zeros(filled.shape, dtype=torch.int64)
+        index[torch.from_numpy(filled)] = torch.from_numpy(np.concatenate(rows))
+        share = torch.from_numpy(filled / sizes[:, None]).to(self._dtype)
+        return Batch(self._task.x[index], self._task.y[index], share)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """See `prefine.models.algorithms.base.Clients`; ``batches[i]`` (local_steps, batch) are task rows of a device."""
+
+    devices: Tensor
+    start: Tensor
+    rate: float
+    local_steps: int
+    batches: tuple[IntArray, ...]
+    computed: _Gradients
+
+    def gradients(self, step: int, weights: Tensor) -> Tensor:
+        """(k, P) gradients on the mini-batches number ``step`` at ``weights`` (P,) or (k, P)."""
+        return self.computed.of([own[step] for own in self.batches], weights)
+
+
+def _server_step(algorithm: Algorithm, update: Tensor) -> Tensor:
+    return _checked(algorithm, "server_step", update, tuple(update.shape))
+
+
+def _checked(algorithm: Algorithm, method: str, argument: object, shape: tuple[int, ...]) -> Tensor:
+    """What the algorithm's method answers. Raises InputError, one line, where it fails or the shape is wrong."""
+    place = f"algorithm {type(algorithm).__name__}"
+    try:
+        answer = getattr(algorithm, method)(argument)
+    except PrefineError:
+        raise
+    except Exception as error:  # the user's own class may raise anything
+        raise InputError(f"{place}: {said(error)} in {method}()") from error
+    if not isinstance(answer, Tensor):
+        raise InputError(f"{place}: {method}() returned {type(answer).__name__}, must be a tensor of shape {shape}")
+    if answer.shape != shape:
+        raise InputError(f"{place}: {method}() returned shape {tuple(answer.shape)}, must be {shape}")
+    return answer

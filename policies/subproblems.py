@@ -1,0 +1,98 @@
+"""The two subproblems that prices split a design into: a pre-training round, and a fine-tuning round.
+
+`ServerStage` solves the server's here in closed form, `prefine.policies.device_barrier` the devices' (docs/theory.md,
+section 3b).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from prefine.emulator.bound import BoundTerms, RoundCost, server_round
+from prefine.emulator.physics import compute_energy, upload_time
+from prefine.emulator.types import DevicesPlan, FloatArray, Problem, Server, ServerPlan
+from prefine.policies.device_barrier import DeviceStage
+
+
+@dataclass(frozen=True)
+class ServerRound:
+    """A pre-training round: the decision, what it costs (s, J) and its noise alpha0 / b0."""
+
+    plan: ServerPlan
+    cost: RoundCost
+    noise: float
+
+    def price(self, delay_price: float, energy_price: float) -> float:
+        """Noise plus cost at the price of a second and of a joule: h0 without Delta^2."""
+        return self.noise + delay_price * self.cost.delay_s + energy_price * self.cost.energy_j
+
+
+@dataclass(frozen=True)
+class ServerStage:
+    """The server's subproblem: its round of least noise plus cost, in closed form; ``noise`` is alpha0.
+
+    Source: docs/theory.md, section 3b, "Server".
+    """
+
+    server: Server
+    noise: float
+
+    def frequency(self, ratio: float) -> float:
+        """The best frequency in Hz where a second costs ``ratio`` joules; it does not depend on the batch."""
+        free = math.cbrt(ratio / (2.0 * self.server.capacitance))
+        return min(max(free, self.server.min_frequency_hz), self.server.max_frequency_hz)
+
+    def respond(self, ratio: float, energy_price: float) -> ServerRound:
+        """The best round where a second costs ``ratio`` joules and a joule costs ``energy_price`` (both > 0)."""
+        server, frequency = self.server, self.frequency(ratio)
+        cycle_j = ratio / frequency + compute_energy(1.0, 1.0, frequency, server.capacitance)
+        batch = math.sqrt(self.noise / (energy_price * (server.cycles_per_sample * cycle_j)))
+        plan = ServerPlan(min(max(batch, server.min_batch), server.max_batch), frequency)
+        return ServerRound(plan, server_round(server, plan), self.noise / plan.batch)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A problem with its bound's coefficients and both subproblems, built when first asked for.
+
+    ``full_power`` pins every device to its maximum power.
+    """
+
+    problem: Problem
+    full_power: bool = False
+
+    @cached_property
+    def terms(self) -> BoundTerms:
+        """Coefficients of both bounds."""
+        return BoundTerms.of(self.problem)
+
+    @cached_property
+    def server(self) -> ServerStage:
+        """The server's response to prices."""
+        return ServerStage(self.problem.server, self.terms.server_noise)
+
+    @cached_property
+    def devices(self) -> DeviceStage:
+        """The devices' response to prices; ask only where `reachable`."""
+        problem = self.problem
+        return DeviceStage(problem.devices, problem.radio, self.terms.device_noise, full_power=self.full_power)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether every device has a link at all."""
+        return bool(np.all(self.problem.devices.gain > 0.0))
+
+    def idle(self, batch: FloatArray) -> DevicesPlan:
+        """What a plan without fine-tuning rounds shows for the devices: ``batch`` (K,) at full speed and power."""
+        devices = self.problem.devices
+        return sending(self.problem, batch, devices.max_frequency_hz, devices.max_power_w)
+
+
+def sending(problem: Problem, batch: FloatArray, frequency_hz: FloatArray, power_w: FloatArray) -> DevicesPlan:
+    """The devices' plan with the upload times that ``power_w`` (K,) gives; infinite where a device has gain 0."""
+    devices, radio = problem.devices, problem.radio
+    with np.errstate(divide="ignore"):
+        upload_s = upload_time(radio.uplink_bits, devices.bandwidth_hz, power_w, devices.gain, radio.noise_psd_w_hz)
+    return DevicesPlan(batch, frequency_hz, power_w, upload_s)
