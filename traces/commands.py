@@ -11,7 +11,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from prefine.emulator.channel.build import build_channel, settings_from
+from prefine.emulator.channel.models import channel_model
+from prefine.emulator.channel.site import Site
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import format_trace, write_trace
 from prefine.emulator.errors import InputError
@@ -148,10 +149,10 @@ def synthesize(
     """
     if model == "trace":
         raise InputError("--model is trace, must be static, rayleigh, rician or block")
-    settings = settings_from({"model": model, **_assigned(assignments or [])})
+    section = channel_model({"model": model, **_assigned(assignments or [])})
     distances = _distances(distance_m)
     _positive("--duration-s", duration_s)
-    channel = build_channel(settings, distances, seed=seed, layout_seed=layout_seed)
+    channel = section.build(Site(distances, layout_seed), seed)
     trace = record(channel, len(distances), duration_s)
     _deliver(replace(trace, provenance=(f"command: {_command(context)}", "synthetic")), out)
 

@@ -13,7 +13,21 @@ from prefine.emulator.units import SPEED_OF_LIGHT_M_S
 
 
 class PathLoss(Protocol):
-    """Loss with and without line of sight, and how likely the sight is; distances are horizontal, of any shape."""
+    """Loss with and without line of sight, and how likely the sight is; distances are horizontal, of any shape.
+
+    ``shadowing_db`` and ``shadowing_distance_m``, each without and with line of sight, are the standard deviation and
+    correlation distance that the model itself gives for its shadowing (0 where it gives none).
+    """
+
+    @property
+    def shadowing_db(self) -> tuple[float, float]:
+        """Standard deviation in dB."""
+        ...
+
+    @property
+    def shadowing_distance_m(self) -> tuple[float, float]:
+        """Correlation distance in metres."""
+        ...
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
         """Loss in dB where ``sight`` is 1 (line of sight) or 0."""
@@ -31,6 +45,9 @@ class LogDistance:
     reference_loss_db: float
     exponent: float
     reference_distance_m: float
+
+    shadowing_db = (0.0, 0.0)
+    shadowing_distance_m = (0.0, 0.0)
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
         """Loss in dB."""
@@ -92,9 +109,8 @@ class UrbanMacro(DualSlope):
     base_height_m: float = 25.0
     device_height_m: float = 1.5
 
-    SHADOWING_DB = (6.0, 4.0)
-    """Without and with line of sight."""
-    SHADOWING_DISTANCE_M = (50.0, 37.0)
+    shadowing_db = (6.0, 4.0)
+    shadowing_distance_m = (50.0, 37.0)
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
         """PL_UMa-LOS, or max(PL_UMa-LOS, PL'_UMa-NLOS)."""
@@ -116,8 +132,8 @@ class UrbanMicro(DualSlope):
     base_height_m: float = 10.0
     device_height_m: float = 1.5
 
-    SHADOWING_DB = (7.82, 4.0)
-    SHADOWING_DISTANCE_M = (13.0, 10.0)
+    shadowing_db = (7.82, 4.0)
+    shadowing_distance_m = (13.0, 10.0)
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
         """PL_UMi-LOS, or max(PL_UMi-LOS, PL'_UMi-NLOS)."""

@@ -39,7 +39,8 @@ class Source:
             read_trace(self.folder / trace)
         if availability is not None:
             read_availability(self.folder / availability, self.scenario.device_count)
-        names = (trace, availability, self.scenario.task.data, self.scenario.task.model.rpartition(":")[0])
+        classes = (self.scenario.task.model, self.scenario.channel.model)
+        names = (trace, availability, self.scenario.task.data, *(name.rpartition(":")[0] for name in classes))
         return tuple((name, checksum(self.folder / name)) for name in names if name and (self.folder / name).exists())
 
     def origin(self) -> tuple[str, ...]:
