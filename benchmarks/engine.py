@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
-from prefine.emulator.channel.site import Site
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import FixedDownlink
 from prefine.emulator.simulation.faults import Faults

@@ -7,13 +7,18 @@ import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
+from prefine.emulator.section import UNKNOWN_MEMBER
+
 KIND_ERRORS = ("_type", "literal_error", "_parsing", "is_instance_of")
 """Ends of the names of pydantic's errors that say a value is of another kind."""
+
+CONTAINERS = {"a table": ("dict_type", "model_type", "model_attributes_type"), "a list": ("tuple_type", "list_type")}
+"""What pydantic's errors of these types want, in the words of TOML."""
 
 SHOWN_CHARACTERS = 60
 
@@ -27,8 +32,7 @@ def complaint(error: ValidationError, root: type[BaseModel], prefix: str = "") -
     """
     details = error.errors(include_url=False)
     first = min(details, key=_rank)
-    wrong_places = {_place(_walk(root, detail["loc"]), prefix) for detail in details}
-    others = len(wrong_places) - 1
+    others = len({_spot(root, detail["loc"], prefix, to_union=True).written for detail in details}) - 1
     return _described(first, root, prefix) + (f" (and {others} more)" if others else "")
 
 
@@ -59,53 +63,59 @@ def _rank(detail: ErrorDetails) -> int:
 
 
 def _described(detail: ErrorDetails, root: type[BaseModel], prefix: str) -> str:
-    steps = _walk(root, detail["loc"])
-    place = _place(steps, prefix)
+    place, table, kinds = _spot(root, detail["loc"], prefix)
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return unknown_key(place, _keys(steps[-1][0]))
+        return unknown_key(place, _keys(table))
     if kind == "missing":
         return f"{place}: is missing"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if kind == "unknown_member":
-        if isinstance(given, Mapping):
-            key = detail["ctx"]["key"]
-            place, given = f"{place}.{key}", given.get(key)
-        else:
-            message = "must be a table"
-    if kind in ("unknown_member", "literal_error") and isinstance(given, str):
+    message = next((f"must be {what}" for what, errors in CONTAINERS.items() if kind in errors), message)
+    if kind == UNKNOWN_MEMBER and isinstance(given, Mapping):
+        key = detail["ctx"]["key"]
+        place, given = f"{place}.{key}", given.get(key)
+        message = f"must be one of {', '.join(repr(name) for one in kinds for name in _tags(one))}"
+    elif kind == UNKNOWN_MEMBER:
+        message = "must be a table"
+    if kind in (UNKNOWN_MEMBER, "literal_error") and isinstance(given, str):
         message += did_you_mean(given, re.findall("'([^']+)'", message))
     scalar = isinstance(given, (str, int, float)) or given is None
     shown = f" = {repr(given)[:SHOWN_CHARACTERS]}" if place and scalar else ""
     return f"{place}{shown}: {message}" if place else message
 
 
-def _place(steps: list[tuple[Any, str]], prefix: str) -> str:
-    return (prefix + "".join(step for _, step in steps)).lstrip(".")
+class _Spot(NamedTuple):
+    """A place in the user's input: how it is written, the type of the table around it, the types of its value."""
+
+    written: str
+    table: Any
+    kinds: list[Any]
 
 
-def _walk(root: Any, location: tuple[int | str, ...]) -> list[tuple[Any, str]]:
-    """The steps from ``root`` to ``location``: the type each is taken in, and how it is written.
+def _spot(root: Any, location: tuple[int | str, ...], prefix: str, to_union: bool = False) -> _Spot:
+    """Where pydantic's ``location`` is in an input of type ``root`` that stands at ``prefix``.
 
-    Where a type is a union, pydantic's location names the branch; that is no step of the user's file.
+    Where a type is a union, the location names the branch; that is no step of the user's input. ``to_union`` ends the
+    walk at the first value that several kinds would do for: each of them complains of it.
     """
-    steps: list[tuple[Any, str]] = []
-    here = list(_branches(root))
+    written, table, kinds = prefix, None, list(_branches(root))
     for part in location:
-        if len(here) > 1:
-            here = [branch for branch in here if _is_called(branch, str(part))] or here[:1]
+        if len(kinds) > 1:
+            if to_union and not any(_tags(kind) for kind in kinds):
+                break
+            kinds = [kind for kind in kinds if _is_called(kind, str(part))] or kinds[:1]
             continue
-        inside = _without_notes(here[0]) if here else None
-        steps.append((inside, f"[{part}]" if isinstance(part, int) else f".{part}"))
-        here = list(_branches(_inner(inside, part)))
-    return steps
+        table = _without_notes(kinds[0]) if kinds else None
+        written += f"[{part}]" if isinstance(part, int) else f".{part}"
+        kinds = list(_branches(_inner(table, part)))
+    return _Spot(written.lstrip("."), table, kinds)
 
 
-def _inner(inside: Any, part: int | str) -> Any:
-    """The type of ``part`` of something of type ``inside``; None where that is not known."""
-    if isinstance(inside, type) and issubclass(inside, BaseModel):
-        return inside.model_fields[str(part)].annotation if part in inside.model_fields else None
-    arguments = [one for one in get_args(inside) if one is not ...]
+def _inner(table: Any, part: int | str) -> Any:
+    """The type of ``part`` of something of type ``table``; None where that is not known."""
+    if isinstance(table, type) and issubclass(table, BaseModel):
+        return table.model_fields[str(part)].annotation if part in table.model_fields else None
+    arguments = [one for one in get_args(table) if one is not ...]
     return arguments[-1] if arguments else None
 
 
@@ -121,16 +131,19 @@ def _branches(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _is_called(branch: Any, label: str) -> bool:
+def _tags(branch: Any) -> set[str]:
     notes = get_args(branch)[1:] if get_origin(branch) is Annotated else ()
-    tags = {note.tag for note in notes if isinstance(note, Tag)}
+    return {note.tag for note in notes if isinstance(note, Tag)}
+
+
+def _is_called(branch: Any, label: str) -> bool:
     bare = _without_notes(branch)
-    return label in tags or label.startswith(getattr(get_origin(bare) or bare, "__name__", "?"))
+    return label in _tags(branch) or label.startswith(getattr(get_origin(bare) or bare, "__name__", "?"))
 
 
 def _without_notes(annotation: Any) -> Any:
     return _without_notes(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
 
 
-def _keys(inside: Any) -> Iterable[str]:
-    return inside.model_fields if isinstance(inside, type) and issubclass(inside, BaseModel) else ()
+def _keys(table: Any) -> Iterable[str]:
+    return table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else ()

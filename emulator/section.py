@@ -4,7 +4,7 @@ A section is the object that the simulation uses: what it says and what it does 
 say one of several things, each is a class of its own, and a key of the table (`member`) decides which.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field
 from prefine.emulator.errors import InputError
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray
+
+UNKNOWN_MEMBER = "unknown_member"
+"""The type of the error that `member` makes pydantic raise."""
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -27,22 +30,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def member(key: str, default: str, known: tuple[str, ...], other: str = "") -> Discriminator:
+def member(key: str, default: str, other: tuple[str, Callable[[str], bool]] | None = None) -> Discriminator:
     """Chooses the class of a table by its ``key``; a table without that key is the ``default`` one.
 
-    Each class of the union carries its name as a pydantic ``Tag``. A name that is not ``known`` goes to the class
-    tagged ``other``, or is refused where there is none.
+    Each class of the union carries its name as a pydantic ``Tag``. ``other`` is the tag of the class that takes further
+    names, and what says which. A name without a class is refused; the complaint names those that have one.
     """
 
     def tag(value: Any) -> str | None:
         name = value.get(key, default) if isinstance(value, Mapping) else getattr(value, key, None)
-        return name if name in known else (other if name is not None and other else None)
+        return other[0] if other is not None and isinstance(name, str) and other[1](name) else name
 
     return Discriminator(
-        tag,
-        custom_error_type="unknown_member",
-        custom_error_message="must be one of {allowed}",
-        custom_error_context={"key": key, "allowed": ", ".join(f"'{name}'" for name in known)},
+        tag, custom_error_type=UNKNOWN_MEMBER, custom_error_message="unknown", custom_error_context={"key": key}
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planning_channel, planning_gain
-from prefine.emulator.channel.site import Site
 from prefine.emulator.plugins import calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.scenario import Scenario

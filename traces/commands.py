@@ -11,8 +11,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import channel_model
-from prefine.emulator.channel.site import Site
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import format_trace, write_trace
 from prefine.emulator.errors import InputError

@@ -1,10 +1,9 @@
 """The models of ``[channel]``, one class each; `ChannelModel` is the section with the class of its ``model``.
 
-To add a model: a class here or in a file of its own, and its name in `ChannelModel`.
+To add a model: a class here or in a file of its own, and a line for it in `ChannelModel`.
 """
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -12,10 +11,10 @@ import numpy as np
 from pydantic import RootModel, Tag, ValidationError, model_validator
 
 from prefine.emulator.channel.base import Channel, Process, StaticChannel
-from prefine.emulator.channel.fading import BlockFading, Rician
-from prefine.emulator.channel.plugin import OwnModel
-from prefine.emulator.channel.section import HORIZON_COHERENCE_TIMES, ChannelSection, at_start
-from prefine.emulator.channel.site import Site
+from prefine.emulator.channel.fading import BlockFading, FadingSection, Rician
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.plugin import OwnModel, is_own
+from prefine.emulator.channel.section import ChannelSection, at_start
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
@@ -39,33 +38,6 @@ class Static(ChannelSection):
             return at_start(slow, len(site))
         step_s = self.step_s or self.allowed_move_m() / self.speed_m_s
         return self.faded(slow, StaticChannel(np.ones(len(site))), step_s)
-
-
-class FadingSection(ChannelSection):
-    """Small-scale fading on top of the large-scale gain."""
-
-    @property
-    @abstractmethod
-    def natural_step_s(self) -> float:
-        """How long a gain is held in seconds, where ``step_s`` does not say."""
-
-    @property
-    @abstractmethod
-    def memory_s(self) -> float:
-        """After so long the fading has forgotten itself."""
-
-    @abstractmethod
-    def fading(self, devices: int, seed: int) -> Process:
-        """The fading |h_k(t)|^2 of ``devices`` devices in the run with ``seed``, of mean 1."""
-
-    def build(self, site: Site, seed: int) -> Channel:
-        """Large scale x fading, held on steps."""
-        return self.faded(self.large_scale(site), self.fading(len(site), seed), self.step_s or self.natural_step_s)
-
-    def horizon_s(self, site: Site, delay_s: float) -> FloatArray:
-        """So long that the fading averages out; the run's length where devices move about."""
-        still_s = HORIZON_COHERENCE_TIMES * self.memory_s
-        return np.full(len(site), still_s if self.mobility == "fixed" else delay_s)
 
 
 class ClarkeSection(FadingSection):
@@ -180,10 +152,10 @@ ChannelModel = Annotated[
     | Annotated[RicianModel, Tag("rician")]
     | Annotated[Block, Tag("block")]
     | Annotated[Replay, Tag("trace")]
-    | Annotated[OwnModel, Tag("own")],
-    member("model", "static", ("static", "rayleigh", "rician", "block", "trace"), other="own"),
+    | Annotated[OwnModel, Tag("file.py:Class")],
+    member("model", "static", other=("file.py:Class", is_own)),
 ]
-"""``[channel]``: the class of its model; a name that is none of ours is a user's own class."""
+"""``[channel]``: the class of its model; `is_own` names a class of the user's."""
 
 
 class _Table(RootModel[ChannelModel]):

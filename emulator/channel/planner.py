@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.section import ChannelSection, Statistic
-from prefine.emulator.channel.site import Site
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import gain_for_rate, rate
 from prefine.emulator.randomness import stream

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import field_validator
 
 from prefine.emulator.channel.base import Channel, Grid, Steps
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.section import ChannelSection
-from prefine.emulator.channel.site import Site
-from prefine.emulator.complaints import did_you_mean, unknown_key
+from prefine.emulator.complaints import unknown_key
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.plugins import _module as load_module
 from prefine.emulator.types import FloatArray
@@ -27,20 +26,15 @@ CHANNELS = "prefine.channels"
 """The entry point group of installed channels."""
 
 
+def is_own(model: str) -> bool:
+    """Whether ``model`` names a class in a user's file, or an installed one."""
+    return ".py:" in model or model in {entry.name for entry in entry_points(group=CHANNELS)}
+
+
 class OwnModel(ChannelSection):
     """A user's class in place of a model of ours."""
 
     model: str
-
-    @field_validator("model")
-    @classmethod
-    def _findable(cls, model: str) -> str:
-        installed = sorted(entry.name for entry in entry_points(group=CHANNELS))
-        if ".py:" not in model and model not in installed:
-            names = ["static", "rayleigh", "rician", "block", "trace", *installed]
-            allowed = ", ".join(f"'{name}'" for name in names)
-            raise ValueError(f'must be {allowed} or a class of yours, "file.py:Class"{did_you_mean(model, names)}')
-        return model
 
     def build(self, site: Site, seed: int) -> Channel:
         """The user's channel, or the section's large-scale gain with the user's fading; every answer is checked."""

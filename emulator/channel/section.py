@@ -21,7 +21,7 @@ from prefine.emulator.channel.largescale import (
     ScalarField,
     Shadowing,
 )
-from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, Mobility, RandomWaypoint
+from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, Mobility, RandomWaypoint, Site
 from prefine.emulator.channel.pathloss import (
     MACRO,
     LogDistance,
@@ -31,7 +31,6 @@ from prefine.emulator.channel.pathloss import (
     free_space_loss_db,
 )
 from prefine.emulator.channel.sampled import CHUNK, SampledChannel
-from prefine.emulator.channel.site import Site
 from prefine.emulator.errors import InputError
 from prefine.emulator.randomness import stream
 from prefine.emulator.section import Count, NonNegative, Positive, Section
@@ -53,9 +52,6 @@ SIGHT_CORRELATION_M = 50.0
 LARGEST_MOVE_M = 10.0
 MOVES_PER_CORRELATION = 16
 """Large-scale gain is taken anew this often per correlation distance travelled, and per `LARGEST_MOVE_M`."""
-
-HORIZON_COHERENCE_TIMES = 4000.0
-"""Over so many the fading averages out: what planners take their statistics from."""
 
 
 class ChannelSection(Section):

@@ -125,7 +125,7 @@ Downlink = Annotated[
     | Annotated[FixedDownlink, Tag("fixed")]
     | Annotated[Broadcast, Tag("broadcast")]
     | Annotated[Unicast, Tag("unicast")],
-    member("mode", "free", ("free", "fixed", "broadcast", "unicast")),
+    member("mode", "free"),
 ]
 """``[radio.downlink]``: the class of its mode."""
 

@@ -38,7 +38,7 @@ def nested(place: str, value: object) -> dict[str, object]:
         ("faults.outage", "snr_db", 1.0, "s: faults.outage.snr_db: unknown key; allowed: snr_threshold_db"),
         ("devices", "count", 0, "s: devices.count = 0: must be greater than or equal to 1"),
         ("radio.downlink", "mode", "brodcast", "s: radio.downlink.mode = 'brodcast': must be one of 'free'"),
-        ("channel", "model", "rice", "s: channel.model = 'rice': must be 'static', 'rayleigh', 'rician'"),
+        ("channel", "model", "rice", "s: channel.model = 'rice': must be one of 'static', 'rayleigh', 'rician'"),
         ("radio", "access", "cdma", "s: radio.access = 'cdma': must be 'fdma', 'tdma' or 'ofdma'"),
         ("channel", "trace_start_s", -1.0, "s: channel.trace_start_s = -1.0: must be greater than or equal to 0"),
         ("devices", "distance_m", {"lo": 1.0}, "s: devices.distance_m.lo: unknown key; allowed: low, high"),
@@ -91,4 +91,9 @@ def test_a_key_below_a_value_is_named_in_full() -> None:
 @pytest.mark.parametrize("place", ["channel", "radio.downlink", "faults.outage", "device", "processor"])
 def test_what_is_no_table_is_refused(place: str) -> None:
     said = complaint_of(lambda: scenario_of({"budget": BUDGET, **nested(place, 3)}, "s"))
-    assert said.startswith(f"s: {place} = 3: must be a")
+    assert said.startswith(f"s: {place} = 3: must be a ")
+
+
+def test_a_value_that_several_kinds_would_do_for_counts_once() -> None:
+    assert "more" not in in_toml("[devices]\ndistance_m = { lo = 1.0 }\n")
+    assert in_toml('[devices]\ndistance_m = { lo = 1.0 }\ncapacitance = "x"\n').endswith("(and 1 more)")

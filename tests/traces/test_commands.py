@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import RicianModel
-from prefine.emulator.channel.site import Site
 from prefine.emulator.channel.trace import TraceChannel
 from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.errors import InputError

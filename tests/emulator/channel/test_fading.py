@@ -12,9 +12,9 @@ from scipy import integrate, special, stats
 
 from prefine.emulator.channel.base import Grid, StaticChannel
 from prefine.emulator.channel.fading import BlockFading, Rician
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.channel.sampled import SampledChannel
-from prefine.emulator.channel.site import Site
 from prefine.emulator.simulation.transfer import delivered_bits
 from prefine.emulator.types import FloatArray
 

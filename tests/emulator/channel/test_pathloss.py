@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Static, channel_model
 from prefine.emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
-from prefine.emulator.channel.site import Site
 from prefine.emulator.errors import InputError
 
 DISTANCE_M = np.array([10.0, 100.0, 1000.0, 5000.0])
@@ -98,7 +98,7 @@ def test_line_of_sight_can_be_set(state: str, sight: float) -> None:
         ({"model": "trace"}, "go together"),
         ({"trace": "x.csv"}, "go together"),
         ({"speed": 1.0}, "channel.speed: unknown key; allowed: model, .*; did you mean 'speed_m_s'"),
-        ({"model": "raleigh"}, "channel.model = 'raleigh': must be 'static', .*; did you mean 'rayleigh'"),
+        ({"model": "raleigh"}, "channel.model = 'raleigh': must be one of 'static', .*; did you mean 'rayleigh'"),
         ({"carrier_hz": float("nan")}, "channel.carrier_hz"),
         ({"gain_db": [-90.0, 1e6]}, "channel.gain_db"),
         ({"speed_m_s": 1e9}, "channel.speed_m_s = 1000000000.0: must be less than or equal to 100000"),

@@ -7,10 +7,10 @@ import pytest
 from scipy import integrate
 
 from prefine.emulator.channel import planner
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Block, Rayleigh, Static
 from prefine.emulator.channel.planner import planning_channel, planning_gain
 from prefine.emulator.channel.section import Statistic
-from prefine.emulator.channel.site import Site
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import rate, upload_time

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.channel import planner
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.planner import planning_channel, planning_gain
 from prefine.emulator.channel.section import Statistic
-from prefine.emulator.channel.site import Site
 from prefine.emulator.errors import InputError
 
 NOISE = 10.0**-20.4

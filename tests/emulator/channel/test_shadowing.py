@@ -8,10 +8,9 @@ from scipy import integrate, stats
 
 from prefine.emulator.channel.base import Grid
 from prefine.emulator.channel.largescale import NO_SHADOWING, ConstantField, GaussianField, LargeScale, Shadowing
-from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, place
+from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, Site, place
 from prefine.emulator.channel.models import Static
 from prefine.emulator.channel.pathloss import MACRO, LogDistance
-from prefine.emulator.channel.site import Site
 from prefine.emulator.types import FloatArray
 
 CORRELATION_M = 50.0

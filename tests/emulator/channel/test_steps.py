@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Replay, channel_model
-from prefine.emulator.channel.site import Site
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.errors import InputError, TraceEndError
 from prefine.emulator.types import FloatArray
