@@ -75,7 +75,7 @@ class Grid:
     count: int
 
     def times(self) -> FloatArray:
-        """The instants, shape (count,)."""
+        """The instants in seconds, start_s + i step_s, shape (count,)."""
         return self.start_s + self.step_s * np.arange(self.count, dtype=np.float64)
 
 
@@ -102,7 +102,7 @@ class StaticChannel(Channel):
         return float(self._gain[device])
 
     def steps(self, device: int, start_s: float, count: int) -> Steps:
-        """One step without end."""
+        """One step without end, whatever ``start_s`` and ``count``."""
         return Steps(self._for_ever[0], self._gain[device : device + 1])
 
     def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:

@@ -36,7 +36,7 @@ class ConstantField:
     value: float
 
     def at(self, position_m: FloatArray) -> FloatArray:
-        """The value, n times."""
+        """The value at each of ``position_m`` (n, 2), shape (n,)."""
         return np.full(len(position_m), self.value)
 
 

@@ -56,7 +56,7 @@ class ClarkeSection(FadingSection):
 
     @property
     def memory_s(self) -> float:
-        """The coherence time."""
+        """The coherence time, 0.423 / f_d."""
         return self.coherence_time_s
 
 
@@ -66,7 +66,7 @@ class Rayleigh(ClarkeSection):
     model: Literal["rayleigh"] = "rayleigh"
 
     def fading(self, devices: int, seed: int) -> Process:
-        """Clarke's scattered field alone."""
+        """Clarke's scattered field alone: |h|^2 is exponential with mean 1."""
         return Rician(devices, self.doppler_hz, seed, 0.0, self.sinusoids)
 
 
@@ -76,7 +76,7 @@ class RicianModel(ClarkeSection):
     model: Literal["rician"] = "rician"
 
     def fading(self, devices: int, seed: int) -> Process:
-        """Clarke's scattered field and the constant wave."""
+        """Clarke's scattered field and the constant wave, together of mean power 1."""
         k_db = DEFAULT_RICIAN_K_DB if self.rician_k_db is None else self.rician_k_db
         return Rician(devices, self.doppler_hz, seed, from_db(k_db), self.sinusoids)
 
@@ -94,12 +94,12 @@ class Block(FadingSection):
 
     @property
     def natural_step_s(self) -> float:
-        """One block."""
+        """The length of a block: the gain holds so long by itself."""
         return self.memory_s
 
     @property
     def memory_s(self) -> float:
-        """One block."""
+        """``block_s``, or the coherence time."""
         return self.coherence_time_s if self.block_s is None else self.block_s
 
     def fading(self, devices: int, seed: int) -> Process:

@@ -117,7 +117,7 @@ class _Sent(NamedTuple):
     after_bits: FloatArray
 
     def until(self, time_s: FloatArray) -> FloatArray:
-        """Bits sent by ``time_s``."""
+        """Bits sent by each of ``time_s`` (n,), shape (n,)."""
         at = np.searchsorted(self.begin_s, time_s, "right") - 1
         bits: FloatArray = self.before_bits[at] + self.rate_bit_s[at] * (time_s - self.begin_s[at])
         return bits

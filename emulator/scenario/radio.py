@@ -75,6 +75,6 @@ class RadioSettings(Section):
         return accesses[self.access]
 
     def power(self) -> PowerControl:
-        """The power control."""
+        """The power control that ``power_control`` names."""
         controls: dict[str, PowerControl] = {"fixed": FixedPower(), "target": TargetPower()}
         return controls[self.power_control]

@@ -37,7 +37,7 @@ class AlwaysOn:
     can_change = False
 
     def at(self, device: int, time_s: float) -> tuple[bool, float]:
-        """On, and never changing."""
+        """On at every time, without a next change."""
         return True, math.inf
 
 

@@ -31,7 +31,7 @@ class Assignment(NamedTuple):
     limit_s: float
 
     def tasks(self) -> Iterator[Task]:
-        """Device by device."""
+        """The part of each device, in the order of ``devices``."""
         columns = (column.tolist() for column in (self.devices, self.batch, self.frequency_hz, self.power_w))
         for device, batch, frequency_hz, power_w, end_s in zip(*columns, self.download_end_s, strict=True):
             yield Task(self.round, device, batch, frequency_hz, power_w, end_s, self.start_compute_s, self.limit_s)

@@ -36,7 +36,7 @@ class Controller(Protocol):
     """What a run reports that ended because `decide` said stop."""
 
     def decide(self, observe: Observe) -> RoundDecision:
-        """The next round."""
+        """The next round, or stop; ``observe`` is called only where the answer depends on what is seen now."""
         ...
 
 
@@ -53,7 +53,7 @@ class FollowPlan:
         )
 
     def decide(self, observe: Observe) -> RoundDecision:
-        """The plan's next round."""
+        """The plan's next round; stop after its last."""
         return next(self._decisions)
 
 

@@ -36,7 +36,7 @@ class ComputedRound(NamedTuple):
 
 
 class FastPath(Protocol):
-    """Computes rounds."""
+    """Computes whole rounds from their assignments, where that gives the records the processes would have written."""
 
     def computed(self, assignment: Assignment) -> ComputedRound | None:
         """The whole round of ``assignment``, or None where the devices' processes have to run."""
@@ -47,7 +47,7 @@ class NoFastPath:
     """Leaves every round to the processes."""
 
     def computed(self, assignment: Assignment) -> ComputedRound | None:
-        """None, whatever the round."""
+        """None: every round is simulated."""
         return None
 
 

@@ -116,12 +116,12 @@ class Faults(Section):
 
     @property
     def deadline_s(self) -> float:
-        """``round_deadline_s``, or infinite."""
+        """``round_deadline_s`` in seconds; infinite where there is none."""
         return self.round_deadline_s or math.inf
 
     @property
     def capacity_j(self) -> float:
-        """``battery_j``, or infinite."""
+        """``battery_j`` in joules; infinite where there is none."""
         return self.battery_j or math.inf
 
     def presence(self, seed: int, devices: int, folder: Path) -> OnOff:

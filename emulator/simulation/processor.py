@@ -35,7 +35,7 @@ class NoLoad:
     can_steal = False
 
     def share(self, device: int, time_s: float) -> tuple[float, float]:
-        """Nothing is stolen, ever."""
+        """No share, without a next change."""
         return 0.0, math.inf
 
 

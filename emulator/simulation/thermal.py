@@ -52,15 +52,15 @@ class NoHeat:
         return ThermalState(0.0, False)
 
     def limit(self, state: ThermalState, wanted_hz: float) -> float:
-        """``wanted_hz``."""
+        """``wanted_hz``, without a limit."""
         return wanted_hz
 
     def time_to_change(self, state: ThermalState, power_w: float) -> float:
-        """Infinitely long."""
+        """Infinitely long: it is never throttled."""
         return math.inf
 
     def advance(self, state: ThermalState, power_w: float, duration_s: float) -> ThermalState:
-        """The same state."""
+        """The same state, whatever happens."""
         return state
 
 

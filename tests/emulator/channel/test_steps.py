@@ -1,4 +1,4 @@
-"""What the engine relies on: any channel, asked at any time and from any of its own boundaries, makes progress."""
+"""What the clock relies on: any channel, asked at any time and from any of its own boundaries, makes progress."""
 
 import math
 
