@@ -7,8 +7,10 @@ default may be left out. Limits of the values stand here.
 import json
 import math
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
-from typing import Annotated, Any, Self, TypeVar, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 from pydantic import Field as Limits
 from pydantic import ValidationError, create_model, model_validator
 
@@ -78,8 +80,10 @@ def _table_of(record: Any) -> type[_Table]:
 
 def _kind(name: str, hint: Any) -> Any:
     """What the value of the key ``name`` must be, where the record's field is a ``hint``."""
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(_kind(name, one) for one in get_args(hint))]  # noqa: UP007  # made at run time
     number: Any = NonNegative if name in MAY_BE_ZERO else Positive
-    kinds = {float: number, FloatArray: Annotated[list[number], Limits(min_length=1)], float | None: number | None}
+    kinds = {float: number, FloatArray: Annotated[list[number], Limits(min_length=1)]}
     return kinds[hint] if hint in kinds else _table_of(hint) if is_dataclass(hint) else hint
 
 
@@ -110,15 +114,22 @@ def _record(record: type[Record], document: _Table) -> Record:
 
 
 def problem_document(problem: Problem) -> dict[str, Any]:
-    """``problem`` as JSON-ready data, as `parse_problem` reads it; optional constants are left out where unknown."""
-    document = {
-        "budget": asdict(problem.budget),
-        "learning": {key: value for key, value in asdict(problem.learning).items() if value is not None},
-        "server": asdict(problem.server),
-        "devices": {field.name: getattr(problem.devices, field.name).tolist() for field in fields(problem.devices)},
-        "radio": asdict(problem.radio),
-    }
-    return {"name": problem.name, **document} if problem.name else document
+    """``problem`` as JSON-ready data, as `parse_problem` reads it; what is unknown, and an empty name, is left out."""
+    document = _document(problem)
+    name = document.pop("name")
+    return {"name": name, **document} if name else document
+
+
+def _document(record: Any) -> dict[str, Any]:
+    """A frozen record as tables of plain values; fields that are None are left out."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _document(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def dump_problem(problem: Problem) -> str:

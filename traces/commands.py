@@ -133,7 +133,9 @@ def convert(
 def synthesize(
     context: typer.Context,
     out: Out = None,
-    model: Annotated[str, typer.Option(help="static, rayleigh, rician or block.")] = "rayleigh",
+    model: Annotated[
+        str, typer.Option(help="static, rayleigh, rician, block, or your own file.py:Class.")
+    ] = "rayleigh",
     distance_m: Annotated[str, typer.Option(metavar="M,M,...", help="Distance of each device.")] = "100",
     duration_s: Annotated[float, typer.Option(help="How much to record.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the fading.")] = 0,
@@ -148,7 +150,7 @@ def synthesize(
     Example: prefine trace synthesize --model rician --distance-m 50,120 --set speed_m_s=8 --out ride.csv
     """
     if model == "trace":
-        raise InputError("--model is trace, must be static, rayleigh, rician or block")
+        raise InputError("--model is trace, must be static, rayleigh, rician, block or your own file.py:Class")
     section = channel_model({"model": model, **_assigned(assignments or [])})
     distances = _distances(distance_m)
     _positive("--duration-s", duration_s)

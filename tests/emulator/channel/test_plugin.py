@@ -1,18 +1,23 @@
 """A user's own channel: the example of docs/channels.md runs, and each wrong answer is one clear line."""
 
-import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prefine.emulator.channel.base import Channel, Grid
+from prefine.emulator.channel import plugin
+from prefine.emulator.channel.base import Channel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.planner import planning_channel
 from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.scenario import parse_scenario
+from prefine.emulator.scenario.source import Source
+from prefine.emulator.simulation.run import run
 from tests.emulator.channel.test_docs import blocks
+from tests.emulator.scenario.small import SMALL
 
 DISTANCE_M = np.array([50.0, 100.0])
 
@@ -61,10 +66,6 @@ def test_a_fading_process_goes_with_the_sections_large_scale(folder: Path) -> No
 
 
 def test_an_installed_channel_goes_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    from prefine.emulator.channel import plugin
-
     (folder / "installed_channel.py").write_text(FADING)
     monkeypatch.syspath_prepend(str(folder))
     found = EntryPoint("halves", "installed_channel:Halves", plugin.CHANNELS)
@@ -115,4 +116,16 @@ def test_other_mistakes_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FADING.replace("np.full(grid.count, 0.5)", "np.zeros(3)"))
     with pytest.raises(InputError, match=r"sample\(0, Grid\(.*\)\) has shape \(3,\), must be 256 finite numbers"):
         own(tmp_path, "Halves", step_s=1.0).gain(0, 0.0)
-    assert re.fullmatch(r"Grid\(.*\)", repr(Grid(0.0, 1.0, 1)))
+
+
+def test_its_file_is_an_input_and_every_policy_meets_it(folder: Path) -> None:
+    text = SMALL.replace('model = "static"', 'model = "mine.py:TwoState"\n[channel.parameters]\nbad_db = -115.0')
+    source = Source(parse_scenario(text, "small"), folder, "small")
+    before = dict(source.inputs())
+    assert list(before) == ["mine.py"]
+    world = source.world()
+    policy = world.policy("uniform")
+    result = run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
+    assert result.run.finetune_rounds > 0
+    (folder / "mine.py").write_text((folder / "mine.py").read_text() + "# edited\n")
+    assert dict(source.inputs()) != before
