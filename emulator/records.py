@@ -60,7 +60,7 @@ class RoundRecord(NamedTuple):
 class DeviceRecord(NamedTuple):
     """One device in one fine-tuning round; what did not happen is NaN.
 
-    ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``, ``absent``.
+    ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``.
     """
 
     run_id: str

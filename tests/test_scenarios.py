@@ -21,7 +21,7 @@ CONSTANTS = [
 def emulate(name: str, *overrides: str) -> RunResult:
     world = read_source(name, [*CONSTANTS, "compare.evaluate_every=1000", *overrides]).world()
     policy = world.policy("uniform")
-    return run(world.setting("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
+    return run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
 
 
 @pytest.mark.parametrize("name", bundled())

@@ -79,7 +79,7 @@ def execute(job: Job) -> RunResult:
         plan = world.plan(job.policy, policy)
     else:
         plan = _plan(scenario, job.folder, job.inputs, job.policy, policy_source(job.policy))
-    return run(world.setting(job.policy, policy, plan, job.seed), job.run_id, job.label, job.seed)
+    return run(world.run_spec(job.policy, policy, plan, job.seed), job.run_id, job.label, job.seed)
 
 
 @lru_cache(maxsize=WORLDS_KEPT)

@@ -40,8 +40,8 @@ class Source:
             read_trace(self.folder / trace)
         if availability is not None:
             read_availability(self.folder / availability, self.scenario.device_count)
-        task, own = self.scenario.task, (self.scenario.task.model, self.scenario.task.workload)
-        code = (own_file(spec) for spec in (*own, self.scenario.training.algorithm))
+        task, channel, training = self.scenario.task, self.scenario.channel, self.scenario.training
+        code = (own_file(spec) for spec in (task.model, task.workload, channel.model, training.algorithm))
         names = (trace, availability, task.data, *code)
         return tuple((name, checksum(self.folder / name)) for name in names if name and (self.folder / name).exists())
 

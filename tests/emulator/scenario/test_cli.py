@@ -138,7 +138,7 @@ def test_a_policy_that_fails_in_a_run_is_a_row_with_its_reason(folder: Path) -> 
         (["compare", "small.toml", "--set", "budget.delay_s=1e-6"], 2, "needs at least"),
         (["compare", "small.toml", "--set", "channel.model=trace", "--set", "channel.trace=no.csv"], 2, "no.csv"),
         (["run", "small.toml", "--policy", "mine.py:NoPlan"], 1, "not a Plan"),
-        (["run", "small.toml", "--policy", "mine.py:Nobody"], 2, "no class Nobody"),
+        (["run", "small.toml", "--policy", "mine.py:Nobody"], 2, "has no Nobody"),
         (["validate", "nowhere.toml"], 2, "nowhere.toml"),
         (["plan", "--problem", "nowhere.json"], 2, "nowhere.json"),
         (["sweep", "small.toml", "--vary", "budget.nothing=1,2"], 2, "budget.nothing"),
