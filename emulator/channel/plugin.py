@@ -8,6 +8,7 @@ and steps go with. Every answer is checked; docs/channels.md has an example.
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,15 @@ CHANNELS = "prefine.channels"
 """The entry point group of installed channels."""
 
 
+@cache
+def installed() -> frozenset[str]:
+    """The names of the channels that packages have installed."""
+    return frozenset(entry.name for entry in entry_points(group=CHANNELS))
+
+
 def is_own(model: str) -> bool:
     """Whether ``model`` names a class in a user's file, or an installed one."""
-    return ".py:" in model or model in {entry.name for entry in entry_points(group=CHANNELS)}
+    return ".py:" in model or model in installed()
 
 
 class OwnModel(ChannelSection):
