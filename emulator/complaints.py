@@ -5,14 +5,14 @@ All doors lead here: scenario files, ``--set``, ``--vary``, dictionaries from Py
 
 import re
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from prefine.emulator.section import UNKNOWN_MEMBER
+from prefine.emulator.text import did_you_mean
 
 KIND_ERRORS = ("_type", "literal_error", "_parsing", "is_instance_of")
 """Ends of the names of pydantic's errors that say a value is of another kind."""
@@ -44,16 +44,6 @@ def unknown_key(place: str, allowed: Iterable[str]) -> str:
     """
     names = list(allowed)
     return f"{place}: unknown key; allowed: {', '.join(names) or 'none'}{did_you_mean(place.rpartition('.')[2], names)}"
-
-
-def did_you_mean(name: str, allowed: Collection[str]) -> str:
-    """The end of a message that names what ``name`` was probably meant to be; empty where nothing comes near.
-
-    >>> did_you_mean("raileigh", ["static", "rayleigh"])
-    "; did you mean 'rayleigh'?"
-    """
-    near = get_close_matches(name, allowed, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _rank(detail: ErrorDetails) -> int:

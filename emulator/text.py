@@ -1,6 +1,7 @@
 """Reading numbers out of text, with messages that say where: ``file:line: what is wrong, what is allowed``."""
 
 from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,16 @@ BoolArray = NDArray[np.bool_]
 def wrong(source: str, line: float, message: str) -> InputError:
     """The error to raise for ``line`` (from 1) of ``source``."""
     return InputError(f"{source}:{int(line)}: {message}")
+
+
+def did_you_mean(name: str, allowed: Collection[str]) -> str:
+    """The end of a message that names what ``name`` was probably meant to be; empty where nothing comes near.
+
+    >>> did_you_mean("raileigh", ["static", "rayleigh"])
+    "; did you mean 'rayleigh'?"
+    """
+    near = get_close_matches(name, allowed, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def quoted(text: str) -> str:

@@ -1,17 +1,19 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planning_channel, planning_gain
+from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.plugins import calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.study import learning
+from prefine.emulator.simulation.availability import OnOff, read_availability
 from prefine.emulator.simulation.control import check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
@@ -40,7 +42,8 @@ class World:
     @cached_property
     def site(self) -> Site:
         """Where the devices are, and the traces they replay."""
-        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.folder)
+        read = cache(lambda name: read_trace(self.folder / name))
+        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.folder, read)
 
     @cached_property
     def constants(self) -> Constants:
@@ -105,6 +108,9 @@ class World:
         """The channel as it is in the run with ``seed``."""
         return self.scenario.channel.build(self.site, seed)
 
+    def _availability(self, name: str, devices: int) -> OnOff:
+        return read_availability(self.folder / name, devices)
+
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
         scenario = self.scenario
@@ -121,7 +127,7 @@ class World:
             processor=scenario.processor,
             load=scenario.processor.load_in_run(seed),
             faults=scenario.faults,
-            availability=scenario.faults.presence(seed, len(self.site), self.folder),
+            availability=scenario.faults.presence(seed, len(self.site), self._availability),
             power_control=scenario.radio.power(),
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",

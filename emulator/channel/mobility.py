@@ -3,6 +3,7 @@
 At rest, on a straight line, or between random waypoints.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,14 +20,15 @@ from prefine.emulator.types import FloatArray
 class Site:
     """Where K devices are and what stands in the way: the same in every run of a world.
 
-    ``location_m`` are distances (K,) from it, or positions (K, 2). ``layout_seed`` draws what belongs to the place:
-    directions, routes, line of sight and shadowing. Relative paths start in ``folder``; ``traces`` keeps what was read.
+    ``location_m`` are distances (K,) from the base station, or positions (K, 2), in metres. ``layout_seed`` draws what
+    belongs to the place: directions, routes, line of sight and shadowing. A user's own files are in ``folder``.
+    ``trace`` reads the channel trace of a name; it raises InputError where the file is missing or malformed.
     """
 
     location_m: FloatArray
     layout_seed: int
     folder: Path = Path()
-    traces: dict[str, Trace] = field(default_factory=dict, repr=False, compare=False)
+    trace: Callable[[str], Trace] = field(default=lambda name: read_trace(Path(name)), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.location_m)
@@ -35,12 +37,6 @@ class Site:
     def position_m(self) -> FloatArray:
         """Positions (K, 2); of devices given by their distance, in random directions."""
         return place(self.location_m, self.layout_seed) if self.location_m.ndim == 1 else self.location_m
-
-    def trace(self, name: str) -> Trace:
-        """The trace in the file ``name``, read once. Raises InputError where it is missing or malformed."""
-        if name not in self.traces:
-            self.traces[name] = read_trace(self.folder / name)
-        return self.traces[name]
 
 
 class Mobility(Protocol):

@@ -5,8 +5,7 @@ To add a fault: a section with what it needs to know, a key for it in `Faults`, 
 """
 
 import math
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, Self
 
 import simpy
@@ -14,7 +13,7 @@ from pydantic import Field, model_validator
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
-from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff, OnOff, read_availability
+from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff, OnOff
 from prefine.emulator.units import from_db
 
 Passing = Generator[simpy.Event, Any, None]
@@ -124,11 +123,11 @@ class Faults(Section):
         """``battery_j`` in joules; infinite where there is none."""
         return self.battery_j or math.inf
 
-    def presence(self, seed: int, devices: int, folder: Path) -> OnOff:
-        """When each of ``devices`` devices is there in the run with ``seed``; files are in ``folder``.
+    def presence(self, seed: int, devices: int, read: Callable[[str, int], OnOff]) -> OnOff:
+        """When each of ``devices`` devices is there in the run with ``seed``.
 
-        Raises InputError where the availability file is missing or wrong.
+        ``read`` reads the availability file of a name for so many devices; it raises InputError where it is wrong.
         """
         if self.availability is not None:
-            return read_availability(folder / self.availability, devices)
+            return read(self.availability, devices)
         return AlwaysOn() if self.dropout is None else self.dropout.in_run(seed)

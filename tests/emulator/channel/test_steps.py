@@ -155,13 +155,13 @@ def test_steps_too_short_for_the_clock_are_left_out() -> None:
 def test_devices_share_a_trace_from_different_places() -> None:
     trace = small_trace([0.0, 1.0, 2.0, 3.0], [-90.0, -91.0, -92.0, -93.0], 4.0)
     spec = Replay(trace="small.csv")
-    few, more = (spec.build(Site(np.full(k, 100.0), 2, traces={"small.csv": trace}), 1) for k in (3, 4))
+    few, more = (spec.build(Site(np.full(k, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1) for k in (3, 4))
     ends = [few.steps(k, 0.0, 1).end_s[0] for k in range(3)]
     assert len(set(ends)) == 3
     assert ends == [more.steps(k, 0.0, 1).end_s[0] for k in range(3)]
     strict = spec.model_copy(update={"on_end": "error"})
-    of = strict.build(Site(np.full(3, 100.0), 2, traces={"small.csv": trace}), 1)
+    of = strict.build(Site(np.full(3, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1)
     assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 1.0]
     given_starts = spec.model_copy(update={"trace_start_s": (0.0, 1.0, 2.5)})
-    of = given_starts.build(Site(np.full(3, 100.0), 2, traces={"small.csv": trace}), 1)
+    of = given_starts.build(Site(np.full(3, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1)
     assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 0.5]

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from prefine.emulator.channel.base import StaticChannel
+from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.radio import TargetPower
 from prefine.emulator.simulation.run import run
 from prefine.emulator.types import Budget
 from tests.emulator.simulation.worlds import CountingLearner, plan, problem, run_spec
 
 
-def test_static_channel_realises_the_prediction() -> None:
-    world = run_spec(problem(), plan(problem()))
+@pytest.mark.parametrize("faults", [Faults(), Faults(battery_j=1e9)], ids=["computed", "simulated"])
+def test_static_channel_realises_the_prediction(faults: Faults) -> None:
+    world = run_spec(problem(), plan(problem()), faults=faults)
+    assert world.is_predictable is (faults == Faults())
     result = run(world, "r", "p", 0)
     assert result.run.stop_reason == "plan"
     assert result.run.delay_s == pytest.approx(world.prediction.delay_s, rel=1e-9)
