@@ -17,16 +17,15 @@ import simpy
 from numpy.typing import NDArray
 
 from prefine.emulator.bound import predict
-from prefine.emulator.channel.base import Channel
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.static import StaticChannel
-from prefine.emulator.scenario.channel import ChannelSettings
-from prefine.emulator.simulation.access import Fdma
+from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import FixedDownlink
-from prefine.emulator.simulation.faults import NO_FAULTS, Faults
+from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.radio import Fdma
 from prefine.emulator.simulation.run import run
-from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
     Budget,
     Devices,
@@ -56,7 +55,7 @@ class NoLearner:
         return Evaluation(0.0, 0.0, 0.0)
 
 
-def world(devices: int, channel: Channel, gain: FloatArray, rounds: int) -> Setting:
+def world(devices: int, channel: Channel, gain: FloatArray, rounds: int) -> RunSpec:
     """``rounds`` fine-tuning rounds of ``devices`` devices, with budgets that never bind."""
     same = np.ones(devices)
     problem = Problem(
@@ -80,15 +79,15 @@ def world(devices: int, channel: Channel, gain: FloatArray, rounds: int) -> Sett
     )
     everyone = DevicesPlan(8.0 * same, 1e9 * same, 0.2 * same, 0.1 * same)
     plan = Plan(0, rounds, ServerPlan(32.0, 1e9), everyone)
-    return Setting(
+    return RunSpec(
         problem=problem,
         plan=plan,
         prediction=predict(problem, plan),
-        pilot=FollowPlan(plan),
+        controller=FollowPlan(plan),
         learner=NoLearner(),
         channel=channel,
         access=Fdma(problem.devices.bandwidth_hz),
-        downlink=FixedDownlink(0.001, 0.0),
+        downlink=FixedDownlink(delay_s=0.001),
         selection=np.random.default_rng(0),
     )
 
@@ -132,12 +131,10 @@ def main() -> None:
         bare = seconds(lambda n=devices, m=rounds: floor(n, m), options.repeats)  # type: ignore[misc]  # bound now
         print(f"{devices:6d} {'bare SimPy':>20} {devices * rounds / bare:16.0f} {1.0:16.2f}")
         still = StaticChannel(gain)
-        fading = build_channel(
-            ChannelSettings(model="rayleigh"), np.linspace(50.0, 500.0, devices), seed=0, layout_seed=0
-        )
+        fading = Rayleigh().build(Site(np.linspace(50.0, 500.0, devices), layout_seed=0), seed=0)
         worlds: dict[str, tuple[Channel, Faults]] = {
-            "static": (still, NO_FAULTS),
-            "Rayleigh": (fading, NO_FAULTS),
+            "static": (still, Faults()),
+            "Rayleigh": (fading, Faults()),
             "static, batteries": (still, Faults(battery_j=1e9)),
             "Rayleigh, batteries": (fading, Faults(battery_j=1e9)),
         }

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from benchmarks.digits import DECAY, DEVICES, RATE, workload
 from benchmarks.engine import world
-from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.run import run
 
@@ -89,11 +89,11 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
     made = workload(model)
 
     def loop(rounds: int) -> object:
-        setting = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
-        everyone = replace(setting.plan.devices, batch=np.full(DEVICES, float(batch)))
-        plan = replace(setting.plan, devices=everyone)
-        setting = replace(setting, plan=plan, pilot=FollowPlan(plan), evaluate_every=evaluate_every)
-        return run(replace(setting, learner=made.learner(0, RATE)), "bench", "plan", 0)
+        spec = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
+        everyone = replace(spec.plan.devices, batch=np.full(DEVICES, float(batch)))
+        plan = replace(spec.plan, devices=everyone)
+        spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=evaluate_every)
+        return run(replace(spec, learner=made.learner(0, RATE)), "bench", "plan", 0)
 
     return loop
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
@@ -31,8 +32,9 @@ def own_file(spec: str) -> str:
     return spec.rpartition(":")[0] if FILE in spec else ""
 
 
+@cache
 def installed(group: str) -> tuple[str, ...]:
-    """The names of an entry-point group, alphabetically."""
+    """The names of an entry-point group, alphabetically; looked up once in a process."""
     return tuple(sorted({entry.name for entry in entry_points(group=group)}))
 
 

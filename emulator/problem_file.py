@@ -1,125 +1,98 @@
-"""Problem JSON to `Problem` and back, and the plan document: pure functions of text, formats in docs/formats.md."""
+"""Problem JSON to `Problem` and back, and the plan document: pure functions of text, formats in docs/formats.md.
+
+What a problem file may hold is read off the records of `prefine.emulator.types`: every field is a key, a field with a
+default may be left out. Limits of the values stand here.
+"""
 
 import json
 import math
-from dataclasses import asdict, fields
-from typing import Annotated, Any
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field as Limits
+from pydantic import ValidationError, create_model, model_validator
 
 from prefine.emulator.bound import Prediction
+from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
-from prefine.emulator.scenario.base import NonNegative, Positive, Section
-from prefine.emulator.types import (
-    Budget,
-    Devices,
-    DevicesPlan,
-    Learning,
-    Plan,
-    Problem,
-    Radio,
-    Relaxed,
-    Server,
-    ServerPlan,
+from prefine.emulator.section import NonNegative, Positive, Section
+from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, Relaxed, ServerPlan
+
+MAY_BE_ZERO = (
+    "discrepancy",
+    "pretrain_contraction",
+    "pretrain_floor",
+    "gradient_variance",
+    "min_frequency_hz",
+    "weight",
+    "gain",
+    "downlink_delay_s",
+    "downlink_energy_j",
 )
+"""Every other number of a problem is above 0."""
+
+Record = TypeVar("Record")
 
 WEIGHT_TOLERANCE = 1e-6
 """How far the weights may sum from one (they may have been written with few digits)."""
 
-PositiveList = Annotated[list[Positive], Field(min_length=1)]
-NonNegativeList = Annotated[list[NonNegative], Field(min_length=1)]
 
-_RANGES = (("min_frequency_hz", "max_frequency_hz"), ("min_batch", "max_batch"))
-
-
-class BudgetSection(Section):
-    """`prefine.emulator.types.Budget` as JSON."""
-
-    delay_s: Positive
-    energy_j: Positive
-
-
-class LearningSection(Section):
-    """`prefine.emulator.types.Learning` as JSON."""
-
-    smoothness: Positive
-    learning_rate: Positive
-    initial_gap: Positive
-    discrepancy: NonNegative
-    pretrain_contraction: NonNegative | None = None
-    pretrain_floor: NonNegative | None = None
-
-
-class ServerSection(Section):
-    """`prefine.emulator.types.Server` as JSON."""
-
-    cycles_per_sample: Positive
-    capacitance: Positive
-    gradient_variance: NonNegative
-    min_frequency_hz: NonNegative
-    max_frequency_hz: Positive
-    min_batch: Positive
-    max_batch: Positive
+class _Table(Section):
+    """A table of a problem file, checked as a whole: one entry per device in every list, limits in order, weights."""
 
     @model_validator(mode="after")
-    def _ranges(self) -> "ServerSection":
-        for low, high in _RANGES:
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} = {getattr(self, low):g} exceeds {high} = {getattr(self, high):g}")
-        return self
-
-
-class DevicesSection(Section):
-    """`prefine.emulator.types.Devices` as JSON: one list entry per device in every field."""
-
-    cycles_per_sample: PositiveList
-    capacitance: PositiveList
-    gradient_variance: NonNegativeList
-    weight: NonNegativeList
-    min_frequency_hz: NonNegativeList
-    max_frequency_hz: PositiveList
-    min_batch: PositiveList
-    max_batch: PositiveList
-    max_power_w: PositiveList
-    gain: NonNegativeList
-    bandwidth_hz: PositiveList
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "DevicesSection":
-        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
-        count = lengths["gain"]
-        for name, length in lengths.items():
-            if length != count:
-                raise ValueError(f"{name} has {length} entries but gain has {count}; every list needs one per device")
-        for low, high in _RANGES:
-            for device, (least, most) in enumerate(zip(getattr(self, low), getattr(self, high), strict=True)):
-                if least > most:
-                    raise ValueError(f"{low}[{device}] = {least:g} exceeds {high}[{device}] = {most:g}")
-        total = math.fsum(self.weight)
+    def _consistent(self) -> Self:
+        columns = {name: value for name, value in self if isinstance(value, list)}
+        for name, column in columns.items():
+            if len(column) != len(columns["gain"]):
+                raise ValueError(
+                    f"{name} has {len(column)} entries but gain has {len(columns['gain'])}; "
+                    "every list needs one per device"
+                )
+        for name, least in self:
+            if name.startswith("min_"):
+                _check_order(name, least, getattr(self, name.replace("min_", "max_")))
+        total = math.fsum(columns.get("weight", [1.0]))
         if abs(total - 1.0) > WEIGHT_TOLERANCE:
             raise ValueError(f"weight sums to {total:.9g}; it must sum to 1")
         return self
 
 
-class RadioSection(Section):
-    """`prefine.emulator.types.Radio` as JSON."""
+def _check_order(name: str, least: Any, most: Any) -> None:
+    above = name.replace("min_", "max_")
+    if isinstance(least, list):
+        for device, pair in enumerate(zip(least, most, strict=True)):
+            _check_order(f"{name}[{device}]", *pair)
+    elif least > most:
+        raise ValueError(f"{name} = {least:g} exceeds {above} = {most:g}")
 
-    noise_psd_w_hz: Positive
-    uplink_bits: Positive
-    downlink_delay_s: NonNegative
-    downlink_energy_j: NonNegative
+
+def _table_of(record: Any) -> type[_Table]:
+    """The table that a frozen record is written as: its fields with their limits."""
+    hints = get_type_hints(record)
+    table: dict[str, Any] = {
+        field.name: (_kind(field.name, hints[field.name]), _default(field)) for field in fields(record)
+    }
+    return create_model(record.__name__, __base__=_Table, **table)
 
 
-class ProblemSection(Section):
-    """`prefine.emulator.types.Problem` as JSON."""
+def _kind(name: str, hint: Any) -> Any:
+    """What the value of the key ``name`` must be, where the record's field is a ``hint``."""
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(_kind(name, one) for one in get_args(hint))]  # noqa: UP007  # made at run time
+    number: Any = NonNegative if name in MAY_BE_ZERO else Positive
+    kinds = {float: number, FloatArray: Annotated[list[number], Limits(min_length=1)]}
+    return kinds[hint] if hint in kinds else _table_of(hint) if is_dataclass(hint) else hint
 
-    name: str = ""
-    budget: BudgetSection
-    learning: LearningSection
-    server: ServerSection
-    devices: DevicesSection
-    radio: RadioSection
+
+def _default(field: Field[Any]) -> Any:
+    """What a key that is left out says; ``...`` where it must be there."""
+    return ... if field.default is MISSING else field.default
+
+
+_PROBLEM = _table_of(Problem)
 
 
 def parse_problem(text: str, source_name: str) -> Problem:
@@ -128,47 +101,35 @@ def parse_problem(text: str, source_name: str) -> Problem:
     Raises InputError naming ``source_name``, the key, what is wrong and what is allowed.
     """
     try:
-        document = ProblemSection.model_validate_json(text)
+        document = _PROBLEM.model_validate_json(text)
     except ValidationError as error:
-        raise InputError(f"{source_name}: {_complaint(error)}") from None
-    return Problem(
-        Budget(**document.budget.model_dump()),
-        Learning(**document.learning.model_dump()),
-        Server(**document.server.model_dump()),
-        Devices(**{name: np.array(values) for name, values in document.devices.model_dump().items()}),
-        Radio(**document.radio.model_dump()),
-        document.name,
-    )
+        raise InputError(f"{source_name}: {complaint(error, _PROBLEM)}") from None
+    return _record(Problem, document)
 
 
-def _complaint(error: ValidationError) -> str:
-    """The first thing wrong, on one line, and how many more there are."""
-    first, *others = error.errors(include_url=False)
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    wrong = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        wrong = "this key is missing"
-    elif first["type"] == "extra_forbidden":
-        section: Any = ProblemSection
-        for part in first["loc"][:-1]:
-            section = section.model_fields[part].annotation
-        wrong = f"unknown key; allowed: {', '.join(section.model_fields)}"
-    elif isinstance(first["input"], (int, float, str, bool)) and place:
-        wrong = f"{wrong}, not {str(first['input'])[:40]!r}" if first["type"] != "value_error" else wrong
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{place}: {wrong}{more}" if place else f"{wrong}{more}"
+def _record(record: type[Record], document: _Table) -> Record:
+    """``document`` as the frozen ``record`` that its keys were read off."""
+    hints = get_type_hints(record)
+    return record(**{key: _record(hints[key], one) if isinstance(one, _Table) else one for key, one in document})
 
 
 def problem_document(problem: Problem) -> dict[str, Any]:
-    """``problem`` as JSON-ready data, as `parse_problem` reads it; optional constants are left out where unknown."""
-    document = {
-        "budget": asdict(problem.budget),
-        "learning": {key: value for key, value in asdict(problem.learning).items() if value is not None},
-        "server": asdict(problem.server),
-        "devices": {field.name: getattr(problem.devices, field.name).tolist() for field in fields(problem.devices)},
-        "radio": asdict(problem.radio),
-    }
-    return {"name": problem.name, **document} if problem.name else document
+    """``problem`` as JSON-ready data, as `parse_problem` reads it; what is unknown, and an empty name, is left out."""
+    document = _document(problem)
+    name = document.pop("name")
+    return {"name": name, **document} if name else document
+
+
+def _document(record: Any) -> dict[str, Any]:
+    """A frozen record as tables of plain values; fields that are None are left out."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _document(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def dump_problem(problem: Problem) -> str:

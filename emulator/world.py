@@ -1,37 +1,24 @@
-"""From a scenario to a world: the problem its policies see, and the setting of every run in it."""
+"""From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from prefine.emulator.bound import predict
-from prefine.emulator.channel.base import Channel
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
-from prefine.emulator.channel.static import StaticChannel
-from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_seed
+from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.files import Files
-from prefine.emulator.plugins import Part, calling, make_channel, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
-from prefine.emulator.scenario import resolve
 from prefine.emulator.scenario.scenario import Scenario
-from prefine.emulator.scenario.spread import draw
-from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
-from prefine.emulator.simulation.availability import availability_of
-from prefine.emulator.simulation.control import check_plan, pilot_of
-from prefine.emulator.simulation.downlink import Broadcast, Downlink, FixedDownlink, Unicast
-from prefine.emulator.simulation.faults import Faults, Outage
-from prefine.emulator.simulation.onoff import AlwaysOn, ExponentialOnOff, OnOff, OnOffLoad
-from prefine.emulator.simulation.power import FixedPower, TargetPower
-from prefine.emulator.simulation.processor import DiscreteLadder, ProcessorModel
-from prefine.emulator.simulation.run import OVERRUN_HORIZON
-from prefine.emulator.simulation.spec import Setting
-from prefine.emulator.simulation.thermal import FirstOrderHeat
+from prefine.emulator.scenario.study import learning
+from prefine.emulator.simulation.availability import OnOff, availability_of
+from prefine.emulator.simulation.control import check_plan, controller_of
+from prefine.emulator.simulation.downlink import Downlink
+from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
 from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
-from prefine.emulator.units import from_db
 
 
 @dataclass(frozen=True)
@@ -56,53 +43,63 @@ class World:
         )
 
     @cached_property
-    def trace(self) -> Trace | None:
-        """The channel trace, if there is one."""
-        path = self.scenario.channel.trace
-        return None if path is None else self.files.parsed(path, trace_of)
+    def site(self) -> Site:
+        """Where the devices are, and the traces they replay."""
+        files = self.files
+        return Site(
+            self.scenario.fleet.distance_m, self.scenario.seed, files.folder, lambda name: files.parsed(name, trace_of)
+        )
 
     @cached_property
     def constants(self) -> Constants:
-        """Constants of the bound: the scenario's numbers, and a pilot for those it wants estimated."""
-        settings, count = self.scenario.learning, self.scenario.device_count
-        measured = self.workload.constants() if settings.needs_pilot else None
-        given = {name: value for name, value in settings.model_dump().items() if value != "estimate"}
-        if not isinstance(settings.device_variance, str):
-            drawn = draw(settings.device_variance, "learning.device_variance", count, self.scenario.seed)
-            given["device_variance"] = tuple(float(value) for value in drawn)
-        if measured is None:
-            return Constants(learning_rate=1.0 / given["smoothness"], **given)
-        return Constants(**{**measured._asdict(), **given})
+        """Constants of the bound: the scenario's numbers, and the workload's for those it wants measured."""
+        return self.scenario.learning.constants(self.workload, len(self.site), self.scenario.seed)
+
+    @cached_property
+    def learning_rate(self) -> float:
+        """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""
+        wanted, smoothness = self.scenario.training.learning_rate, self.constants.smoothness
+        rate = float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
+        return min(rate, 1.0 / smoothness)
+
+    @cached_property
+    def bands_hz(self) -> FloatArray:
+        """Each device's own uplink band, (K,)."""
+        return self.scenario.radio.bands_hz(len(self.site), self.scenario.seed)
+
+    @cached_property
+    def downlink(self) -> Downlink:
+        """How the model reaches the devices, and how much of it there is."""
+        return self.scenario.radio.downlink_of(self.workload.cost)
 
     @cached_property
     def problem(self) -> Problem:
         """What policies see. Raises InputError where the scenario's parts do not fit together."""
-        scenario, cost = self.scenario, self.workload.cost
-        gain = self._planning_gain()
-        bits, noise = resolve.uplink_bits(scenario, cost), resolve.noise_psd_w_hz(scenario)
-        delivery = self.downlink.deliver(StaticChannel(gain), range(len(gain)), 0.0)
+        scenario, cost, gain = self.scenario, self.workload.cost, self._planning_gain()
+        noise, patience_s = scenario.radio.noise_psd_w_hz, scenario.budget.delay_s * OVERRUN_HORIZON
+        delivery = self.downlink.deliver(StaticChannel(gain), range(len(gain)), 0.0, noise, patience_s)
         return Problem(
-            budget=resolve.budget(scenario),
-            learning=resolve.learning(scenario, self.constants),
-            server=resolve.server(scenario, cost, self.constants),
-            devices=resolve.devices(scenario, cost, self.constants, self.workload.weights, gain),
-            radio=Radio(noise, bits, max(delivery.end_s), delivery.energy_j),
+            budget=scenario.budget.build(),
+            learning=learning(self.constants, self.learning_rate),
+            server=scenario.server.build(cost, self.constants.server_variance),
+            devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
+            radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
         )
 
-    @cached_property
-    def downlink(self) -> Downlink:
-        """How the model reaches the devices."""
-        settings = self.scenario.radio.downlink
-        if settings.mode in ("free", "fixed"):
-            return FixedDownlink(settings.delay_s, settings.energy_j)
-        kind = Broadcast if settings.mode == "broadcast" else Unicast
-        return kind(
-            resolve.downlink_bits(self.scenario, self.workload.cost),
-            settings.power_w,
-            settings.bandwidth_hz,
-            resolve.noise_psd_w_hz(self.scenario),
-            self.scenario.budget.delay_s * OVERRUN_HORIZON,
+    def _planning_gain(self) -> FloatArray:
+        """The gain (K,) that policies reckon with."""
+        scenario, section = self.scenario, self.scenario.channel
+        own = self.own_channel is not None
+        return planning_gain(
+            self.channel(planning_seed(self.site)) if own else planning_channel(section, self.site),
+            scenario.fleet.max_power_w,
+            scenario.radio.uplink_bits(self.workload.cost),
+            self.bands_hz,
+            scenario.radio.noise_psd_w_hz,
+            horizon_s=section.horizon_s(self.site, scenario.budget.delay_s),
+            statistic=section.planning,
+            quantile=section.planning_quantile,
         )
 
     def policy(self, name: str) -> Policy:
@@ -115,99 +112,31 @@ class World:
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
-        if self.own_channel is not None:
-            return make_channel(self.own_channel, resolve.distances(self.scenario), seed)
-        return build_channel(
-            self.scenario.channel,
-            resolve.distances(self.scenario),
-            seed=seed,
-            layout_seed=self.scenario.seed,
-            trace=self.trace,
-        )
+        own, section = self.own_channel, self.scenario.channel
+        return section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
 
-    def setting(self, name: str, policy: Policy, plan: Plan, seed: int) -> Setting:
+    def _availability(self, name: str, devices: int) -> OnOff:
+        return self.files.parsed(name, availability_of, devices)
+
+    def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
         scenario = self.scenario
-        return Setting(
+        return RunSpec(
             problem=self.problem,
             plan=plan,
             prediction=predict(self.problem, plan),
-            pilot=pilot_of(name, policy, plan),
-            learner=self.workload.learner(seed, resolve.learning_rate(scenario, self.constants)),
+            controller=controller_of(name, policy, plan),
+            learner=self.workload.learner(seed, self.learning_rate),
             channel=self.channel(seed),
-            access=self._access(),
+            access=scenario.radio.access_to(self.bands_hz),
             downlink=self.downlink,
             selection=stream(seed, "participation"),
-            processor=self._processor(seed),
-            faults=self._faults(seed),
-            power_control=FixedPower() if scenario.radio.power_control == "fixed" else TargetPower(),
+            processor=scenario.processor,
+            load=scenario.processor.load_in_run(seed),
+            faults=scenario.faults,
+            availability=scenario.faults.presence(seed, len(self.site), self._availability),
+            power_control=scenario.radio.power(),
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
         )
-
-    def _planning_gain(self) -> FloatArray:
-        scenario, settings = self.scenario, self.scenario.channel
-        count, trace = scenario.device_count, self.trace
-        if self.own_channel is None:
-            channel = planning_channel(settings, resolve.distances(scenario), layout_seed=scenario.seed, trace=trace)
-            horizon_s = planning_horizon_s(settings, count, scenario.budget.delay_s, trace)
-        else:
-            channel = self.channel(int(stream(scenario.seed, "planning").integers(2**63)))
-            horizon_s = np.full(count, scenario.budget.delay_s)
-        return planning_gain(
-            channel,
-            resolve.max_powers(scenario),
-            resolve.uplink_bits(scenario, self.workload.cost),
-            resolve.bandwidths(scenario),
-            resolve.noise_psd_w_hz(scenario),
-            horizon_s=horizon_s,
-            statistic=settings.planning,
-            quantile=settings.planning_quantile,
-        )
-
-    def _access(self) -> Discipline:
-        settings, own_hz = self.scenario.radio, resolve.bandwidths(self.scenario)
-        if settings.access == "tdma":
-            return Tdma(own_hz, settings.slot_s or math.inf)
-        return Fdma(own_hz) if settings.access == "fdma" else Ofdma(own_hz)
-
-    def _processor(self, seed: int) -> ProcessorModel:
-        settings = self.scenario.processor
-        model = ProcessorModel(static_power_w=settings.static_power_w)
-        if settings.levels_hz is not None:
-            model = replace(model, ladder=DiscreteLadder(settings.levels_hz, settings.switching_latency_s))
-        if settings.load is not None:
-            load = settings.load
-            process = ExponentialOnOff(load.mean_on_s, load.mean_off_s, lambda device: stream(seed, "load", device))
-            model = replace(model, load=OnOffLoad(process, load.stolen))
-        if settings.heat is not None:
-            model = replace(model, heat=FirstOrderHeat(**settings.heat.model_dump()))
-        return model
-
-    def _faults(self, seed: int) -> Faults:
-        settings = self.scenario.faults
-        outage = Outage()
-        if settings.outage is not None:
-            outage = Outage(
-                from_db(settings.outage.snr_threshold_db),
-                settings.outage.attempt_s,
-                settings.outage.backoff_s,
-                settings.outage.retries,
-            )
-        return Faults(
-            availability=self._availability(seed),
-            outage=outage,
-            round_deadline_s=settings.round_deadline_s or math.inf,
-            min_participants=settings.min_participants,
-            battery_j=settings.battery_j or math.inf,
-        )
-
-    def _availability(self, seed: int) -> OnOff:
-        faults = self.scenario.faults
-        if faults.availability is not None:
-            return self.files.parsed(faults.availability, availability_of, self.scenario.device_count)
-        if faults.dropout is not None:
-            up_s, down_s = faults.dropout.mean_up_s, faults.dropout.mean_down_s
-            return ExponentialOnOff(up_s, down_s, lambda device: stream(seed, "dropout", device))
-        return AlwaysOn()

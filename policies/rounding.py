@@ -221,7 +221,7 @@ class IntegerSearch:
         problem, budget, counts = self.stages.problem, self._budget, candidate.counts
         rounds = counts.pretrain_rounds, counts.finetune_rounds
         finish_s = candidate.finish_s
-        if rounds == (0, rounds[1]):
+        if not rounds[0]:
             finish_s = budget.delay_s / rounds[1] - problem.radio.downlink_delay_s
         left_s = budget.delay_s - rounds[1] * (problem.radio.downlink_delay_s + finish_s)
         samples = rounds[0] * counts.server_batch

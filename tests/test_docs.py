@@ -43,7 +43,8 @@ def test_every_command_on_the_page_runs(page: str, tmp_path: Path) -> None:
 def _keys(section: type[BaseModel]) -> Iterator[str]:
     for name, field in section.model_fields.items():
         yield name
-        for part in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+        for annotated in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+            part = getattr(annotated, "__origin__", annotated)
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from _keys(part)
 

@@ -1,6 +1,7 @@
 """Every bundled scenario runs, shows its feature, and is described in docs/scenarios.md."""
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from prefine.emulator.records import RunResult
 from prefine.emulator.scenario.source import bundled, read_source
 from prefine.emulator.simulation.run import run
+from prefine.emulator.simulation.spec import RunSpec
 from tests.emulator.scenario.small import SMALL
 
 CONSTANTS = [
@@ -18,10 +20,24 @@ CONSTANTS = [
 
 
 @cache
-def emulate(name: str, *overrides: str) -> RunResult:
+def specified(name: str, *overrides: str) -> RunSpec:
     world = read_source(name, [*CONSTANTS, "compare.evaluate_every=1000", *overrides]).world()
     policy = world.policy("uniform")
-    return run(world.setting("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
+    return world.run_spec("uniform", policy, world.plan("uniform", policy), 0)
+
+
+@cache
+def emulate(name: str, *overrides: str) -> RunResult:
+    return run(specified(name, *overrides), "r", "uniform", 0)
+
+
+def sending(result: RunResult) -> list[tuple[float, float]]:
+    """When each device of the first round sent, in order: at constant power, energy over power before its end."""
+    records = [record for record in result.devices if record.round == 1 and record.outcome == "delivered"]
+    assert len(records) == 10
+    return sorted(
+        (record.upload_end_s - record.uplink_energy_j / record.power_w, record.upload_end_s) for record in records
+    )
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -36,8 +52,11 @@ def test_heat_throttles() -> None:
 
 
 def test_ladder_runs_at_its_levels_only() -> None:
-    assert {record.frequency_hz for record in emulate("ladder").devices} <= {0.5e9, 1e9, 2e9}
-    assert emulate("ladder").run.compute_energy_j != emulate("tdma").run.compute_energy_j
+    levels_hz = (0.5e9, 1e9, 2e9)
+    wanted_hz = specified("ladder").plan.devices.frequency_hz
+    next_up = [min((level for level in levels_hz if level >= hz * (1.0 - 1e-12)), default=2e9) for hz in wanted_hz]
+    assert [record.frequency_hz for record in emulate("ladder").devices if record.round == 1] == next_up
+    assert not set(wanted_hz) <= set(levels_hz)
 
 
 def test_busy_devices_are_slower_at_the_same_energy_a_round() -> None:
@@ -78,12 +97,11 @@ def test_downlink_costs_energy_and_time(name: str) -> None:
 
 
 def test_tdma_sends_one_at_a_time() -> None:
-    uploads = sorted(
-        (r.upload_start_s, r.upload_end_s) for r in emulate("tdma").devices if r.round == 1 and r.outcome == "delivered"
-    )
-    ends = sorted(end for _, end in uploads)
-    assert len(uploads) == 10
-    assert len(set(ends)) == 10
+    def overlap_s(uploads: list[tuple[float, float]]) -> float:
+        return sum(max(0.0, end - later) for (_, end), (later, _) in pairwise(uploads))
+
+    assert overlap_s(sending(emulate("tdma"))) == pytest.approx(0.0, abs=1e-9)
+    assert overlap_s(sending(emulate("tdma", "radio.access=fdma"))) > 0.1
 
 
 def test_reshared_bands_end_rounds_sooner() -> None:

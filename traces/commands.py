@@ -11,7 +11,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from prefine.emulator.channel.build import build_channel, settings_from
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import format_trace, write_trace
 from prefine.emulator.errors import InputError
@@ -134,7 +135,9 @@ def convert(
 def synthesize(
     context: typer.Context,
     out: Out = None,
-    model: Annotated[str, typer.Option(help="static, rayleigh, rician or block.")] = "rayleigh",
+    model: Annotated[
+        str, typer.Option(help="static, rayleigh, rician, block, or your own file.py:Class.")
+    ] = "rayleigh",
     distance_m: Annotated[str, typer.Option(metavar="M,M,...", help="Distance of each device.")] = "100",
     duration_s: Annotated[float, typer.Option(help="How much to record.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the fading.")] = 0,
@@ -149,11 +152,11 @@ def synthesize(
     Example: prefine trace synthesize --model rician --distance-m 50,120 --set speed_m_s=8 --out ride.csv
     """
     if model == "trace":
-        raise InputError("--model is trace, must be static, rayleigh, rician or block")
-    settings = settings_from({"model": model, **_assigned(assignments or [])})
+        raise InputError("--model is trace, must be static, rayleigh, rician, block or your own file.py:Class")
+    section = channel_model({"model": model, **_assigned(assignments or [])})
     distances = _distances(distance_m)
     _positive("--duration-s", duration_s)
-    channel = build_channel(settings, distances, seed=seed, layout_seed=layout_seed)
+    channel = section.build(Site(distances, layout_seed), seed)
     trace = record(channel, len(distances), duration_s)
     _deliver(replace(trace, provenance=(f"command: {_command(context)}", "synthetic")), out)
 

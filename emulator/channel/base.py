@@ -1,11 +1,15 @@
-"""What every channel is: the power gain of each device's link, a step function of virtual time."""
+"""What every channel is: the power gain of each device's link, a step function of virtual time; and one that stays.
 
+The gain g(t) is received over sent power, linear, so the signal-to-noise ratio at power p in band W is p g / (N0 W).
+"""
+
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from prefine.emulator.types import FloatArray, IntArray
+from prefine.emulator.types import FloatArray, IntArray, frozen_array
 
 
 class Steps(NamedTuple):
@@ -18,26 +22,33 @@ class Steps(NamedTuple):
     gain: FloatArray
 
 
-class Channel(Protocol):
-    """Gain at any time, in any order of asking, without stepping: the same question always has the same answer.
+class Channel(ABC):
+    """The gains g_k(t) >= 0 of K devices for all t >= 0: right-continuous step functions, finite and known in advance.
 
-    Implementations derive from this class for what it answers in terms of the rest.
+    Contract, for every device k and every time t:
+
+    - The same question always has the same answer, at any time and in any order of asking.
+    - ``gain(k, t)`` is ``steps(k, t, n).gain[0]``: a new step's gain holds from its very start.
+    - Walking on is consistent: ``steps`` asked from ``end_s[i]`` begins with step i + 1.
+    - Each device has its own randomness: adding a device leaves the others as they were.
+
+    The clock integrates rates over these steps exactly, so a transfer is as exact as its steps.
     """
 
+    @abstractmethod
     def gain(self, device: int, time_s: float) -> float:
-        """Linear power gain of ``device`` at ``time_s`` >= 0. A new step's gain holds from its very start.
+        """Linear power gain of ``device`` at ``time_s`` >= 0.
 
         Raises TraceEndError where a trace has ended and its scenario says so.
         """
-        ...
 
+    @abstractmethod
     def steps(self, device: int, start_s: float, count: int) -> Steps:
         """The step that holds at ``start_s`` and up to ``count - 1`` following ones; ``end_s[0] > start_s``.
 
-        Fewer than ``count`` come back where that is cheaper, never none.
+        Fewer than ``count`` come back where that is cheaper, never none; only the last may end at ``inf``.
         Raises TraceEndError where a trace has ended at ``start_s`` and its scenario says so.
         """
-        ...
 
     def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
         """`steps` of many ``devices`` (n,), each from its own instant of ``time_s`` (n,): ends and gains are (n, m).
@@ -64,13 +75,40 @@ class Grid:
     count: int
 
     def times(self) -> FloatArray:
-        """The instants, shape (count,)."""
+        """The instants in seconds, start_s + i step_s, shape (count,)."""
         return self.start_s + self.step_s * np.arange(self.count, dtype=np.float64)
 
 
 class Process(Protocol):
-    """A factor of the gain as a pure function of continuous time; `SampledChannel` makes steps of it."""
+    """A factor of the gain as a pure function of continuous time; `SampledChannel` makes steps of it.
+
+    As of a channel, the same instant always has the same value, and each device has its own randomness.
+    """
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """Linear power gain at the instants of ``grid``, shape (count,)."""
         ...
+
+
+class StaticChannel(Channel):
+    """One linear gain per device (K,) for good; also a `Process`, so a factor that does not vary."""
+
+    def __init__(self, gain: FloatArray) -> None:
+        self._gain = frozen_array(gain)
+        self._for_ever = frozen_array(np.full((len(gain), 1), np.inf))
+
+    def gain(self, device: int, time_s: float) -> float:
+        """The gain of ``device``, bit for bit as given."""
+        return float(self._gain[device])
+
+    def steps(self, device: int, start_s: float, count: int) -> Steps:
+        """One step without end, whatever ``start_s`` and ``count``."""
+        return Steps(self._for_ever[0], self._gain[device : device + 1])
+
+    def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
+        """One step each, without end."""
+        return Steps(self._for_ever[: len(devices)], self._gain[devices, None])
+
+    def sample(self, device: int, grid: Grid) -> FloatArray:
+        """The same gain at every instant."""
+        return np.full(grid.count, self._gain[device])

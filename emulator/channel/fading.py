@@ -6,16 +6,50 @@ IEEE Trans. Wireless Commun. 5(12): random phases, one random angle in each of N
 autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has mean power one.
 """
 
+from abc import abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.emulator.channel.base import Grid
+from prefine.emulator.channel.base import Channel, Grid, Process
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray
 
 TWO_PI = 2.0 * np.pi
 
+HORIZON_COHERENCE_TIMES = 4000.0
+"""Over so many the fading averages out: what planners take their statistics from."""
+
 ComplexArray = NDArray[np.complex128]
+
+
+class FadingSection(ChannelSection):
+    """Small-scale fading on top of the large-scale gain."""
+
+    @property
+    @abstractmethod
+    def natural_step_s(self) -> float:
+        """How long a gain is held in seconds, where ``step_s`` does not say."""
+
+    @property
+    @abstractmethod
+    def memory_s(self) -> float:
+        """After so long the fading has forgotten itself."""
+
+    @abstractmethod
+    def fading(self, devices: int, seed: int) -> Process:
+        """The fading |h_k(t)|^2 of ``devices`` devices in the run with ``seed``, of mean 1."""
+
+    def build(self, site: Site, seed: int) -> Channel:
+        """Large scale x fading, held on steps."""
+        return self.faded(self.large_scale(site), self.fading(len(site), seed), self.step_s or self.natural_step_s)
+
+    def horizon_s(self, site: Site, delay_s: float) -> FloatArray:
+        """So long that the fading averages out; the run's length where devices move about."""
+        still_s = HORIZON_COHERENCE_TIMES * self.memory_s
+        return np.full(len(site), still_s if self.mobility == "fixed" else delay_s)
 
 
 class Rician:

@@ -1,4 +1,10 @@
-"""Path loss, shadowing and antenna gain along a device's way, as one factor of the gain."""
+"""Path loss, shadowing and antenna gain along a device's way, as one factor of the gain.
+
+Shadowing is a map: one Gaussian field over the plane, so a place has its shadow and neighbours share it. Gudmundson
+(1991), "Correlation model for shadow fading in mobile radio systems": correlation exp(-distance/d_corr). As a sum of
+plane waves (spectral method): an isotropic field with this correlation has wave numbers distributed as
+P(|k| <= x) = 1 - 1/sqrt(1 + (x d_corr)^2) in two dimensions.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,8 +17,11 @@ from prefine.emulator.channel.mobility import Mobility
 from prefine.emulator.channel.pathloss import PathLoss
 from prefine.emulator.types import FloatArray
 
+WAVES = 512
+"""Plane waves that make up a field."""
 
-class Field(Protocol):
+
+class ScalarField(Protocol):
     """A value at each place."""
 
     def at(self, position_m: FloatArray) -> FloatArray:
@@ -27,8 +36,25 @@ class ConstantField:
     value: float
 
     def at(self, position_m: FloatArray) -> FloatArray:
-        """The value, n times."""
+        """The value at each of ``position_m`` (n, 2), shape (n,)."""
         return np.full(len(position_m), self.value)
+
+
+class GaussianField:
+    """A zero-mean, unit-variance field with correlation exp(-distance/``correlation_m``), the same at every asking."""
+
+    def __init__(self, correlation_m: float, random: np.random.Generator, waves: int = WAVES) -> None:
+        quantile = (np.arange(waves) + random.random(waves)) / waves
+        number = np.sqrt((1.0 - quantile) ** -2 - 1.0) / correlation_m
+        angle = 2.0 * np.pi * random.random(waves)
+        self._wave = np.stack((number * np.cos(angle), number * np.sin(angle)))
+        self._phase = 2.0 * np.pi * random.random(waves)
+        self._amplitude = np.sqrt(2.0 / waves)
+
+    def at(self, position_m: FloatArray) -> FloatArray:
+        """Values at ``position_m`` (n, 2), shape (n,)."""
+        value: FloatArray = self._amplitude * np.cos(position_m @ self._wave + self._phase).sum(axis=-1)
+        return value
 
 
 @dataclass(frozen=True)
@@ -36,7 +62,7 @@ class Shadowing:
     """Standard deviation in dB and unit-variance field, for places without (0) and with (1) line of sight."""
 
     deviation_db: tuple[float, float]
-    field: tuple[Field, Field]
+    field: tuple[ScalarField, ScalarField]
 
     def shadow_db(self, position_m: FloatArray, sight: FloatArray) -> FloatArray:
         """Shadowing in dB at each place."""
@@ -57,7 +83,7 @@ class LargeScale:
     mobility: Mobility
     path_loss: PathLoss
     shadowing: Shadowing
-    sight: Field
+    sight: ScalarField
     antenna_gain_db: float = 0.0
     min_distance_m: float = 1.0
 

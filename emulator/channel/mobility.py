@@ -1,11 +1,42 @@
-"""Where devices are at any time: at rest, on a straight line, or between random waypoints; base station at (0, 0)."""
+"""Where devices are: the site they begin at, and their way from there; the base station is at (0, 0).
 
+At rest, on a straight line, or between random waypoints.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where K devices are and what stands in the way: the same in every run of a world.
+
+    ``location_m`` are distances (K,) from the base station, or positions (K, 2), in metres. ``layout_seed`` draws what
+    belongs to the place: directions, routes, line of sight and shadowing. A user's own files are in ``folder``.
+    ``trace`` reads the channel trace of a name; it raises InputError where the file is missing or malformed.
+    """
+
+    location_m: FloatArray
+    layout_seed: int
+    folder: Path = Path()
+    trace: Callable[[str], Trace] = field(default=lambda name: read_trace(Path(name)), repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.location_m)
+
+    @property
+    def position_m(self) -> FloatArray:
+        """Positions (K, 2); of devices given by their distance, in random directions."""
+        return place(self.location_m, self.layout_seed) if self.location_m.ndim == 1 else self.location_m
 
 
 class Mobility(Protocol):

@@ -1,6 +1,8 @@
 """Path loss in dB as a function of horizontal distance: log-distance, and UMa and UMi of 3GPP TR 38.901 (V16+).
 
-Formulas: table 7.4.1-1; line-of-sight probability: table 7.4.2-1; shadow fading: tables 7.4.1-1 and 7.5-6.
+Formulas: table 7.4.1-1; line-of-sight probability: table 7.4.2-1; shadow fading: tables 7.4.1-1 and 7.5-6. Distances in
+metres, carriers in Hz, losses in dB. Left out: penetration into buildings and cars (7.4.3), and the spread of the
+effective environment height of UMa for devices above 13 m.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,21 @@ from prefine.emulator.units import SPEED_OF_LIGHT_M_S
 
 
 class PathLoss(Protocol):
-    """Loss with and without line of sight, and how likely the sight is; distances are horizontal, of any shape."""
+    """Loss with and without line of sight, and how likely the sight is; distances are horizontal, of any shape.
+
+    ``shadowing_db`` and ``shadowing_distance_m``, each without and with line of sight, are the standard deviation and
+    correlation distance that the model itself gives for its shadowing (0 where it gives none).
+    """
+
+    @property
+    def shadowing_db(self) -> tuple[float, float]:
+        """Standard deviation of the shadowing in dB."""
+        ...
+
+    @property
+    def shadowing_distance_m(self) -> tuple[float, float]:
+        """Correlation distance of the shadowing in metres."""
+        ...
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
         """Loss in dB where ``sight`` is 1 (line of sight) or 0."""
@@ -32,8 +48,11 @@ class LogDistance:
     exponent: float
     reference_distance_m: float
 
+    shadowing_db = (0.0, 0.0)
+    shadowing_distance_m = (0.0, 0.0)
+
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
-        """Loss in dB."""
+        """The formula above, wherever ``sight`` is; the shape of ``distance_m``."""
         loss: FloatArray = self.reference_loss_db + 10.0 * self.exponent * np.log10(
             distance_m / self.reference_distance_m
         )
@@ -92,12 +111,11 @@ class UrbanMacro(DualSlope):
     base_height_m: float = 25.0
     device_height_m: float = 1.5
 
-    SHADOWING_DB = (6.0, 4.0)
-    """Without and with line of sight."""
-    SHADOWING_DISTANCE_M = (50.0, 37.0)
+    shadowing_db = (6.0, 4.0)
+    shadowing_distance_m = (50.0, 37.0)
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
-        """PL_UMa-LOS, or max(PL_UMa-LOS, PL'_UMa-NLOS)."""
+        """PL_UMa-LOS in sight, else max(PL_UMa-LOS, PL'_UMa-NLOS); TR 38.901, table 7.4.1-1."""
         line = self._dual_slope(distance_m, 28.0, 22.0, 9.0)
         d3 = self._distance_3d(distance_m)
         frequency = 20.0 * np.log10(self.carrier_hz / 1e9)
@@ -105,7 +123,7 @@ class UrbanMacro(DualSlope):
         return np.where(sight > 0.0, line, np.maximum(line, blocked))
 
     def sight_probability(self, distance_m: FloatArray) -> FloatArray:
-        """UMa row; devices up to 13 m, so C' = 0."""
+        """Row "UMa" of TR 38.901, table 7.4.2-1; devices up to 13 m, so C' = 0."""
         return _sight(distance_m, 63.0)
 
 
@@ -116,11 +134,11 @@ class UrbanMicro(DualSlope):
     base_height_m: float = 10.0
     device_height_m: float = 1.5
 
-    SHADOWING_DB = (7.82, 4.0)
-    SHADOWING_DISTANCE_M = (13.0, 10.0)
+    shadowing_db = (7.82, 4.0)
+    shadowing_distance_m = (13.0, 10.0)
 
     def loss_db(self, distance_m: FloatArray, sight: FloatArray) -> FloatArray:
-        """PL_UMi-LOS, or max(PL_UMi-LOS, PL'_UMi-NLOS)."""
+        """PL_UMi-LOS in sight, else max(PL_UMi-LOS, PL'_UMi-NLOS); TR 38.901, table 7.4.1-1."""
         line = self._dual_slope(distance_m, 32.4, 21.0, 9.5)
         d3 = self._distance_3d(distance_m)
         frequency = 21.3 * np.log10(self.carrier_hz / 1e9)
@@ -128,7 +146,7 @@ class UrbanMicro(DualSlope):
         return np.where(sight > 0.0, line, np.maximum(line, blocked))
 
     def sight_probability(self, distance_m: FloatArray) -> FloatArray:
-        """UMi row."""
+        """Row "UMi - street canyon" of TR 38.901, table 7.4.2-1."""
         return _sight(distance_m, 36.0)
 
 

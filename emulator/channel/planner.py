@@ -13,17 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.section import ChannelSection, Statistic
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import gain_for_rate, rate
 from prefine.emulator.randomness import stream
-from prefine.emulator.scenario.channel import ChannelSettings, Statistic
 from prefine.emulator.types import FloatArray
 
 STARTS = 4096
 """Uploads, evenly spread over the horizon, of which the expected upload time is the mean."""
-HORIZON_COHERENCE_TIMES = 4000.0
 PATIENCE_HORIZONS = 100.0
 PATIENCE_STEPS = 8_000_000
 """An upload that is not through after so many horizons, or steps, has no signal to speak of."""
@@ -67,31 +65,17 @@ def planning_gain(
     return gain
 
 
-def planning_channel(
-    settings: ChannelSettings, location_m: FloatArray, *, layout_seed: int, trace: Trace | None = None
-) -> Channel:
+def planning_channel(section: ChannelSection, site: Site) -> Channel:
     """A channel to take the planner's statistics from: the scenario's layout, its own fading, no run's.
 
     A trace is planned with as if it repeated, whatever ``on_end`` says.
     """
-    seed = int(stream(layout_seed, "planning").integers(2**63))
-    repeating = settings.model_copy(update={"on_end": "wrap"})
-    return build_channel(repeating, location_m, seed=seed, layout_seed=layout_seed, trace=trace)
+    return section.model_copy(update={"on_end": "wrap"}).build(site, planning_seed(site))
 
 
-def planning_horizon_s(
-    settings: ChannelSettings, devices: int, delay_s: float, trace: Trace | None = None
-) -> FloatArray:
-    """The stretch of time (K,) to take statistics over.
-
-    A trace's length; the delay budget where devices move about; else so long that the fading averages out.
-    """
-    if trace is not None:
-        return np.array([trace.end_s[k % len(trace)] for k in range(devices)])
-    if settings.mobility != "fixed" or settings.model == "static":
-        return np.full(devices, delay_s)
-    coherence_s = settings.block_s or settings.coherence_time_s
-    return np.full(devices, HORIZON_COHERENCE_TIMES * coherence_s)
+def planning_seed(site: Site) -> int:
+    """The seed of the fading that a planner takes its statistics from: no run's."""
+    return int(stream(site.layout_seed, "planning").integers(2**63))
 
 
 def _mean_upload_s(
@@ -137,7 +121,7 @@ class _Sent(NamedTuple):
     after_bits: FloatArray
 
     def until(self, time_s: FloatArray) -> FloatArray:
-        """Bits sent by ``time_s``."""
+        """Bits sent by each of ``time_s`` (n,), shape (n,)."""
         at = np.searchsorted(self.begin_s, time_s, "right") - 1
         bits: FloatArray = self.before_bits[at] + self.rate_bit_s[at] * (time_s - self.begin_s[at])
         return bits

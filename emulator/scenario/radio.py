@@ -1,34 +1,17 @@
 """The ``[radio]`` section: bands, noise, access, power control, payload and downlink."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from prefine.emulator.scenario.base import Finite, NonNegative, Positive, Section
-from prefine.emulator.scenario.spread import Spread
-from prefine.emulator.units import THERMAL_NOISE_DBM_HZ
+from prefine.emulator.section import Finite, NonNegative, Positive, Section, Spread, draw
+from prefine.emulator.simulation.downlink import Downlink, FreeDownlink
+from prefine.emulator.simulation.radio import Access, Fdma, FixedPower, Ofdma, PowerControl, TargetPower, Tdma
+from prefine.emulator.types import FloatArray, WorkloadCost, frozen_array
+from prefine.emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt, from_db
 
-
-class DownlinkSettings(Section):
-    """How the model reaches the devices.
-
-    ``free``; ``fixed`` (``delay_s`` and ``energy_j`` a round); ``broadcast`` at the weakest device's rate; or
-    ``unicast``, one copy after the other. The last two send the network's parameters (or ``payload_bits``) at
-    ``power_w`` over ``bandwidth_hz``.
-    """
-
-    mode: Literal["free", "fixed", "broadcast", "unicast"] = "free"
-    delay_s: NonNegative = 0.0
-    energy_j: NonNegative = 0.0
-    power_w: Positive = 1.0
-    bandwidth_hz: Positive = 1e6
-    payload_bits: Positive | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.mode != "fixed" and (self.delay_s or self.energy_j):
-            raise ValueError(f'delay_s and energy_j belong to mode = "fixed", mode is "{self.mode}"')
-        return self
+DEFAULT_BAND_HZ = 1e6
 
 
 class RadioSettings(Section):
@@ -48,7 +31,7 @@ class RadioSettings(Section):
     noise_figure_db: NonNegative = 0.0
     payload_bits: Positive | None = None
     power_control: Literal["fixed", "target"] = "fixed"
-    downlink: DownlinkSettings = DownlinkSettings()
+    downlink: Downlink = FreeDownlink()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -61,3 +44,37 @@ class RadioSettings(Section):
         if self.slot_s is not None and self.access != "tdma":
             raise ValueError(f'slot_s belongs to access = "tdma", access is "{self.access}"')
         return self
+
+    @property
+    def noise_psd_w_hz(self) -> float:
+        """Noise power spectral density N0 at the receiver in W/Hz, its noise figure included."""
+        return dbm_to_watt(self.noise_dbm_hz) * from_db(self.noise_figure_db)
+
+    def bands_hz(self, devices: int, seed: int) -> FloatArray:
+        """Each device's own uplink band, (K,); ``seed`` draws a range. Raises InputError where a list is too short."""
+        if self.total_bandwidth_hz is None:
+            return frozen_array(draw(self.bandwidth_hz or DEFAULT_BAND_HZ, "radio.bandwidth_hz", devices, seed))
+        shares = draw(self.shares or 1.0 / devices, "radio.shares", devices, seed)
+        return frozen_array(self.total_bandwidth_hz * shares)
+
+    def uplink_bits(self, cost: WorkloadCost) -> float:
+        """What one device uploads in a round."""
+        return self.payload_bits or cost.uplink_bits
+
+    def downlink_of(self, cost: WorkloadCost) -> Downlink:
+        """The downlink with what every device downloads in a round: the model, at full precision."""
+        return self.downlink.carrying(self.payload_bits or cost.model_bits)
+
+    def access_to(self, own_hz: FloatArray) -> Access:
+        """The access to the band that devices with the bands ``own_hz`` (K,) have together."""
+        accesses: dict[str, Access] = {
+            "fdma": Fdma(own_hz),
+            "tdma": Tdma(own_hz, self.slot_s or math.inf),
+            "ofdma": Ofdma(own_hz),
+        }
+        return accesses[self.access]
+
+    def power(self) -> PowerControl:
+        """The power control that ``power_control`` names."""
+        controls: dict[str, PowerControl] = {"fixed": FixedPower(), "target": TargetPower()}
+        return controls[self.power_control]

@@ -7,21 +7,18 @@ from functools import reduce
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
+from prefine.emulator.channel.models import ChannelModel, Static
+from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
-from prefine.emulator.scenario.base import Section
-from prefine.emulator.scenario.budget import BudgetSettings
-from prefine.emulator.scenario.channel import ChannelSettings
-from prefine.emulator.scenario.compare import CompareSettings
-from prefine.emulator.scenario.devices import DeviceSettings, DevicesSettings
-from prefine.emulator.scenario.faults import FaultsSettings
-from prefine.emulator.scenario.learning import LearningSettings
-from prefine.emulator.scenario.processor import ProcessorSettings
+from prefine.emulator.scenario.hardware import DeviceSettings, DevicesSettings, Fleet, ServerSettings
 from prefine.emulator.scenario.radio import RadioSettings
-from prefine.emulator.scenario.server import ServerSettings
+from prefine.emulator.scenario.study import BudgetSettings, CompareSettings, LearningSettings
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.section import Section
+from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.processor import ProcessorModel
 
 DEFAULT_COUNT = 10
 
@@ -46,9 +43,9 @@ class Scenario(Section):
     devices: DevicesSettings = DevicesSettings()
     device: tuple[DeviceSettings, ...] = ()
     radio: RadioSettings = RadioSettings()
-    channel: ChannelSettings = ChannelSettings()
-    processor: ProcessorSettings = ProcessorSettings()
-    faults: FaultsSettings = FaultsSettings()
+    channel: ChannelModel = Static()
+    processor: ProcessorModel = ProcessorModel()
+    faults: Faults = Faults()
     learning: LearningSettings = LearningSettings()
     policies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     compare: CompareSettings = CompareSettings()
@@ -65,6 +62,11 @@ class Scenario(Section):
     def device_count(self) -> int:
         """K: the number of ``[[device]]`` tables, else ``devices.count``."""
         return len(self.device) or self.devices.count or DEFAULT_COUNT
+
+    @property
+    def fleet(self) -> Fleet:
+        """The devices, with what their own tables say."""
+        return Fleet(self.devices, self.device, self.device_count, self.seed)
 
 
 def parse_scenario(text: str, source: str, overrides: Overrides = ()) -> Scenario:
@@ -91,7 +93,7 @@ def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
     try:
         return Scenario.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise InputError(f"{source}: {_first_line(error)}") from error
+        raise InputError(f"{source}: {complaint(error, Scenario)}") from error
 
 
 def with_values(scenario: Scenario, values: Mapping[str, Any], source: str) -> Scenario:
@@ -119,49 +121,12 @@ def _override(tree: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     return _set(tree, key.strip(), parse_value(value.strip()))
 
 
-def _set(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _set(tree: Mapping[str, Any], key: str, value: Any, above: str = "") -> dict[str, Any]:
+    """``tree`` with the dotted ``key`` set; ``above`` is where the tree itself stands."""
     first, _, rest = key.partition(".")
     if not rest:
         return {**tree, first: value}
     branch = tree.get(first, {})
     if not isinstance(branch, Mapping):
-        raise InputError(f"{key}: {first} is a value, not a table")
-    return {**tree, first: _set(branch, rest, value)}
-
-
-_KIND_ERRORS = ("_type", "literal_error", "_parsing", "is_instance_of")
-
-
-def _first_line(error: ValidationError) -> str:
-    """The most telling of pydantic's errors, on one line: a wrong value before a wrong kind of value."""
-    details = error.errors(include_url=False)
-    telling = [d for d in details if not d["type"].endswith(_KIND_ERRORS)] or details
-    message = _describe(telling[0])
-    others = len({_place(d) for d in details} - {_place(telling[0])})
-    return message + (f" (and {others} more)" if others else "")
-
-
-def _describe(detail: ErrorDetails) -> str:
-    place = _place(detail)
-    if detail["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
-    if detail["type"] == "missing":
-        return f"{place}: is missing"
-    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    given = detail["input"]
-    shown = "" if isinstance(given, dict) or detail["type"] == "value_error" else f" = {given!r}"
-    return f"{place}{shown}: {message}" if place else message
-
-
-def _place(detail: ErrorDetails) -> str:
-    """The dotted key, without the names pydantic gives to the branches of a union."""
-    parts: list[str] = []
-    for part in detail["loc"]:
-        if isinstance(part, int):
-            parts.append(f"[{part}]")
-        elif (part.isidentifier() and part[:1].islower() and part not in _BRANCHES) or not parts:
-            parts.append(f".{part}")
-    return "".join(parts).lstrip(".")
-
-
-_BRANCHES = {"float", "int", "str", "bool", "tuple", "constrained-float", "constrained-int"}
+        raise InputError(f"{above}{key}: {above}{first} is a value, not a table")
+    return {**tree, first: _set(branch, rest, value, f"{above}{first}.")}

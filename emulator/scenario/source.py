@@ -57,7 +57,9 @@ class Source:
             self.files.parsed(trace, trace_of)
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
-        code = [own_file(name) for name in (task.model, task.workload, scenario.training.algorithm)]
+        code = [
+            own_file(name) for name in (task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
+        ]
         names = (trace, availability, task.data, *code)
         found = [name for name in names if name and (self.files.folder / name).exists()]
         return tuple((name, self.files.checksum(name)) for name in found)

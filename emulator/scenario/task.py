@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prefine.emulator.scenario.base import Count, NonNegative, Positive, Section
+from prefine.emulator.section import Count, NonNegative, Positive, Section
 
 
 class ShiftSettings(Section):

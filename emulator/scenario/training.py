@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from prefine.emulator.scenario.base import Count, NonNegative, Positive, Section
+from prefine.emulator.section import Count, NonNegative, Positive, Section
 
 PRESETS: dict[str, dict[str, Any]] = {
     "theory": {"learning_rate": "1/L", "momentum": 0.0, "average_last": 0.0},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prefine.emulator.errors import AuditError
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
 from prefine.emulator.simulation.energy import BUDGET_SLACK
-from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.simulation.spec import RunSpec
 
 Columns = Mapping[str, tuple[Any, ...]]
 
@@ -29,24 +29,24 @@ INSTANTS = (
 """Of a device's round, in the order in which they happen."""
 
 
-def audit(result: RunResult, setting: Setting, peak_band_hz: float) -> None:
-    """Check ``result`` against ``setting``.
+def audit(result: RunResult, spec: RunSpec, peak_band_hz: float) -> None:
+    """Check ``result`` against ``spec``.
 
     Raises AuditError naming the run and the first invariant that does not hold.
     """
-    for problem in _problems(result, setting, peak_band_hz):
+    for problem in _problems(result, spec, peak_band_hz):
         raise AuditError(f"run {result.run.run_id} broke an invariant: {problem}")
 
 
-def _problems(result: RunResult, setting: Setting, peak_band_hz: float) -> Iterable[str]:
+def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable[str]:
     names = DeviceRecord._fields
     columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
     yield from _energy(result, columns)
-    yield from _budgets(result.run, setting)
+    yield from _budgets(result.run, spec)
     yield from _rounds(result)
     yield from _times(columns)
-    yield from _limits(columns, setting)
-    band_hz = float(setting.problem.devices.bandwidth_hz.sum())
+    yield from _limits(columns, spec)
+    band_hz = float(spec.problem.devices.bandwidth_hz.sum())
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
 
@@ -67,11 +67,11 @@ def _energy(result: RunResult, columns: Columns) -> Iterable[str]:
         yield f"rounds used {rounds} J, the run {run.energy_j} J"
 
 
-def _budgets(run: RunRecord, setting: Setting) -> Iterable[str]:
-    budget = setting.problem.budget
-    if setting.stop_at_budget and run.energy_j > budget.energy_j * (1.0 + 2.0 * BUDGET_SLACK):
+def _budgets(run: RunRecord, spec: RunSpec) -> Iterable[str]:
+    budget = spec.problem.budget
+    if spec.stop_at_budget and run.energy_j > budget.energy_j * (1.0 + 2.0 * BUDGET_SLACK):
         yield f"{run.energy_j} J spent of {budget.energy_j} J"
-    if setting.stop_at_budget and run.delay_s > budget.delay_s * (1.0 + 2.0 * BUDGET_SLACK):
+    if spec.stop_at_budget and run.delay_s > budget.delay_s * (1.0 + 2.0 * BUDGET_SLACK):
         yield f"{run.delay_s} s used of {budget.delay_s} s"
 
 
@@ -91,16 +91,16 @@ def _times(columns: Columns) -> Iterable[str]:
     yield from _name(back, columns, "time ran back between the instants", *INSTANTS)
 
 
-def _limits(columns: Columns, setting: Setting) -> Iterable[str]:
-    devices, device = setting.problem.devices, np.array(columns["device"], dtype=np.int64)
+def _limits(columns: Columns, spec: RunSpec) -> Iterable[str]:
+    devices, device = spec.problem.devices, np.array(columns["device"], dtype=np.int64)
     power_w, frequency_hz = np.array(columns["power_w"]), np.array(columns["frequency_hz"])
     most_w = devices.max_power_w[device] * (1.0 + SLACK)
     yield from _name(~((power_w > 0.0) & (power_w <= most_w)), columns, "its power is out of range:", "power_w")
-    top_hz = np.array([setting.processor.ladder.level(float(top)) for top in devices.max_frequency_hz])
+    top_hz = np.array([spec.processor.level(float(top)) for top in devices.max_frequency_hz])
     most_hz = top_hz[device] * (1.0 + SLACK)
     wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
     yield from _name(wrong, columns, "its frequency is out of range:", "frequency_hz")
-    bits, delivered = setting.problem.radio.uplink_bits, np.array(columns["delivered_bits"])
+    bits, delivered = spec.problem.radio.uplink_bits, np.array(columns["delivered_bits"])
     whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
     wrong = whole & (delivered < bits * (1.0 - SLACK)) | ~(delivered <= bits * (1.0 + SLACK))
     yield from _name(wrong, columns, f"of {bits:g} bits it delivered", "delivered_bits")

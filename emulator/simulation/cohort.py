@@ -1,19 +1,40 @@
 """The devices as the server deals with them: who is there, who is at work, and what they bring back."""
 
 import math
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
 from prefine.emulator.records import DeviceRecord
-from prefine.emulator.simulation.assignment import Assignment
-from prefine.emulator.simulation.device import Device
-from prefine.emulator.simulation.faults import Faults
-from prefine.emulator.simulation.onoff import AlwaysOn
-from prefine.emulator.types import IntArray
+from prefine.emulator.simulation.device import Device, Task
+from prefine.emulator.simulation.spec import RunSpec
+from prefine.emulator.types import FloatArray, IntArray
+
+
+class Assignment(NamedTuple):
+    """All parts; arrays are (n,), one entry per device that takes part, in the order of ``devices``.
+
+    The model is on its way from ``start_s``; everyone begins to compute at ``start_compute_s``.
+    """
+
+    round: int
+    devices: IntArray
+    batch: IntArray
+    frequency_hz: FloatArray
+    power_w: FloatArray
+    download_end_s: tuple[float, ...]
+    start_s: float
+    start_compute_s: float
+    limit_s: float
+
+    def tasks(self) -> Iterator[Task]:
+        """The part of each device, in the order of ``devices``."""
+        columns = (column.tolist() for column in (self.devices, self.batch, self.frequency_hz, self.power_w))
+        for device, batch, frequency_hz, power_w, end_s in zip(*columns, self.download_end_s, strict=True):
+            yield Task(self.round, device, batch, frequency_hz, power_w, end_s, self.start_compute_s, self.limit_s)
 
 
 class Cohort:
@@ -23,25 +44,21 @@ class Cohort:
         self,
         env: simpy.Environment,
         devices: Sequence[Device],
-        faults: Faults,
-        share: float,
-        selection: np.random.Generator,
-        horizon_s: float,
+        spec: RunSpec,
     ) -> None:
         self._env = env
         self._devices = devices
-        self._selected = math.ceil(share * len(devices))
-        self.fewest = min(faults.min_participants, self._selected)
+        self._selected = math.ceil(spec.participation * len(devices))
+        self.fewest = min(spec.faults.min_participants, self._selected)
         """With fewer than this, no round begins and no update counts."""
-        self._selection = selection
-        self._horizon_s = horizon_s
+        self._selection = spec.selection
+        self._horizon_s = spec.horizon_s
         self._busy: list[simpy.Process] = []
-        self._loyal = faults.availability == AlwaysOn() and math.isinf(faults.battery_j)
-        """Nobody ever leaves."""
+        self._can_leave = spec.availability.can_change or math.isfinite(spec.faults.capacity_j)
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
-        if self._loyal:
+        if not self._can_leave:
             return np.ones(len(self._devices), dtype=np.bool_)
         return np.array([device.available() for device in self._devices])
 

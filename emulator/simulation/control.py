@@ -29,16 +29,21 @@ Observe = Callable[[], Observation]
 """Looks at the world; only adaptive policies pay for it."""
 
 
-class Pilot(Protocol):
+class Controller(Protocol):
     """Decides every round of one run."""
 
+    stop_reason: str
+    """What a run reports that ended because `decide` said stop."""
+
     def decide(self, observe: Observe) -> RoundDecision:
-        """The next round."""
+        """The next round, or stop; ``observe`` is called only where the answer depends on what is seen now."""
         ...
 
 
 class FollowPlan:
     """Does what the plan says: N pre-training rounds, M fine-tuning rounds, stop."""
+
+    stop_reason = "plan"
 
     def __init__(self, plan: Plan) -> None:
         self._decisions = chain(
@@ -48,12 +53,14 @@ class FollowPlan:
         )
 
     def decide(self, observe: Observe) -> RoundDecision:
-        """The plan's next round."""
+        """The plan's next round; stop after its last."""
         return next(self._decisions)
 
 
 class Adapt:
     """Asks an adaptive policy before every round, and checks its answer."""
+
+    stop_reason = "policy"
 
     def __init__(self, name: str, policy: AdaptivePolicy) -> None:
         self._name = name
@@ -72,8 +79,8 @@ class Adapt:
         return decision
 
 
-def pilot_of(name: str, policy: Policy, plan: Plan) -> Pilot:
-    """The pilot that flies ``policy``, whose plan at the start was ``plan``."""
+def controller_of(name: str, policy: Policy, plan: Plan) -> Controller:
+    """What decides the rounds of ``policy``, whose plan at the start was ``plan``."""
     return Adapt(name, policy) if isinstance(policy, AdaptivePolicy) else FollowPlan(plan)
 
 

@@ -3,13 +3,16 @@
 Computing starts when every device that takes part has the model, as in the planner's model (docs/theory.md).
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
+from pydantic import Tag, model_validator
 
 from prefine.emulator.channel.base import Channel, Steps
+from prefine.emulator.section import NonNegative, Positive, Section, member
 from prefine.emulator.simulation.transfer import transfer_end
 
 
@@ -20,65 +23,111 @@ class Delivery(NamedTuple):
     energy_j: float
 
 
-class Downlink(Protocol):
-    """Delivers the model."""
+class DownlinkSection(Section):
+    """``[radio.downlink]``, whatever its mode. Each mode is a class; the keys are the same, so that modes can be swept.
 
-    def deliver(self, channel: Channel, devices: Sequence[int], start_s: float) -> Delivery:
-        """To ``devices``, beginning at ``start_s``; ends are ``inf`` for a device without signal."""
-        ...
+    ``delay_s`` and ``energy_j`` a round are those of ``fixed``. The modes that transmit send ``payload_bits`` at
+    ``power_w`` over ``bandwidth_hz``, at Shannon's rate.
+    """
+
+    mode: str
+    delay_s: NonNegative = 0.0
+    energy_j: NonNegative = 0.0
+    power_w: Positive = 1.0
+    bandwidth_hz: Positive = 1e6
+    payload_bits: Positive | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mode != "fixed" and (self.delay_s or self.energy_j):
+            raise ValueError(f'delay_s and energy_j belong to mode = "fixed", mode is "{self.mode}"')
+        return self
+
+    def carrying(self, bits: float) -> Self:
+        """The same with a payload of ``bits``, unless the section gives one."""
+        return self if self.payload_bits is not None else self.model_copy(update={"payload_bits": bits})
+
+    @property
+    def bits(self) -> float:
+        """The payload; known once `carrying` has said what the network needs."""
+        return self.payload_bits or 0.0
+
+    @abstractmethod
+    def deliver(
+        self, channel: Channel, devices: Sequence[int], start_s: float, noise_psd_w_hz: float, horizon_s: float
+    ) -> Delivery:
+        """The model's way to ``devices``, beginning at ``start_s``.
+
+        Ends are in the order of ``devices`` and never before ``start_s``; ``inf`` for a device that does not get it by
+        ``horizon_s``. The energy is what the server transmits until then.
+        """
 
 
-@dataclass(frozen=True)
-class FixedDownlink:
-    """A given delay and energy a round, whatever the channel; both 0 is a free downlink."""
+class FreeDownlink(DownlinkSection):
+    """At once and at no energy."""
 
-    delay_s: float = 0.0
-    energy_j: float = 0.0
+    mode: Literal["free"] = "free"
 
-    def deliver(self, channel: Channel, devices: Sequence[int], start_s: float) -> Delivery:
-        """The given delay for everyone."""
+    def deliver(
+        self, channel: Channel, devices: Sequence[int], start_s: float, noise_psd_w_hz: float, horizon_s: float
+    ) -> Delivery:
+        """Everyone has it at ``start_s``."""
+        return Delivery((start_s,) * len(devices), 0.0)
+
+
+class FixedDownlink(DownlinkSection):
+    """A given delay and energy a round, whatever the channel."""
+
+    mode: Literal["fixed"] = "fixed"
+
+    def deliver(
+        self, channel: Channel, devices: Sequence[int], start_s: float, noise_psd_w_hz: float, horizon_s: float
+    ) -> Delivery:
+        """``delay_s`` for everyone, ``energy_j`` in all."""
         return Delivery((start_s + self.delay_s,) * len(devices), self.energy_j)
 
 
-@dataclass(frozen=True)
-class Broadcast:
+class Broadcast(DownlinkSection):
     """One transmission that all devices hear, at the rate of the weakest at each instant."""
 
-    bits: float
-    power_w: float
-    bandwidth_hz: float
-    noise_psd_w_hz: float
-    horizon_s: float
+    mode: Literal["broadcast"] = "broadcast"
 
-    def deliver(self, channel: Channel, devices: Sequence[int], start_s: float) -> Delivery:
-        """Everyone has it at the same time."""
+    def deliver(
+        self, channel: Channel, devices: Sequence[int], start_s: float, noise_psd_w_hz: float, horizon_s: float
+    ) -> Delivery:
+        """Everyone has it when the integral of W log2(1 + p min_k g_k(t) / (N0 W)) reaches the payload."""
         weakest = WeakestOf(channel, tuple(devices))
-        end_s = transfer_end(
-            weakest, 0, start_s, self.bits, self.power_w, self.bandwidth_hz, self.noise_psd_w_hz, self.horizon_s
-        )
-        return Delivery((end_s,) * len(devices), self.power_w * (min(end_s, self.horizon_s) - start_s))
+        end_s = transfer_end(weakest, 0, start_s, self.bits, self.power_w, self.bandwidth_hz, noise_psd_w_hz, horizon_s)
+        return Delivery((end_s,) * len(devices), self.power_w * (min(end_s, horizon_s) - start_s))
 
 
-@dataclass(frozen=True)
-class Unicast:
+class Unicast(DownlinkSection):
     """One copy after the other, each at full power over the whole downlink band."""
 
-    bits: float
-    power_w: float
-    bandwidth_hz: float
-    noise_psd_w_hz: float
-    horizon_s: float
+    mode: Literal["unicast"] = "unicast"
 
-    def deliver(self, channel: Channel, devices: Sequence[int], start_s: float) -> Delivery:
+    def deliver(
+        self, channel: Channel, devices: Sequence[int], start_s: float, noise_psd_w_hz: float, horizon_s: float
+    ) -> Delivery:
         """In the order of ``devices``."""
         ends: list[float] = []
         now_s = start_s
         for device in devices:
             now_s = transfer_end(
-                channel, device, now_s, self.bits, self.power_w, self.bandwidth_hz, self.noise_psd_w_hz, self.horizon_s
+                channel, device, now_s, self.bits, self.power_w, self.bandwidth_hz, noise_psd_w_hz, horizon_s
             )
             ends.append(now_s)
-        return Delivery(tuple(ends), self.power_w * (min(now_s, self.horizon_s) - start_s))
+        return Delivery(tuple(ends), self.power_w * (min(now_s, horizon_s) - start_s))
+
+
+Downlink = Annotated[
+    Annotated[FreeDownlink, Tag("free")]
+    | Annotated[FixedDownlink, Tag("fixed")]
+    | Annotated[Broadcast, Tag("broadcast")]
+    | Annotated[Unicast, Tag("unicast")],
+    member("mode", "free"),
+]
+"""``[radio.downlink]``: the class of its mode."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,11 @@ class EnergyExhaustedError(Exception):
     """The next activity would pass the energy budget; it is not started."""
 
 
-class Ledger:
-    """Energy by part. What is being spent right now is *held*, so that spent and held together stay in the budget."""
+class EnergyAccount:
+    """Energy in joules by part.
+
+    What is being spent right now is *held*, so that spent and held together stay in the budget.
+    """
 
     def __init__(self, budget_j: float) -> None:
         self._limit_j = budget_j * (1.0 + BUDGET_SLACK)

@@ -1,31 +1,27 @@
-"""Rounds without surprises: everything in them is known when they begin, and nobody's events touch another's.
+"""The fast path: rounds in which no event can change what another device meets are computed, not simulated.
 
-Where every device has its own band, its own idle and cool processor and nothing goes wrong, a round is a sum: the
-records are what the devices' own processes would have written (tests hold the two against each other), for the price
-of a few array operations. A round that would meet the end of a budget is left to the processes.
+Where every device has its own band, its own idle and cool processor and nothing goes wrong, a round is known when it
+begins. Its records are what the devices' own processes would have written (tests hold the two against each other), for
+the price of a few array operations. A round that would meet the end of a budget is left to the processes.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import TraceEndError
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.records import DeviceRecord
-from prefine.emulator.simulation.access import Discipline, Fdma
-from prefine.emulator.simulation.assignment import Assignment
-from prefine.emulator.simulation.faults import NO_FAULTS, Faults
-from prefine.emulator.simulation.processor import ProcessorModel
+from prefine.emulator.simulation.cohort import Assignment
+from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.transfer import transfers
-from prefine.emulator.types import FloatArray, Problem
+from prefine.emulator.types import FloatArray
 
 
-class Foreseen(NamedTuple):
+class ComputedRound(NamedTuple):
     """A whole round: when its last upload ends, the energies of all its devices, and their records."""
 
     end_s: float
@@ -39,19 +35,19 @@ class Foreseen(NamedTuple):
         return self.compute_j + self.uplink_j
 
 
-class Foresight(Protocol):
-    """Looks ahead."""
+class FastPath(Protocol):
+    """Computes whole rounds from their assignments, where that gives the records the processes would have written."""
 
-    def foresee(self, assignment: Assignment) -> Foreseen | None:
-        """The round, or None where it has to be lived through."""
+    def computed(self, assignment: Assignment) -> ComputedRound | None:
+        """The whole round of ``assignment``, or None where the devices' processes have to run."""
         ...
 
 
-class Blind:
-    """Foresees nothing."""
+class NoFastPath:
+    """Leaves every round to the processes."""
 
-    def foresee(self, assignment: Assignment) -> Foreseen | None:
-        """None."""
+    def computed(self, assignment: Assignment) -> ComputedRound | None:
+        """None: every round is simulated."""
         return None
 
 
@@ -59,18 +55,17 @@ _record = partial(tuple.__new__, DeviceRecord)
 """``DeviceRecord._make`` in a third of the time: there are as many as devices times rounds."""
 
 
-class ClearSky:
-    """Foresees every round that ends before its limit."""
+class IndependentDevices:
+    """Computes every round that ends before its limit, for a run whose devices do not change what others meet."""
 
-    def __init__(self, run_id: str, problem: Problem, channel: Channel, access: Fdma, static_power_w: float) -> None:
+    def __init__(self, run_id: str, spec: RunSpec) -> None:
         self._run_id = run_id
-        self._devices = problem.devices
-        self._radio = problem.radio
-        self._channel = channel
-        self._own_hz = access.own_hz
-        self._static_power_w = static_power_w
+        self._devices = spec.problem.devices
+        self._radio = spec.problem.radio
+        self._channel = spec.channel
+        self._static_power_w = spec.processor.static_power_w
 
-    def foresee(self, assignment: Assignment) -> Foreseen | None:
+    def computed(self, assignment: Assignment) -> ComputedRound | None:
         """The sums of docs/theory.md, with the upload integrated over the channel as it will be."""
         of, frequency_hz = assignment.devices, assignment.frequency_hz
         batch = assignment.batch.astype(np.float64)
@@ -86,7 +81,7 @@ class ClearSky:
                 start_s,
                 self._radio.uplink_bits,
                 assignment.power_w,
-                self._own_hz[of],
+                self._devices.bandwidth_hz[of],
                 self._radio.noise_psd_w_hz,
                 assignment.limit_s,
             )
@@ -97,7 +92,7 @@ class ClearSky:
             return None
         uplink_j = assignment.power_w * (end_s - start_s)
         records = self._records(assignment, start_s, end_s, compute_j, uplink_j, delivered_bits)
-        return Foreseen(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
+        return ComputedRound(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
 
     def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Iterator[DeviceRecord]:
         """Made when they are asked for, which is after the run."""
@@ -120,12 +115,6 @@ class ClearSky:
         yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
 
 
-def foresight(
-    run_id: str, problem: Problem, channel: Channel, access: Discipline, processor: ProcessorModel, faults: Faults
-) -> Foresight:
-    """What can be foreseen in such a world."""
-    quiet = replace(faults, min_participants=NO_FAULTS.min_participants) == NO_FAULTS
-    own = replace(processor, static_power_w=0.0) == ProcessorModel()
-    if quiet and own and isinstance(access, Fdma):
-        return ClearSky(run_id, problem, channel, access, processor.static_power_w)
-    return Blind()
+def fast_path(run_id: str, spec: RunSpec) -> FastPath:
+    """The fast path of ``spec``'s run, if it has one."""
+    return IndependentDevices(run_id, spec) if spec.is_predictable else NoFastPath()

@@ -9,12 +9,11 @@ import simpy
 
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.records import DeviceRecord, RoundRecord
-from prefine.emulator.simulation.assignment import Assignment
-from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.cohort import Assignment, Cohort
 from prefine.emulator.simulation.downlink import Delivery
-from prefine.emulator.simulation.energy import EnergyExhaustedError, Ledger
-from prefine.emulator.simulation.fastpath import Foreseen, Foresight
-from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.fastpath import ComputedRound, FastPath
+from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
     Budget,
     DevicesPlan,
@@ -34,21 +33,19 @@ class EdgeServer:
         self,
         run_id: str,
         env: simpy.Environment,
-        setting: Setting,
+        spec: RunSpec,
         cohort: Cohort,
-        foresight: Foresight,
-        ledger: Ledger,
-        horizon_s: float,
+        fast_path: FastPath,
+        account: EnergyAccount,
     ) -> None:
         self._run_id = run_id
         self._env = env
-        self._setting = setting
-        self._problem = setting.problem
-        self._learner = setting.learner
+        self._spec = spec
+        self._problem = spec.problem
+        self._learner = spec.learner
         self._cohort = cohort
-        self._foresight = foresight
-        self._ledger = ledger
-        self._horizon_s = horizon_s
+        self._fast_path = fast_path
+        self._account = account
         self._stopping = False
         self.rounds: list[RoundRecord] = []
         self.device_rounds: list[Iterable[DeviceRecord]] = []
@@ -64,10 +61,10 @@ class EdgeServer:
             self.process.interrupt(reason)
 
     def train(self) -> Generator[simpy.Event, Any, str]:
-        """Round after round, as the pilot decides."""
-        reason = "plan"
+        """Round after round, as the controller decides."""
+        reason = self._spec.controller.stop_reason
         try:
-            while (decision := self._setting.pilot.decide(self._observe)).stage != "stop":
+            while (decision := self._spec.controller.decide(self._observe)).stage != "stop":
                 if decision.stage == "pretrain":
                     yield from self._pretrain_round(decision.server)
                 else:
@@ -91,51 +88,53 @@ class EdgeServer:
 
     def _finetune_round(self, plan: DevicesPlan) -> Generator[simpy.Event, Any, None]:
         members = yield from self._cohort.gather()
-        start_s, before_j = self._env.now, self._ledger.total_j
-        delivery = self._setting.downlink.deliver(self._setting.channel, members.tolist(), start_s)
+        start_s, before_j = self._env.now, self._account.total_j
+        delivery = self._spec.downlink.deliver(
+            self._spec.channel, members.tolist(), start_s, self._problem.radio.noise_psd_w_hz, self._spec.patience_s
+        )
         batches = np.rint(plan.batch).astype(np.int64)
         assignment = self._assign(plan, members, batches, delivery)
-        foreseen = self._foresight.foresee(assignment)
-        if foreseen is not None and self._ledger.covers(delivery.energy_j + foreseen.energy_j):
-            yield from self._let_pass(foreseen, delivery)
+        computed = self._fast_path.computed(assignment)
+        if computed is not None and self._account.covers(delivery.energy_j + computed.energy_j):
+            yield from self._book(computed, delivery)
             arrived = members
         else:
-            arrived = yield from self._live_through(assignment, delivery)
+            arrived = yield from self._simulate(assignment, delivery)
         self._aggregate(batches, arrived)
-        self._close_round("finetune", start_s, self._ledger.total_j - before_j, len(arrived))
+        self._close_round("finetune", start_s, self._account.total_j - before_j, len(arrived))
 
     def _assign(self, plan: DevicesPlan, members: IntArray, batches: IntArray, delivery: Delivery) -> Assignment:
-        start_s, setting = self._env.now, self._setting
-        limit_s = min(start_s + setting.faults.round_deadline_s, self._horizon_s)
+        start_s, spec = self._env.now, self._spec
+        limit_s = min(start_s + spec.faults.deadline_s, self._spec.horizon_s)
         return Assignment(
             self.rounds_done["finetune"] + 1,
             members,
             batches[members],
             plan.frequency_hz[members],
-            setting.power_control.powers(self._problem, setting.channel, plan, members, start_s),
+            spec.power_control.powers(self._problem, spec.channel, plan, members, start_s),
             delivery.end_s,
             start_s,
             min(max(delivery.end_s), limit_s),
             limit_s,
         )
 
-    def _let_pass(self, foreseen: Foreseen, delivery: Delivery) -> Generator[simpy.Event, Any, None]:
-        """Nothing can happen before the round's end."""
-        yield self._env.timeout(foreseen.end_s - self._env.now)
-        self._ledger.settle("downlink", 0.0, delivery.energy_j)
-        self._ledger.settle("compute", 0.0, foreseen.compute_j)
-        self._ledger.settle("uplink", 0.0, foreseen.uplink_j)
-        self.device_rounds.append(foreseen.records)
+    def _book(self, computed: ComputedRound, delivery: Delivery) -> Generator[simpy.Event, Any, None]:
+        """Let the computed round pass in one event, and book what it used."""
+        yield self._env.timeout(computed.end_s - self._env.now)
+        self._account.settle("downlink", 0.0, delivery.energy_j)
+        self._account.settle("compute", 0.0, computed.compute_j)
+        self._account.settle("uplink", 0.0, computed.uplink_j)
+        self.device_rounds.append(computed.records)
 
-    def _live_through(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
-        """Every device on its own, whatever happens; the devices that delivered."""
+    def _simulate(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
+        """The round as the devices' processes go through it; the devices (n,) that delivered."""
         self._cohort.begin(assignment)
         yield from self._send_model(delivery.energy_j, assignment.start_compute_s - assignment.start_s)
         yield from self._cohort.barrier(assignment.limit_s)
         return self._collect()
 
     def _send_model(self, energy_j: float, duration_s: float) -> Generator[simpy.Event, Any, None]:
-        held_j = self._ledger.hold(energy_j)
+        held_j = self._account.hold(energy_j)
         start_s, used_j = self._env.now, energy_j
         try:
             if duration_s > 0.0:
@@ -144,19 +143,19 @@ class EdgeServer:
             used_j *= (self._env.now - start_s) / duration_s
             raise
         finally:
-            self._ledger.settle("downlink", held_j, used_j)
+            self._account.settle("downlink", held_j, used_j)
 
     def _spend_server(self, duration_s: float, energy_j: float) -> Generator[simpy.Event, Any, None]:
-        held_j = self._ledger.hold(energy_j)
+        held_j = self._account.hold(energy_j)
         start_s, used_j = self._env.now, energy_j
         try:
             yield self._env.timeout(duration_s)
         except simpy.Interrupt:
             used_j *= (self._env.now - start_s) / duration_s
-            self._ledger.wasted_j += used_j
+            self._account.wasted_j += used_j
             raise
         finally:
-            self._ledger.settle("server", held_j, used_j)
+            self._account.settle("server", held_j, used_j)
 
     def _collect(self) -> IntArray:
         """Take the records of the round; the devices that delivered."""
@@ -164,7 +163,7 @@ class EdgeServer:
         self.device_rounds.append(records)
         for record in records:
             if record.outcome != "delivered":
-                self._ledger.wasted_j += record.compute_energy_j + record.uplink_energy_j
+                self._account.wasted_j += record.compute_energy_j + record.uplink_energy_j
         return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
 
     def _aggregate(self, batches: IntArray, arrived: IntArray) -> None:
@@ -186,7 +185,7 @@ class EdgeServer:
     ) -> None:
         self.rounds_done[stage] += 1
         before = self.evaluation if self._evaluated else _UNKNOWN
-        self._evaluated = (len(self.rounds) + 1) % self._setting.evaluate_every == 0
+        self._evaluated = (len(self.rounds) + 1) % self._spec.evaluate_every == 0
         after = self._learner.evaluate() if self._evaluated else _UNKNOWN
         self.evaluation = after if self._evaluated else self.evaluation
         self.rounds.append(
@@ -215,16 +214,16 @@ class EdgeServer:
             )
 
     def _observe(self) -> Observation:
-        setting, budget, now_s = self._setting, self._problem.budget, self._env.now
+        spec, budget, now_s = self._spec, self._problem.budget, self._env.now
         everyone = np.arange(len(self._problem.devices))
         return Observation(
             self._problem,
-            setting.plan,
+            spec.plan,
             self.rounds_done["pretrain"],
             self.rounds_done["finetune"],
             now_s,
-            Budget(budget.delay_s - now_s, budget.energy_j - self._ledger.total_j),
-            frozen_array(setting.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0]),
+            Budget(budget.delay_s - now_s, budget.energy_j - self._account.total_j),
+            frozen_array(spec.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0]),
             frozen_array(self._cohort.available()),
             self.evaluation.train_loss,
         )

@@ -1,4 +1,4 @@
-"""What one run is made of."""
+"""The specification of one run: everything it is made of, handed in."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,58 @@ import numpy as np
 
 from prefine.emulator.bound import Prediction
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.simulation.access import Discipline
-from prefine.emulator.simulation.control import Pilot
+from prefine.emulator.simulation.availability import AlwaysOn, OnOff
+from prefine.emulator.simulation.control import Controller
 from prefine.emulator.simulation.downlink import Downlink
-from prefine.emulator.simulation.faults import NO_FAULTS, Faults
-from prefine.emulator.simulation.power import FixedPower, PowerControl
-from prefine.emulator.simulation.processor import ProcessorModel
+from prefine.emulator.simulation.energy import BUDGET_SLACK
+from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.processor import Load, NoLoad, ProcessorModel
+from prefine.emulator.simulation.radio import Access, FixedPower, PowerControl
 from prefine.emulator.types import Learner, Plan, Problem
+
+OVERRUN_HORIZON = 1000.0
+"""With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """All of it handed in. Channel, learner, faults and selection carry the run's randomness."""
+class RunSpec:
+    """One run of one policy.
+
+    ``controller``, ``learner``, ``channel``, ``selection`` (who is drawn for a round), ``availability`` and ``load``
+    carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
+    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next.
+    """
 
     problem: Problem
     plan: Plan
     prediction: Prediction
-    pilot: Pilot
+    controller: Controller
     learner: Learner
     channel: Channel
-    access: Discipline
+    access: Access
     downlink: Downlink
     selection: np.random.Generator
-    processor: ProcessorModel = ProcessorModel()  # noqa: RUF009  # frozen and stateless
-    faults: Faults = NO_FAULTS
-    power_control: PowerControl = FixedPower()  # noqa: RUF009  # as above
+    processor: ProcessorModel = ProcessorModel()  # noqa: RUF009  # frozen
+    load: Load = NoLoad()  # noqa: RUF009  # stateless
+    faults: Faults = Faults()  # noqa: RUF009  # frozen
+    availability: OnOff = AlwaysOn()  # noqa: RUF009  # stateless
+    power_control: PowerControl = FixedPower()  # noqa: RUF009  # stateless
     participation: float = 1.0
     stop_at_budget: bool = True
     evaluate_every: int = 1
+
+    @property
+    def patience_s(self) -> float:
+        """After so long on the clock, what has not ended never will."""
+        return self.problem.budget.delay_s * OVERRUN_HORIZON
+
+    @property
+    def horizon_s(self) -> float:
+        """When the run ends at the latest."""
+        return self.problem.budget.delay_s * (1.0 + BUDGET_SLACK) if self.stop_at_budget else self.patience_s
+
+    @property
+    def is_predictable(self) -> bool:
+        """Whether a round is known when it begins: nothing goes wrong, and no device changes what another meets."""
+        surprises = (self.faults.can_disturb, self.availability.can_change, self.load.can_steal)
+        return not any(surprises) and self.processor.is_plain and self.access.is_separate

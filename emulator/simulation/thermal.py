@@ -6,8 +6,11 @@ cooled to ``resume_c``.
 """
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
+
+from pydantic import model_validator
+
+from prefine.emulator.section import Finite, Positive, Section
 
 
 class ThermalState(NamedTuple):
@@ -17,15 +20,19 @@ class ThermalState(NamedTuple):
     throttled: bool
 
 
-class Heat(Protocol):
-    """How a processor warms, cools and is throttled."""
+class ThermalModel(Protocol):
+    """How a processor warms, cools and is throttled.
+
+    ``advance`` is a flow: advancing by a and then by b at one power is advancing by a + b, up to rounding. Between two
+    instants of ``time_to_change`` the answer of ``limit`` does not change.
+    """
 
     def start(self) -> ThermalState:
-        """At ambient temperature."""
+        """The state of a processor that has rested for long."""
         ...
 
     def limit(self, state: ThermalState, wanted_hz: float) -> float:
-        """The frequency it may run at."""
+        """The frequency in Hz it may run at when ``wanted_hz`` is asked for."""
         ...
 
     def time_to_change(self, state: ThermalState, power_w: float) -> float:
@@ -37,40 +44,48 @@ class Heat(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class NoHeat:
-    """Always cool."""
+    """A processor that is always cool enough: never throttled."""
 
     def start(self) -> ThermalState:
-        """Cool."""
+        """At 0 degrees, not throttled."""
         return ThermalState(0.0, False)
 
     def limit(self, state: ThermalState, wanted_hz: float) -> float:
-        """No limit."""
+        """``wanted_hz``, without a limit."""
         return wanted_hz
 
     def time_to_change(self, state: ThermalState, power_w: float) -> float:
-        """Never."""
+        """Infinitely long: it is never throttled."""
         return math.inf
 
     def advance(self, state: ThermalState, power_w: float, duration_s: float) -> ThermalState:
-        """Nothing changes."""
+        """The same state, whatever happens."""
         return state
 
 
-COLD = NoHeat()
+class Heat(Section):
+    """``[processor.heat]``: at ``throttle_c`` held to ``throttled_hz``, until down to ``resume_c``.
 
+    ``resistance_c_w`` is R in kelvin per watt, ``time_constant_s`` tau. ``resume_c`` < ``throttle_c`` gives the
+    hysteresis. Left out: heat that the radio, the case and neighbouring cores add.
+    """
 
-@dataclass(frozen=True)
-class FirstOrderHeat:
-    """One thermal resistance and one time constant; ``resume_c`` < ``throttle_c`` gives the hysteresis."""
+    ambient_c: Finite = 25.0
+    resistance_c_w: Positive
+    time_constant_s: Positive
+    throttle_c: Finite
+    resume_c: Finite
+    throttled_hz: Positive
 
-    ambient_c: float
-    resistance_c_w: float
-    time_constant_s: float
-    throttle_c: float
-    resume_c: float
-    throttled_hz: float
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.ambient_c < self.resume_c < self.throttle_c:
+            raise ValueError(
+                f"must rise: ambient_c = {self.ambient_c:g}, resume_c = {self.resume_c:g}, "
+                f"throttle_c = {self.throttle_c:g}"
+            )
+        return self
 
     def start(self) -> ThermalState:
         """At ambient temperature, not throttled."""

@@ -1,4 +1,8 @@
-"""Transfers over a time-varying rate, integrated exactly across every gain step they span."""
+"""Transfers over a time-varying rate, integrated exactly across every gain step they span.
+
+The rate is Shannon's, W log2(1 + p g(t)/(N0 W)) in bit/s, for a bandwidth W in Hz, a power p in W, the channel's linear
+gain g and a noise density N0 in W/Hz. Left out: coding, retransmission and the time to set a transfer up.
+"""
 
 import math
 from collections.abc import Iterator
@@ -26,7 +30,7 @@ def transfer_end(
     noise_psd_w_hz: float,
     horizon_s: float = math.inf,
 ) -> float:
-    """When the integral of W log2(1 + p g(t)/(N0 W)) from ``start_s`` reaches ``bits``.
+    """When in seconds the integral of W log2(1 + p g(t)/(N0 W)) from ``start_s`` reaches ``bits``.
 
     ``inf`` where it never does, or not before ``horizon_s`` (needed for traces that repeat without signal).
     """

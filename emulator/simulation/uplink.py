@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import simpy
 
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.simulation.access import Discipline
-from prefine.emulator.simulation.energy import EnergyExhaustedError, Ledger
+from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.radio import Access
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
 
 
@@ -31,22 +31,22 @@ class Transfer:
     """Counts changes of rate: a completion planned before the last change is stale."""
 
 
-class Medium:
-    """Carries transfers at the rates its discipline allows, each change of rate integrated exactly."""
+class Uplink:
+    """Carries transfers at the rates that its access allows, each change of rate integrated exactly."""
 
     def __init__(
         self,
         env: simpy.Environment,
         channel: Channel,
-        discipline: Discipline,
+        access: Access,
         noise_psd_w_hz: float,
-        ledger: Ledger,
+        account: EnergyAccount,
     ) -> None:
         self._env = env
         self._channel = channel
-        self._discipline = discipline
+        self._access = access
         self._noise_psd_w_hz = noise_psd_w_hz
-        self._ledger = ledger
+        self._account = account
         self._transfers: dict[int, Transfer] = {}
         self._slot = 0
         self._band_hz = 0.0
@@ -69,7 +69,7 @@ class Medium:
     def _share(self, joined: int | None) -> None:
         if not self._transfers:
             return
-        shares = self._discipline.share(self._transfers.keys(), joined, self._env.now)
+        shares = self._access.share(self._transfers.keys(), joined, self._env.now)
         changed = [(self._transfers[device], band_hz) for device, band_hz in shares.bandwidth_hz.items()]
         for transfer, band_hz in changed:
             self._settle(transfer)
@@ -102,7 +102,7 @@ class Medium:
         )
         busy_until_s = min(end_s, until_s, transfer.limit_s)
         try:
-            transfer.held_j = self._ledger.hold(transfer.power_w * (busy_until_s - self._env.now))
+            transfer.held_j = self._account.hold(transfer.power_w * (busy_until_s - self._env.now))
         except EnergyExhaustedError as error:
             self._drop(transfer)
             transfer.done.fail(error)
@@ -140,7 +140,7 @@ class Medium:
                 transfer.bandwidth_hz,
                 self._noise_psd_w_hz,
             )
-        self._ledger.settle("uplink", transfer.held_j, energy_j)
+        self._account.settle("uplink", transfer.held_j, energy_j)
         transfer.energy_j += energy_j
         transfer.held_j = 0.0
         transfer.since_s = now_s

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import prefine
-from prefine.emulator.channel.base import Channel
-from prefine.emulator.channel.static import StaticChannel
+from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.plugins import POLICY, Part, part, policy_parts
 from prefine.emulator.scenario.source import read_source
 from prefine.emulator.types import FloatArray, Observation, Plan, Problem, RoundDecision

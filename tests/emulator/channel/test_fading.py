@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from prefine.emulator.channel.base import Grid
-from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.base import Grid, StaticChannel
 from prefine.emulator.channel.fading import BlockFading, Rician
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.channel.sampled import SampledChannel
-from prefine.emulator.channel.static import StaticChannel
-from prefine.emulator.scenario.channel import ChannelSettings
 from prefine.emulator.simulation.transfer import delivered_bits
 from prefine.emulator.types import FloatArray
 
@@ -101,8 +100,8 @@ def test_ergodic_rate_is_its_integral(snr_db: float) -> None:
     closed = math.exp(1.0 / snr) * special.exp1(1.0 / snr) / math.log(2.0)
     by_quadrature = integrate.quad(lambda x: math.log2(1.0 + snr * x) * math.exp(-x), 0.0, 60.0)[0]
     assert closed == pytest.approx(by_quadrature, rel=1e-8)
-    spec = ChannelSettings(model="rayleigh", gain_db=0.0)
-    of = build_channel(spec, np.full(100, 100.0), seed=SEED, layout_seed=0)
+    spec = Rayleigh(gain_db=0.0)
+    of = spec.build(Site(np.full(100, 100.0), 0), SEED)
     bits = np.array([delivered_bits(of, k, 0.0, 20.0, snr, 1.0, 1.0) for k in range(100)])
     within_4_errors(bits / 20.0, closed)
 

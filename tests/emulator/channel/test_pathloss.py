@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Grid
-from prefine.emulator.channel.build import build_channel, settings_from
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Static, channel_model
 from prefine.emulator.channel.pathloss import MACRO, LogDistance, UrbanMacro, UrbanMicro, free_space_loss_db
 from prefine.emulator.errors import InputError
-from prefine.emulator.scenario.channel import ChannelSettings
 
 DISTANCE_M = np.array([10.0, 100.0, 1000.0, 5000.0])
 SIGHT, NO_SIGHT = np.ones(4), np.zeros(4)
@@ -72,17 +72,17 @@ def test_loss_rises_with_distance_and_blocking_never_helps(distance_m: float, fa
 
 def test_a_share_of_places_as_the_probability_says_has_line_of_sight() -> None:
     """2000 layouts, one device at 60 m under UMi: 43.2 % in sight; four standard errors are 4.4 %."""
-    spec = ChannelSettings(path_loss="umi")
+    spec = Static(path_loss="umi")
     line_db, blocked_db = (UrbanMicro(2e9).loss_db(np.array([60.0]), np.array([s]))[0] for s in (1.0, 0.0))
-    gains = [build_channel(spec, np.array([60.0]), seed=0, layout_seed=s).gain(0, 0.0) for s in range(2000)]
+    gains = [spec.build(Site(np.array([60.0]), s), 0).gain(0, 0.0) for s in range(2000)]
     in_sight = -10.0 * np.log10(gains) < (line_db + blocked_db) / 2.0
     assert np.mean(in_sight) == pytest.approx(0.432, abs=0.044)
 
 
 @pytest.mark.parametrize(("state", "sight"), [("always", 1.0), ("never", 0.0)])
 def test_line_of_sight_can_be_set(state: str, sight: float) -> None:
-    spec = settings_from({"path_loss": "uma", "line_of_sight": state, "antenna_gain_db": 8.0, "carrier_hz": 3.5e9})
-    of = build_channel(spec, np.array([250.0]), seed=0, layout_seed=0)
+    spec = channel_model({"path_loss": "uma", "line_of_sight": state, "antenna_gain_db": 8.0, "carrier_hz": 3.5e9})
+    of = spec.build(Site(np.array([250.0]), 0), 0)
     loss_db = UrbanMacro(3.5e9).loss_db(np.array([250.0]), np.array([sight]))[0]
     assert -10.0 * np.log10(of.gain(0, 0.0)) == pytest.approx(loss_db - 8.0)
 
@@ -97,21 +97,22 @@ def test_line_of_sight_can_be_set(state: str, sight: float) -> None:
         ({"mobility": "random-waypoint", "gain_db": -80.0}, "moves nothing"),
         ({"model": "trace"}, "go together"),
         ({"trace": "x.csv"}, "go together"),
-        ({"speed": 1.0}, "channel.speed"),
+        ({"speed": 1.0}, "channel.speed: unknown key; allowed: model, .*; did you mean 'speed_m_s'"),
+        ({"model": "raleigh"}, "channel.model = 'raleigh': must be one of 'static', .*; did you mean 'rayleigh'"),
         ({"carrier_hz": float("nan")}, "channel.carrier_hz"),
         ({"gain_db": [-90.0, 1e6]}, "channel.gain_db"),
-        ({"speed_m_s": 1e9}, "channel.speed_m_s: Input should be less than or equal to 100000"),
+        ({"speed_m_s": 1e9}, "channel.speed_m_s = 1000000000.0: must be less than or equal to 100000"),
         ({"speed_m_s": 1e-300}, "must be 0 or at least 1e-06"),
         ({"model": "block", "block_s": 1e-300}, "channel.block_s"),
     ],
 )
 def test_wrong_settings_are_one_clear_line(keys: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        settings_from(keys)
+        channel_model(keys)
     assert "\n" not in str(caught.value)
 
 
 def test_devices_nearer_than_the_minimum_are_reckoned_at_it() -> None:
-    of = build_channel(ChannelSettings(min_distance_m=35.0), np.array([1.0, 35.0]), seed=0, layout_seed=0)
+    of = Static(min_distance_m=35.0).build(Site(np.array([1.0, 35.0]), 0), 0)
     assert of.gain(0, 0.0) == pytest.approx(of.gain(1, 0.0))
     assert Grid(1.0, 0.5, 3).times().tolist() == [1.0, 1.5, 2.0]

@@ -7,12 +7,13 @@ import pytest
 from scipy import integrate
 
 from prefine.emulator.channel import planner
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Block, Rayleigh, Static
+from prefine.emulator.channel.planner import planning_channel, planning_gain
+from prefine.emulator.channel.section import Statistic
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import rate, upload_time
-from prefine.emulator.scenario.channel import ChannelSettings, Statistic
 from prefine.emulator.simulation.transfer import transfer_end
 from prefine.emulator.types import FloatArray
 
@@ -23,13 +24,13 @@ DISTANCE_M = np.array([60.0, 170.0, 420.0])
 
 
 def static_gain(distance_m: FloatArray) -> FloatArray:
-    of = build_channel(ChannelSettings(), distance_m, seed=0, layout_seed=0)
+    of = Static().build(Site(distance_m, 0), 0)
     return np.array([of.gain(k, 0.0) for k in range(len(distance_m))])
 
 
 @pytest.mark.parametrize("statistic", ["upload-time", "mean", "quantile"])
 def test_a_static_gain_is_returned_bit_for_bit(statistic: Statistic) -> None:
-    of = build_channel(ChannelSettings(shadowing_db=8.0), DISTANCE_M, seed=0, layout_seed=4)
+    of = Static(shadowing_db=8.0).build(Site(DISTANCE_M, 4), 0)
     found = planning_gain(of, POWER_W, 64000.0, BANDWIDTH_HZ, NOISE, horizon_s=10.0, statistic=statistic)
     assert found.tolist() == [of.gain(k, 0.0) for k in range(3)]
 
@@ -57,9 +58,9 @@ def test_a_long_upload_over_rayleigh_goes_at_the_ergodic_rate() -> None:
 
     Over 4 x 4000 coherence times the rate's time average has a standard error near 0.5 %; 2 % is four of them.
     """
-    spec = ChannelSettings(model="rayleigh", speed_m_s=10.0)
-    of = planning_channel(spec, DISTANCE_M, layout_seed=3)
-    horizon_s = planning_horizon_s(spec, 3, delay_s=10.0)
+    spec = Rayleigh(speed_m_s=10.0)
+    of = planning_channel(spec, Site(DISTANCE_M, 3))
+    horizon_s = spec.horizon_s(Site(DISTANCE_M, 3), 10.0)
     ergodic = np.array(
         [
             integrate.quad(lambda x, g=g: rate(20e3, 0.2, x * g, NOISE) * math.exp(-x), 0.0, 50.0)[0]
@@ -74,9 +75,9 @@ def test_a_long_upload_over_rayleigh_goes_at_the_ergodic_rate() -> None:
 
 def test_short_uploads_plan_with_less_than_long_ones() -> None:
     """The mean of a duration exceeds bits over mean rate, the more so the shorter the upload (Jensen)."""
-    spec = ChannelSettings(model="rayleigh")
-    of = planning_channel(spec, DISTANCE_M, layout_seed=3)
-    horizon_s = planning_horizon_s(spec, 3, delay_s=32.0)
+    spec = Rayleigh()
+    of = planning_channel(spec, Site(DISTANCE_M, 3))
+    horizon_s = spec.horizon_s(Site(DISTANCE_M, 3), 32.0)
     short, long = (planning_gain(of, POWER_W, bits, BANDWIDTH_HZ, NOISE, horizon_s=horizon_s) for bits in (2e3, 2e6))
     assert np.all(short < long)
 
@@ -84,9 +85,9 @@ def test_short_uploads_plan_with_less_than_long_ones() -> None:
 def test_mean_and_quantile_of_rayleigh_are_those_of_the_exponential() -> None:
     """Over 4000 coherence times, about as many independent values: standard error of the mean 1.6 %, of the median
     (1/(2 f sqrt(n)) = 1.6 % of the mean, 2.3 % of itself); the intervals are four of them."""
-    spec = ChannelSettings(model="rayleigh")
-    of = planning_channel(spec, DISTANCE_M, layout_seed=3)
-    horizon_s = planning_horizon_s(spec, 3, delay_s=32.0)
+    spec = Rayleigh()
+    of = planning_channel(spec, Site(DISTANCE_M, 3))
+    horizon_s = spec.horizon_s(Site(DISTANCE_M, 3), 32.0)
     mean = planning_gain(of, POWER_W, 1.0, BANDWIDTH_HZ, NOISE, horizon_s=horizon_s, statistic="mean")
     median = planning_gain(of, POWER_W, 1.0, BANDWIDTH_HZ, NOISE, horizon_s=horizon_s, statistic="quantile")
     np.testing.assert_allclose(mean / static_gain(DISTANCE_M), 1.0, rtol=0.064)
@@ -94,10 +95,10 @@ def test_mean_and_quantile_of_rayleigh_are_those_of_the_exponential() -> None:
 
 
 def test_planning_fading_is_no_runs_fading() -> None:
-    spec = ChannelSettings(model="rayleigh")
-    planned = planning_channel(spec, DISTANCE_M, layout_seed=3)
+    spec = Rayleigh()
+    planned = planning_channel(spec, Site(DISTANCE_M, 3))
     for seed in range(20):
-        assert build_channel(spec, DISTANCE_M, seed=seed, layout_seed=3).gain(0, 1.0) != planned.gain(0, 1.0)
+        assert spec.build(Site(DISTANCE_M, 3), seed).gain(0, 1.0) != planned.gain(0, 1.0)
 
 
 def test_a_gain_that_ends_by_holding_for_good_carries_the_last_uploads() -> None:
@@ -120,8 +121,8 @@ def test_no_signal_is_one_clear_error() -> None:
 @pytest.mark.parametrize("bits", [1e3, 64e3, 1e6])
 def test_its_uploads_last_as_long_as_those_of_the_clock(monkeypatch: pytest.MonkeyPatch, bits: float) -> None:
     monkeypatch.setattr(planner, "STARTS", 64)
-    spec = ChannelSettings(model="block")
-    of = planning_channel(spec, DISTANCE_M, layout_seed=3)
+    spec = Block()
+    of = planning_channel(spec, Site(DISTANCE_M, 3))
     found = planning_gain(of, POWER_W, bits, BANDWIDTH_HZ, NOISE, horizon_s=20.0)
     for k in range(3):
         starts = (np.arange(64) + 0.5) / 64 * 20.0

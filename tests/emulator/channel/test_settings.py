@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from prefine.emulator.channel import planner
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_horizon_s
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import channel_model
+from prefine.emulator.channel.planner import planning_channel, planning_gain
+from prefine.emulator.channel.section import Statistic
 from prefine.emulator.errors import InputError
-from prefine.emulator.scenario.channel import ChannelSettings, Statistic
 
 NOISE = 10.0**-20.4
 
@@ -45,11 +45,11 @@ def test_accepted_settings_make_a_working_channel(
     keys: dict[str, object], start_s: float, seed: int, far: bool
 ) -> None:
     try:
-        spec = ChannelSettings.model_validate(keys)
-    except ValidationError:
+        spec = channel_model(keys)
+    except InputError:
         return
     location_m = np.array([[30.0, 40.0], [-300.0, 100.0]]) if far else np.array([50.0, 316.0])
-    of = build_channel(spec, location_m, seed=seed, layout_seed=seed // 2)
+    of = spec.build(Site(location_m, seed // 2), seed)
     for device in (0, 1):
         steps = of.steps(device, start_s, 50)
         assert 1 <= len(steps.end_s) == len(steps.gain) <= 50
@@ -62,12 +62,12 @@ def test_accepted_settings_make_a_working_channel(
 @given(keys=keys.filter(lambda k: "step_s" not in k and "block_s" not in k), seed=st.integers(0, 99))
 def test_accepted_settings_can_be_planned_with(keys: dict[str, object], seed: int) -> None:
     try:
-        spec = ChannelSettings.model_validate({**keys, "steps_per_coherence_time": 2, "sinusoids": 8})
-    except ValidationError:
+        spec = channel_model({**keys, "steps_per_coherence_time": 2, "sinusoids": 8})
+    except InputError:
         return
     location_m, ones = np.array([50.0, 316.0]), np.ones(2)
-    of = planning_channel(spec, location_m, layout_seed=seed)
-    horizon_s = planning_horizon_s(spec, 2, delay_s=0.5)
+    of = planning_channel(spec, Site(location_m, seed))
+    horizon_s = spec.horizon_s(Site(location_m, seed), 0.5)
     statistics: tuple[Statistic, ...] = ("upload-time", "mean", "quantile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, "PATIENCE_STEPS", 100_000)

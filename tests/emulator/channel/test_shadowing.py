@@ -7,12 +7,10 @@ import pytest
 from scipy import integrate, stats
 
 from prefine.emulator.channel.base import Grid
-from prefine.emulator.channel.build import build_channel
-from prefine.emulator.channel.largescale import NO_SHADOWING, ConstantField, LargeScale, Shadowing
-from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, place
+from prefine.emulator.channel.largescale import NO_SHADOWING, ConstantField, GaussianField, LargeScale, Shadowing
+from prefine.emulator.channel.mobility import ConstantVelocity, Fixed, RandomWaypoint, Site, place
+from prefine.emulator.channel.models import Static
 from prefine.emulator.channel.pathloss import MACRO, LogDistance
-from prefine.emulator.channel.shadowing import GaussianField
-from prefine.emulator.scenario.channel import ChannelSettings
 from prefine.emulator.types import FloatArray
 
 CORRELATION_M = 50.0
@@ -52,11 +50,8 @@ def test_one_map_shows_the_same_correlation_along_a_long_way() -> None:
 
 def test_shadowing_of_devices_at_rest_has_its_standard_deviation() -> None:
     """600 layouts of one device each: the standard deviation's own standard error is 8/sqrt(1200) = 0.23 dB."""
-    spec = ChannelSettings(shadowing_db=8.0)
-    db = [
-        10.0 * np.log10(build_channel(spec, np.array([1000.0]), seed=0, layout_seed=seed).gain(0, 0.0)) + 128.1
-        for seed in range(600)
-    ]
+    spec = Static(shadowing_db=8.0)
+    db = [10.0 * np.log10(spec.build(Site(np.array([1000.0]), seed), 0).gain(0, 0.0)) + 128.1 for seed in range(600)]
     assert np.std(db) == pytest.approx(8.0, abs=0.92)
     assert np.mean(db) == pytest.approx(0.0, abs=4.0 * 8.0 / math.sqrt(600.0))
 

@@ -1,4 +1,4 @@
-"""What the engine relies on: any channel, asked at any time and from any of its own boundaries, makes progress."""
+"""What the clock relies on: any channel, asked at any time and from any of its own boundaries, makes progress."""
 
 import math
 
@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.channel.build import build_channel
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Replay, channel_model
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.errors import InputError, TraceEndError
-from prefine.emulator.scenario.channel import ChannelSettings
 from prefine.emulator.types import FloatArray
 
 DISTANCE_M = np.array([60.0, 170.0, 420.0])
@@ -34,7 +34,7 @@ VARYING: list[dict[str, object]] = [
 def channel(
     keys: dict[str, object], *, seed: int = 5, layout_seed: int = 9, distance_m: FloatArray = DISTANCE_M
 ) -> Channel:
-    return build_channel(ChannelSettings.model_validate(keys), distance_m, seed=seed, layout_seed=layout_seed)
+    return channel_model(keys).build(Site(distance_m, layout_seed), seed)
 
 
 def small_trace(rows: list[float], gains_db: list[float], end_s: float) -> Trace:
@@ -154,14 +154,14 @@ def test_steps_too_short_for_the_clock_are_left_out() -> None:
 
 def test_devices_share_a_trace_from_different_places() -> None:
     trace = small_trace([0.0, 1.0, 2.0, 3.0], [-90.0, -91.0, -92.0, -93.0], 4.0)
-    spec = ChannelSettings(model="trace", trace="small.csv")
-    few, more = (build_channel(spec, np.full(k, 100.0), seed=1, layout_seed=2, trace=trace) for k in (3, 4))
+    spec = Replay(trace="small.csv")
+    few, more = (spec.build(Site(np.full(k, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1) for k in (3, 4))
     ends = [few.steps(k, 0.0, 1).end_s[0] for k in range(3)]
     assert len(set(ends)) == 3
     assert ends == [more.steps(k, 0.0, 1).end_s[0] for k in range(3)]
     strict = spec.model_copy(update={"on_end": "error"})
-    of = build_channel(strict, np.full(3, 100.0), seed=1, layout_seed=2, trace=trace)
+    of = strict.build(Site(np.full(3, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1)
     assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 1.0]
     given_starts = spec.model_copy(update={"trace_start_s": (0.0, 1.0, 2.5)})
-    of = build_channel(given_starts, np.full(3, 100.0), seed=1, layout_seed=2, trace=trace)
+    of = given_starts.build(Site(np.full(3, 100.0), 2, trace={"small.csv": trace}.__getitem__), 1)
     assert [of.steps(k, 0.0, 1).end_s[0] for k in range(3)] == [1.0, 1.0, 0.5]

@@ -1,4 +1,4 @@
-"""From scenario to problem and setting: what follows from what, and that every policy meets the same world."""
+"""From scenario to problem and run specification: what follows from what; every policy meets the same world."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InputError, PolicyError
 from prefine.emulator.plugins import make_policy
-from prefine.emulator.scenario import resolve
 from prefine.emulator.scenario.source import read_source
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.simulation.run import run
@@ -27,8 +26,8 @@ def _met(channel: Channel, devices: int) -> list[list[float]]:
 def test_static_channel_realises_every_policys_prediction(name: str) -> None:
     small = world()
     policy = small.policy(name)
-    setting = small.setting(name, policy, small.plan(name, policy), 0)
-    result = run(setting, "r", name, 0).run
+    spec = small.run_spec(name, policy, small.plan(name, policy), 0)
+    result = run(spec, "r", name, 0).run
     assert result.stop_reason == "plan"
     assert result.delay_s == pytest.approx(result.predicted_delay_s, rel=1e-9)
     assert result.energy_j == pytest.approx(result.predicted_energy_j, rel=1e-9)
@@ -38,7 +37,7 @@ def test_static_channel_realises_every_policys_prediction(name: str) -> None:
 def test_static_channel_realises_the_downlinks_cost(mode: str) -> None:
     small = world(f"radio.downlink.mode={mode}", "radio.downlink.power_w=2.0")
     policy = small.policy("finetune-only")
-    result = run(small.setting("p", policy, small.plan("p", policy), 0), "r", "p", 0).run
+    result = run(small.run_spec("p", policy, small.plan("p", policy), 0), "r", "p", 0).run
     assert result.downlink_energy_j == pytest.approx(
         result.finetune_rounds * small.problem.radio.downlink_energy_j, rel=1e-9
     )
@@ -51,9 +50,9 @@ def test_policies_meet_the_same_gains_under_a_seed(model: str) -> None:
     channels = []
     for name in ("joint-ft", "uniform"):
         policy = small.policy(name)
-        setting = small.setting(name, policy, small.plan(name, policy), 5)
-        run(setting, "r", name, 5)
-        channels.append(_met(setting.channel, 3))
+        spec = small.run_spec(name, policy, small.plan(name, policy), 5)
+        run(spec, "r", name, 5)
+        channels.append(_met(spec.channel, 3))
     assert channels[0] == channels[1]
     assert channels[0] != _met(small.channel(6), 3)
 
@@ -90,7 +89,7 @@ def test_a_device_of_its_own() -> None:
     text = SMALL.replace("count = 3\n", "") + "[[device]]\n[[device]]\nmax_power_w = 0.05\ndistance_m = 10.0\n"
     small = world(text=text)
     assert small.problem.devices.max_power_w.tolist() == [0.2, 0.05]
-    assert resolve.distances(small.scenario)[1] == 10.0
+    assert small.site.location_m[1] == 10.0
 
 
 def test_bands_by_shares() -> None:

@@ -13,23 +13,24 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import AuditError
 from prefine.emulator.randomness import stream
 from prefine.emulator.records import RunResult
-from prefine.emulator.simulation.access import Fdma, Ofdma, Tdma
 from prefine.emulator.simulation.audit import audit
+from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff
 from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, Unicast
 from prefine.emulator.simulation.faults import Faults, Outage
-from prefine.emulator.simulation.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad
-from prefine.emulator.simulation.power import FixedPower, TargetPower
-from prefine.emulator.simulation.processor import ContinuousLadder, DiscreteLadder, NoLoad, ProcessorModel
+from prefine.emulator.simulation.processor import NoLoad, OnOffLoad, ProcessorModel
+from prefine.emulator.simulation.radio import Fdma, FixedPower, Ofdma, TargetPower, Tdma
 from prefine.emulator.simulation.run import run
-from prefine.emulator.simulation.spec import Setting
-from prefine.emulator.simulation.thermal import COLD, FirstOrderHeat
-from tests.emulator.simulation.worlds import StepChannel, plan, problem, setting
+from prefine.emulator.simulation.spec import RunSpec
+from prefine.emulator.simulation.thermal import Heat
+from tests.emulator.simulation.worlds import StepChannel, plan, problem, run_spec
 
-HOT = FirstOrderHeat(25.0, 60.0, 0.3, 60.0, 45.0, 4e8)
+HOT = Heat(resistance_c_w=60.0, time_constant_s=0.3, throttle_c=60.0, resume_c=45.0, throttled_hz=4e8)
+LADDER = {"levels_hz": (5e8, 1e9, 2e9), "switching_latency_s": 0.001}
+OUTAGE = Outage(snr_threshold_db=10.0, attempt_s=0.01, backoff_s=0.02, retries=3)
 
 
 @st.composite
-def worlds(draw: Any) -> Setting:
+def worlds(draw: Any) -> RunSpec:
     """A world with budgets, channel, access, processors and faults at random."""
     seed = draw(st.integers(0, 1000))
     world = problem(
@@ -39,31 +40,30 @@ def worlds(draw: Any) -> Setting:
     gains = draw(st.lists(st.sampled_from([0.0, 1e-12, 1e-11, 1e-9]), min_size=len(ends), max_size=len(ends)))
     channel: Channel = StepChannel(tuple(float(end) for end in ends), (*gains, 1e-11))
     own_hz = world.devices.bandwidth_hz
-    noise, horizon_s = world.radio.noise_psd_w_hz, world.budget.delay_s
     load = OnOffLoad(ExponentialOnOff(0.1, 0.2, lambda k: stream(seed, "load", k)), 0.6)
     processor = ProcessorModel(
-        ladder=draw(st.sampled_from([ContinuousLadder(), DiscreteLadder((5e8, 1e9, 2e9), 0.001)])),
-        load=draw(st.sampled_from([NoLoad(), load])),
-        heat=draw(st.sampled_from([COLD, HOT])),
+        **draw(st.sampled_from([{}, LADDER])),
+        heat=draw(st.sampled_from([None, HOT])),
         static_power_w=draw(st.sampled_from([0.0, 0.05])),
     )
     leaving = ExponentialOnOff(1.0, 0.3, lambda k: stream(seed, "dropout", k))
     faults = Faults(
-        availability=draw(st.sampled_from([AlwaysOn(), leaving])),
-        outage=draw(st.sampled_from([Outage(), Outage(10.0, 0.01, 0.02, 3)])),
-        round_deadline_s=draw(st.sampled_from([math.inf, 0.8])),
+        outage=draw(st.sampled_from([None, OUTAGE])),
+        round_deadline_s=draw(st.sampled_from([None, 0.8])),
         min_participants=draw(st.sampled_from([1, 2])),
-        battery_j=draw(st.sampled_from([math.inf, 0.5])),
+        battery_j=draw(st.sampled_from([None, 0.5])),
     )
-    downlinks = [FixedDownlink(0.01, 0.02), *(kind(1e5, 0.5, 1e6, noise, horizon_s) for kind in (Broadcast, Unicast))]
-    return setting(
+    shared = [kind(payload_bits=1e5, power_w=0.5) for kind in (Broadcast, Unicast)]
+    return run_spec(
         world,
         plan(world, draw(st.integers(0, 3)), draw(st.integers(0, 6))),
         channel,
         access=draw(st.sampled_from([Fdma(own_hz), Ofdma(own_hz), Tdma(own_hz), Tdma(own_hz, 0.05)])),
-        downlink=draw(st.sampled_from(downlinks)),
+        downlink=draw(st.sampled_from([FixedDownlink(delay_s=0.01, energy_j=0.02), *shared])),
         processor=processor,
+        load=draw(st.sampled_from([NoLoad(), load])),
         faults=faults,
+        availability=draw(st.sampled_from([AlwaysOn(), leaving])),
         power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
         participation=draw(st.sampled_from([0.5, 1.0])),
     )
@@ -71,7 +71,7 @@ def worlds(draw: Any) -> Setting:
 
 @settings(max_examples=250, deadline=None)
 @given(worlds())
-def test_what_must_hold_under_every_fault(world: Setting) -> None:
+def test_what_must_hold_under_every_fault(world: RunSpec) -> None:
     result = run(world, "r", "p", 0)
     _energy_adds_up(result)
     _budgets_hold(result, world)
@@ -91,13 +91,13 @@ def _energy_adds_up(result: RunResult) -> None:
     assert total.wasted_energy_j >= lost * (1.0 - 1e-9)
 
 
-def _budgets_hold(result: RunResult, world: Setting) -> None:
+def _budgets_hold(result: RunResult, world: RunSpec) -> None:
     assert result.run.energy_j <= world.problem.budget.energy_j * (1.0 + 1e-8)
     assert result.run.delay_s <= world.problem.budget.delay_s
     assert result.run.stop_reason in {"plan", "delay", "energy"}
 
 
-def _uploads_deliver(result: RunResult, world: Setting) -> None:
+def _uploads_deliver(result: RunResult, world: RunSpec) -> None:
     bits = world.problem.radio.uplink_bits
     for record in result.devices:
         if record.outcome == "delivered":
@@ -128,19 +128,19 @@ def _time_runs_forward(result: RunResult) -> None:
         assert all(after >= before * (1 - 1e-12) for before, after in pairwise(seen))
 
 
-def _batteries_hold(result: RunResult, world: Setting) -> None:
+def _batteries_hold(result: RunResult, world: RunSpec) -> None:
     """With its own band a device never draws more than its battery holds."""
     if isinstance(world.access, Fdma):
         for k in range(len(world.problem.devices)):
             drawn = sum(d.compute_energy_j + d.uplink_energy_j for d in result.devices if d.device == k)
-            assert drawn <= world.faults.battery_j * (1.0 + 1e-9)
+            assert drawn <= world.faults.capacity_j * (1.0 + 1e-9)
 
 
 def test_the_audit_notices() -> None:
     """A record that was tampered with does not pass."""
     from dataclasses import replace
 
-    world = setting(problem(), plan(problem()))
+    world = run_spec(problem(), plan(problem()))
     result = run(world, "r", "p", 0)
     audit(result, world, 3e6)
     wrong = [

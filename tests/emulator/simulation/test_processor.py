@@ -3,16 +3,22 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.simulation.onoff import AlwaysOn, ExponentialOnOff, OnOffLoad, Switches
-from prefine.emulator.simulation.processor import DiscreteLadder, Processor, ProcessorModel, ProcessorState
-from prefine.emulator.simulation.thermal import FirstOrderHeat, ThermalState
+from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff, Switches
+from prefine.emulator.simulation.processor import Load, NoLoad, OnOffLoad, Processor, ProcessorModel, ProcessorState
+from prefine.emulator.simulation.thermal import Heat, ThermalState
 
 KAPPA = 1e-28
+
+
+def processor_of(capacitance: float = KAPPA, load: Load | None = None, **keys: Any) -> Processor:
+    """Device 0's processor, with the keys of ``[processor]``."""
+    return Processor(ProcessorModel(**keys), 0, capacitance, load or NoLoad())
 
 
 def _segments(processor: Processor, wanted_hz: float, cycles: float) -> Iterator[tuple[float, float, float]]:
@@ -27,19 +33,18 @@ def _segments(processor: Processor, wanted_hz: float, cycles: float) -> Iterator
 
 
 def test_continuous_processor_is_kappa_c_f_squared() -> None:
-    (_, _, energy), (end, _, _) = _segments(Processor(ProcessorModel(), 0, KAPPA), 1.5e9, 3e9)
+    (_, _, energy), (end, _, _) = _segments(processor_of(), 1.5e9, 3e9)
     assert end == pytest.approx(2.0, rel=1e-15)
     assert energy == pytest.approx(KAPPA * 3e9 * 1.5e9**2, rel=1e-15)
 
 
 @pytest.mark.parametrize(("wanted", "got"), [(0.3e9, 0.5e9), (0.5e9, 0.5e9), (0.6e9, 1e9), (1e9, 1e9), (3e9, 2e9)])
 def test_ladder_takes_the_next_level_up_or_the_highest(wanted: float, got: float) -> None:
-    assert DiscreteLadder((0.5e9, 1e9, 2e9)).level(wanted) == got
+    assert ProcessorModel(levels_hz=(0.5e9, 1e9, 2e9)).level(wanted) == got
 
 
 def test_switching_takes_its_latency_once() -> None:
-    model = ProcessorModel(ladder=DiscreteLadder((1e9, 2e9), latency_s=0.01), static_power_w=0.5)
-    processor = Processor(model, 0, KAPPA)
+    processor = processor_of(levels_hz=(1e9, 2e9), switching_latency_s=0.01, static_power_w=0.5)
     state = ProcessorState(0.0, 1e9, ThermalState(0.0, False))
     switching = processor.next_segment(state, 2e9, 1e9)
     assert (switching.duration_s, switching.cycles, switching.power_w) == (0.01, 0.0, 0.5)
@@ -50,12 +55,12 @@ def test_switching_takes_its_latency_once() -> None:
 
 def test_stolen_cycles_stretch_the_work_not_its_energy() -> None:
     load = OnOffLoad(Switches((False,), ((1.0, 3.0),)), stolen=0.5)
-    segments = list(_segments(Processor(ProcessorModel(load=load), 0, KAPPA), 1e9, 3e9))
+    segments = list(_segments(processor_of(load=load), 1e9, 3e9))
     assert segments[-1][0] == pytest.approx(4.0, rel=1e-12)
     assert math.fsum(energy for _, _, energy in segments) == pytest.approx(KAPPA * 3e9 * 1e18, rel=1e-12)
 
 
-HEAT = FirstOrderHeat(
+HEAT = Heat(
     ambient_c=20.0, resistance_c_w=50.0, time_constant_s=10.0, throttle_c=60.0, resume_c=40.0, throttled_hz=0.5e9
 )
 
@@ -66,7 +71,7 @@ def test_heat_approaches_power_times_resistance() -> None:
 
 
 def test_throttling_and_resuming_at_the_exponentials_crossing_times() -> None:
-    processor = Processor(ProcessorModel(heat=HEAT), 0, 1e-27)
+    processor = processor_of(1e-27, heat=HEAT)
     begins = [begin for begin, _, _ in _segments(processor, 1e9, 4e10)]
     hot = 10.0 * math.log((70.0 - 20.0) / (70.0 - 60.0))
     steady = 20.0 + 50.0 * 1e-27 * 0.5e9**3
@@ -76,7 +81,7 @@ def test_throttling_and_resuming_at_the_exponentials_crossing_times() -> None:
 
 
 def test_energy_under_throttling_is_the_sum_over_levels() -> None:
-    processor = Processor(ProcessorModel(heat=HEAT), 0, 1e-27)
+    processor = processor_of(1e-27, heat=HEAT)
     segments = list(_segments(processor, 1e9, 4e10))
     cycles = [f * (after[0] - begin) for (begin, f, _), after in pairwise(segments)]
     assert math.fsum(cycles) == pytest.approx(4e10, rel=1e-9)

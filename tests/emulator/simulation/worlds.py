@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.bound import predict
-from prefine.emulator.channel.base import Channel, Steps
-from prefine.emulator.simulation.access import Fdma
+from prefine.emulator.channel.base import Channel, StaticChannel, Steps
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import FixedDownlink
-from prefine.emulator.simulation.spec import Setting
+from prefine.emulator.simulation.radio import Fdma
+from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
     Budget,
     Devices,
@@ -62,19 +62,6 @@ class StepChannel(Channel):
         return Steps(ends, np.array(self.gains)[first : first + count])
 
 
-@dataclass(frozen=True)
-class StillChannel(Channel):
-    """Each device its own constant gain."""
-
-    gains: FloatArray
-
-    def gain(self, device: int, time_s: float) -> float:
-        return float(self.gains[device])
-
-    def steps(self, device: int, start_s: float, count: int) -> Steps:
-        return Steps(np.array([np.inf]), self.gains[device : device + 1])
-
-
 def problem(devices: int = 3, seed: int = 0, **budget: float) -> Problem:
     """A world of ``devices`` unequal devices."""
     rng = np.random.default_rng(seed)
@@ -123,17 +110,17 @@ def plan(problem: Problem, pretrain_rounds: int = 2, finetune_rounds: int = 3, *
     )
 
 
-def setting(problem: Problem, plan: Plan, channel: Channel | None = None, **parts: Any) -> Setting:
+def run_spec(problem: Problem, plan: Plan, channel: Channel | None = None, **parts: Any) -> RunSpec:
     """Everything else at its simplest."""
-    simple = Setting(
+    simple = RunSpec(
         problem=problem,
         plan=plan,
         prediction=predict(problem, plan),
-        pilot=FollowPlan(plan),
+        controller=FollowPlan(plan),
         learner=CountingLearner(),
-        channel=channel or StillChannel(problem.devices.gain),
+        channel=channel or StaticChannel(problem.devices.gain),
         access=Fdma(problem.devices.bandwidth_hz),
-        downlink=FixedDownlink(problem.radio.downlink_delay_s, problem.radio.downlink_energy_j),
+        downlink=FixedDownlink(delay_s=problem.radio.downlink_delay_s, energy_j=problem.radio.downlink_energy_j),
         selection=np.random.default_rng(0),
     )
     return replace(simple, **parts)

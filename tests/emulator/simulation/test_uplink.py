@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import simpy
 
-from prefine.emulator.simulation.access import Discipline, Fdma, Ofdma, Tdma
-from prefine.emulator.simulation.energy import EnergyExhaustedError, Ledger
-from prefine.emulator.simulation.uplink import Medium
-from tests.emulator.simulation.worlds import StillChannel
+from prefine.emulator.channel.base import StaticChannel
+from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.radio import Access, Fdma, Ofdma, Tdma
+from prefine.emulator.simulation.uplink import Uplink
 
 NOISE, POWER_W, GAIN = 4e-21, 0.1, 1e-11
 OWN_HZ = np.array([1e6, 1e6])
@@ -20,23 +20,23 @@ def _rate(band_hz: float) -> float:
     return band_hz * math.log2(1.0 + POWER_W * GAIN / (NOISE * band_hz))
 
 
-def _send(access: Discipline, starts: list[float], bits: list[float], budget_j: float = 1e3) -> list[Any]:
+def _send(access: Access, starts: list[float], bits: list[float], budget_j: float = 1e3) -> list[Any]:
     """(end, energy, delivered) of one upload per device."""
     env = simpy.Environment()
-    ledger = Ledger(budget_j)
-    medium = Medium(env, StillChannel(np.full(len(bits), GAIN)), access, NOISE, ledger)
+    account = EnergyAccount(budget_j)
+    uplink = Uplink(env, StaticChannel(np.full(len(bits), GAIN)), access, NOISE, account)
 
     def upload(device: int) -> Any:
         yield env.timeout(starts[device])
-        transfer = medium.send(device, bits[device], POWER_W, math.inf)
+        transfer = uplink.send(device, bits[device], POWER_W, math.inf)
         yield transfer.done
         return env.now, transfer.energy_j, transfer.delivered_bits
 
     processes = [env.process(upload(k)) for k in range(len(bits))]
     env.run(env.all_of(processes))
     done: list[Any] = [process.value for process in processes]
-    assert ledger.total_j == pytest.approx(sum(energy for _, energy, _ in done), rel=1e-12)
-    assert medium.peak_band_hz <= 2e6 * (1 + 1e-12)
+    assert account.total_j == pytest.approx(sum(energy for _, energy, _ in done), rel=1e-12)
+    assert uplink.peak_band_hz <= 2e6 * (1 + 1e-12)
     return done
 
 

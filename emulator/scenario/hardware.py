@@ -1,0 +1,144 @@
+"""``[server]``, ``[devices]`` and ``[[device]]``: who takes part, and with what hardware."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from prefine.emulator.errors import InputError
+from prefine.emulator.section import Count, Positive, Range, Section, Spread, draw
+from prefine.emulator.types import Constants, Devices, FloatArray, Server, WorkloadCost, frozen_array
+
+
+class ServerSettings(Section):
+    """The edge server. Cycles per sample default to the network's operations divided by ``flops_per_cycle``."""
+
+    cycles_per_sample: Positive | None = None
+    flops_per_cycle: Positive = 4.0
+    capacitance: Positive = 1e-29
+    min_frequency_hz: Positive = 1e8
+    max_frequency_hz: Positive = 2e10
+    min_batch: int = Field(default=1, ge=1)
+    max_batch: int = Field(default=512, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in ("frequency_hz", "batch"):
+            least, most = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if least > most:
+                raise ValueError(f"min_{name} = {least:g} is above max_{name} = {most:g}")
+        return self
+
+    def build(self, cost: WorkloadCost, gradient_variance: float) -> Server:
+        """The server as policies see it."""
+        return Server(
+            cycles_per_sample=self.cycles_per_sample or cost.flops_per_sample / self.flops_per_cycle,
+            capacitance=self.capacitance,
+            gradient_variance=gradient_variance,
+            min_frequency_hz=self.min_frequency_hz,
+            max_frequency_hz=self.max_frequency_hz,
+            min_batch=float(self.min_batch),
+            max_batch=float(self.max_batch),
+        )
+
+
+class DeviceSettings(Section):
+    """One ``[[device]]``: what differs from ``[devices]``."""
+
+    distance_m: Positive | None = None
+    cycles_per_sample: Positive | None = None
+    capacitance: Positive | None = None
+    min_frequency_hz: Positive | None = None
+    max_frequency_hz: Positive | None = None
+    min_batch: int | None = Field(default=None, ge=1)
+    max_batch: int | None = Field(default=None, ge=1)
+    max_power_w: Positive | None = None
+
+
+class DevicesSettings(Section):
+    """Every quantity may be one number, a list with one number a device, or a range ``{low = , high = }``.
+
+    Cycles per sample default to the network's operations divided by ``flops_per_cycle``.
+    """
+
+    count: Count | None = None
+    distance_m: Spread = Range(low=50.0, high=500.0)
+    cycles_per_sample: Spread | None = None
+    flops_per_cycle: Positive = 4.0
+    capacitance: Spread = 1e-28
+    min_frequency_hz: Spread = 1e7
+    max_frequency_hz: Spread = 2e9
+    min_batch: int = Field(default=1, ge=1)
+    max_batch: int = Field(default=256, ge=1)
+    max_power_w: Spread = 0.2
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_batch > self.max_batch:
+            raise ValueError(f"min_batch = {self.min_batch} is above max_batch = {self.max_batch}")
+        return self
+
+
+class Fleet:
+    """The devices of ``[devices]`` with what their own ``[[device]]`` tables say; ``seed`` draws their spreads."""
+
+    def __init__(self, devices: DevicesSettings, own: tuple[DeviceSettings, ...], count: int, seed: int) -> None:
+        self._devices = devices
+        self._own = own
+        self._count = count
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def distance_m(self) -> FloatArray:
+        """Distance of each device from the server in metres, (K,)."""
+        return self._of_each("distance_m", self._devices.distance_m)
+
+    @property
+    def max_power_w(self) -> FloatArray:
+        """Transmit power limit of each device in W, (K,)."""
+        return self._of_each("max_power_w", self._devices.max_power_w)
+
+    def build(
+        self,
+        cost: WorkloadCost,
+        constants: Constants,
+        weights: tuple[float, ...],
+        gain: FloatArray,
+        bandwidth_hz: FloatArray,
+    ) -> Devices:
+        """The devices as policies see them; ``gain`` (K,) is the planner's, ``bandwidth_hz`` (K,) each device's band.
+
+        A device that takes several local steps a round spends the cycles of all of them on each sample of its batch.
+        Raises InputError where a minimum is above its maximum.
+        """
+        section = self._devices
+        cycles = section.cycles_per_sample or cost.flops_per_sample / section.flops_per_cycle
+        built = Devices(
+            cycles_per_sample=self._of_each("cycles_per_sample", cycles) * cost.local_steps,
+            capacitance=self._of_each("capacitance", section.capacitance),
+            gradient_variance=frozen_array(constants.device_variance),
+            weight=frozen_array(weights),
+            min_frequency_hz=self._of_each("min_frequency_hz", section.min_frequency_hz),
+            max_frequency_hz=self._of_each("max_frequency_hz", section.max_frequency_hz),
+            min_batch=self._of_each("min_batch", float(section.min_batch)),
+            max_batch=self._of_each("max_batch", float(section.max_batch)),
+            max_power_w=self.max_power_w,
+            gain=gain,
+            bandwidth_hz=bandwidth_hz,
+        )
+        for name in ("frequency_hz", "batch"):
+            least, most = getattr(built, f"min_{name}"), getattr(built, f"max_{name}")
+            for device in (least > most).nonzero()[0][:1]:
+                raise InputError(
+                    f"devices: device {device} has min_{name} = {least[device]:g} above max_{name} = {most[device]:g}"
+                )
+        return built
+
+    def _of_each(self, name: str, spread: Spread) -> FloatArray:
+        values = draw(spread, f"devices.{name}", self._count, self._seed)
+        for device, table in enumerate(self._own):
+            own = getattr(table, name)
+            values[device] = values[device] if own is None else own
+        return frozen_array(values)

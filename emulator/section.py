@@ -1,0 +1,73 @@
+"""What a table of the scenario file is made of: strict frozen records, numbers with limits, spreads over the devices.
+
+A section is the object that the simulation uses: what it says and what it does stand in one class. Where a table can
+say one of several things, each is a class of its own, and a key of the table (`member`) decides which.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Discriminator, Field
+
+from prefine.emulator.errors import InputError
+from prefine.emulator.randomness import stream
+from prefine.emulator.types import FloatArray
+
+UNKNOWN_MEMBER = "unknown_member"
+"""The type of the error that `member` makes pydantic raise."""
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the scenario file: unknown keys, NaN, infinity and values of another kind are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def member(key: str, default: str, other: tuple[str, Callable[[str], bool]] | None = None) -> Discriminator:
+    """Chooses the class of a table by its ``key``; a table without that key is the ``default`` one.
+
+    Each class of the union carries its name as a pydantic ``Tag``. ``other`` is the tag of the class that takes further
+    names, and what says which. A name without a class is refused; the complaint names those that have one.
+    """
+
+    def tag(value: Any) -> str | None:
+        name = value.get(key, default) if isinstance(value, Mapping) else getattr(value, key, None)
+        return other[0] if other is not None and isinstance(name, str) and other[1](name) else name
+
+    return Discriminator(
+        tag, custom_error_type=UNKNOWN_MEMBER, custom_error_message="unknown", custom_error_context={"key": key}
+    )
+
+
+class Range(Section):
+    """Drawn uniformly between ``low`` and ``high``, one independent draw a device."""
+
+    low: NonNegative
+    high: Positive
+
+
+Spread = Positive | tuple[Positive, ...] | Range
+"""A quantity that may differ between devices: one number, a list with one number each, or a range drawn from."""
+
+
+def draw(spread: Spread, name: str, count: int, seed: int) -> FloatArray:
+    """The (count,) values of ``spread``; each device's draw depends on ``seed``, ``name`` and its own number only.
+
+    Raises InputError where a list has the wrong length or a range is upside down.
+    """
+    if isinstance(spread, Range):
+        if spread.low > spread.high:
+            raise InputError(f"{name}: low = {spread.low:g} is above high = {spread.high:g}")
+        return np.array([stream(seed, name, device).uniform(spread.low, spread.high) for device in range(count)])
+    if isinstance(spread, tuple):
+        if len(spread) != count:
+            raise InputError(f"{name}: {len(spread)} values for {count} devices")
+        return np.array(spread)
+    return np.full(count, float(spread))

@@ -1,0 +1,160 @@
+"""A round on the fast path leaves the same records as the devices' own processes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefine.emulator.channel.trace import Trace, TraceChannel
+from prefine.emulator.records import RunResult
+from prefine.emulator.simulation import run
+from prefine.emulator.simulation.availability import Switches
+from prefine.emulator.simulation.cohort import Assignment
+from prefine.emulator.simulation.control import FollowPlan
+from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, FreeDownlink, Unicast
+from prefine.emulator.simulation.fastpath import ComputedRound, IndependentDevices, NoFastPath, fast_path
+from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.processor import OnOffLoad, ProcessorModel
+from prefine.emulator.simulation.radio import FixedPower, Ofdma, TargetPower
+from prefine.emulator.simulation.spec import RunSpec
+from tests.emulator.simulation.worlds import CountingLearner, StepChannel, plan, problem, run_spec
+
+
+class Watched:
+    """Counts the rounds that are computed."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.computed_rounds, self.asked = inner, 0, 0
+
+    def computed(self, assignment: Assignment) -> ComputedRound | None:
+        found: ComputedRound | None = self.inner.computed(assignment)
+        self.asked += 1
+        self.computed_rounds += found is not None
+        return found
+
+
+def both_ways(world: RunSpec) -> tuple[RunResult, RunResult, Watched]:
+    """With the fast path and without; what the fast path did."""
+    watched = Watched(None)
+
+    def looking(*arguments: Any) -> Watched:
+        watched.inner = fast_path(*arguments)
+        return watched
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "fast_path", looking)
+        fast = run.run(fresh(world), "r", "p", 0)
+        patch.setattr(run, "fast_path", lambda *_: NoFastPath())
+        simulated = run.run(fresh(world), "r", "p", 0)
+    return fast, simulated, watched
+
+
+def fresh(world: RunSpec) -> RunSpec:
+    """``world`` with its controller, its learner and its random draws at their start."""
+    return replace(
+        world, controller=FollowPlan(world.plan), learner=CountingLearner(), selection=np.random.default_rng(0)
+    )
+
+
+def assert_same(one: RunResult, other: RunResult) -> None:
+    tables: list[tuple[Any, Any]] = [([one.run], [other.run]), (one.rounds, other.rounds), (one.devices, other.devices)]
+    for rows, others in tables:
+        assert len(rows) == len(others)
+        for row, also in zip(rows, others, strict=True):
+            for name, value, twin in zip(row._fields, row, also, strict=True):
+                if isinstance(value, float):
+                    assert value == pytest.approx(twin, rel=1e-12, abs=1e-15, nan_ok=True), name
+                else:
+                    assert value == twin, name
+
+
+@st.composite
+def quiet_worlds(draw: Any) -> RunSpec:
+    """Worlds in which nothing goes wrong, under any channel, downlink, power control and budget."""
+    world = problem(
+        draw(st.integers(1, 5)),
+        draw(st.integers(0, 1000)),
+        delay_s=draw(st.floats(0.3, 60.0)),
+        energy_j=draw(st.floats(0.5, 60.0)),
+    )
+    ends = np.cumsum(draw(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=30)))
+    gains = draw(st.lists(st.sampled_from([0.0, 1e-12, 1e-11, 1e-9]), min_size=len(ends), max_size=len(ends)))
+    channel = StepChannel(tuple(float(end) for end in ends), (*gains, draw(st.sampled_from([0.0, 1e-11]))))
+    downlinks = [FreeDownlink(), FixedDownlink(delay_s=0.01, energy_j=0.02)]
+    shared = [kind(payload_bits=1e5, power_w=0.5) for kind in (Broadcast, Unicast)]
+    return run_spec(
+        world,
+        plan(world, draw(st.integers(0, 3)), draw(st.integers(1, 6))),
+        channel,
+        downlink=draw(st.sampled_from([*downlinks, *shared])),
+        processor=ProcessorModel(static_power_w=draw(st.sampled_from([0.0, 0.05]))),
+        faults=Faults(min_participants=draw(st.sampled_from([1, 2]))),
+        power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
+        participation=draw(st.sampled_from([0.5, 1.0])),
+        stop_at_budget=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(quiet_worlds())
+def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
+    fast, simulated, watched = both_ways(world)
+    assert_same(fast, simulated)
+    assert watched.asked - watched.computed_rounds <= (fast.run.stop_reason != "plan")
+    if fast.run.stop_reason == "plan":
+        assert watched.computed_rounds == world.plan.finetune_rounds
+
+
+def test_most_rounds_are_computed_and_the_last_is_simulated() -> None:
+    """A delay budget that ends within the fifth of six rounds."""
+    world = problem(4)
+    round_s = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.delay_s
+    world = replace(world, budget=replace(world.budget, delay_s=4.5 * round_s))
+    fast, simulated, watched = both_ways(run_spec(world, plan(world, 0, 6)))
+    assert_same(fast, simulated)
+    assert (watched.computed_rounds, watched.asked) == (4, 5)
+    assert fast.run.stop_reason == "delay"
+
+
+def test_energy_that_runs_out_is_simulated() -> None:
+    world = problem(4)
+    round_j = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.energy_j
+    world = replace(world, budget=replace(world.budget, energy_j=4.5 * round_j))
+    fast, simulated, _ = both_ways(run_spec(world, plan(world, 0, 6)))
+    assert_same(fast, simulated)
+    assert (fast.run.stop_reason, fast.run.finetune_rounds) == ("energy", 4)
+
+
+def test_a_trace_that_ends_after_the_energy_did_is_no_error() -> None:
+    """The fast path meets the end of the trace; the devices stop before it."""
+    world = problem(1, energy_j=0.03)
+    trace = Trace((np.array([0.0, 0.1]),), (np.array([-90.0, -160.0]),), (0.3,))
+    channel = TraceChannel(trace, np.zeros(1), "error")
+    fast, simulated, watched = both_ways(run_spec(world, plan(world, 0, 2), channel))
+    assert_same(fast, simulated)
+    assert watched.computed_rounds == 0
+    assert fast.run.stop_reason == "energy"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"access": Ofdma(problem(3).devices.bandwidth_hz)},
+        {"faults": Faults(battery_j=5.0)},
+        {"faults": Faults(round_deadline_s=1e9, min_participants=3)},
+        {"availability": Switches((True,) * 3, ((1e8,), (), ()))},
+        {"load": OnOffLoad(Switches((False,) * 3, ((1e8,), (), ())), 0.5)},
+        {"processor": ProcessorModel(levels_hz=(1e9, 2e9))},
+    ],
+)
+def test_worlds_with_surprises_have_no_fast_path(change: dict[str, Any]) -> None:
+    world = replace(run_spec(problem(3), plan(problem(3))), **change)
+    assert isinstance(fast_path("r", world), NoFastPath)
+
+
+def test_a_quiet_world_has_a_fast_path() -> None:
+    world = run_spec(problem(3), plan(problem(3)), faults=Faults(min_participants=2))
+    assert isinstance(fast_path("r", world), IndependentDevices)
