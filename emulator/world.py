@@ -8,6 +8,7 @@ from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_seed
 from prefine.emulator.channel.plugin import channel_of
+from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.files import Files
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload
@@ -23,7 +24,7 @@ from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem,
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read. ``own_*`` are parts from Python, in place of the scenario's."""
+    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's."""
 
     scenario: Scenario
     files: Files
@@ -45,10 +46,7 @@ class World:
     @cached_property
     def site(self) -> Site:
         """Where the devices are, and the traces they replay."""
-        files = self.files
-        return Site(
-            self.scenario.fleet.distance_m, self.scenario.seed, files.folder, lambda name: files.parsed(name, trace_of)
-        )
+        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.files.folder, self._trace)
 
     @cached_property
     def constants(self) -> Constants:
@@ -114,6 +112,9 @@ class World:
         """The channel as it is in the run with ``seed``."""
         own, section = self.own_channel, self.scenario.channel
         return section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
+
+    def _trace(self, name: str) -> Trace:
+        return self.files.parsed(name, trace_of)
 
     def _availability(self, name: str, devices: int) -> OnOff:
         return self.files.parsed(name, availability_of, devices)
