@@ -154,13 +154,13 @@ class BoundTerms:
         paid: Any = _per_round(self.pretrained_ft(pretrain_rounds, server_batch), finetune_rounds)
         return paid + noise  # type: ignore[no-any-return]  # as above
 
-    def best_pretraining(self, price: Number) -> Number:
-        """The real N >= 0 that minimises B exp(-a N) + N ``price``: max(0, ln(a B / price) / a).
+    def best_pretraining(self, price: Number, settled: float = 0.0) -> Number:
+        """The real N >= 0 that minimises (B - ``settled``) exp(-a N) + N ``price``, in closed form.
 
-        ``price`` (>= 0) is what a pre-training round adds to Phi_FT's numerator, elementwise. Infinite where a round is
-        free and helps, zero where pre-training does not help (B <= 0).
+        ``price`` (>= 0) is what a pre-training round adds to Phi_FT's numerator, elementwise; ``settled`` is nu / b0.
+        Infinite where a round is free and helps, zero where pre-training does not help (B <= ``settled``).
         """
-        pull = self.contraction * self.removable
+        pull = self.contraction * (self.removable - settled)
         if not pull > 0.0:
             return price * 0.0
         with np.errstate(divide="ignore"):

@@ -55,7 +55,7 @@ class _Search:
         prices = objective.prices(stages, log_odds)
         devices = stages.devices.solve(prices.ratio, prices.energy, self._state, self._tolerance())
         self._state = devices.snr_state
-        trial = Trial(log_odds, prices, stages.server.respond(prices.ratio, prices.energy), devices)
+        trial = Trial(log_odds, prices, objective.server(stages, prices), devices)
         lower_bound = objective.lower_bound(stages, trial)
         if lower_bound > self.lower_bound or self.proof is None:
             self.lower_bound, self.proof = lower_bound, trial

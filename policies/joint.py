@@ -18,8 +18,8 @@ from prefine.policies.feasibility import (
 )
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective
-from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.objectives.settling import fine_tuned
 from prefine.policies.rounding import IntegerSearch
 from prefine.policies.subproblems import Stages
 
@@ -118,7 +118,7 @@ def design_finetuned(stages: Stages) -> Plan:
     """The best design for Phi_FT. Raises InputError without its constants, InfeasibleError as `Joint`."""
     require_pretraining_constants(stages.problem)
     require_reachable(stages)
-    objective = FineTuned()
+    objective = fine_tuned(stages.terms)
     relaxed, start = relax(stages, objective)
     plan = IntegerSearch(stages, relaxed, start, objective).plan()
     return _or_one_stage(stages, plan, relaxed, objective, share=0.0)
