@@ -99,19 +99,19 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
     return _relaxed(search), _start(search)
 
 
-def relax_all_rounds(stages: Stages) -> tuple[Relaxed, Start]:
-    """The optimum of Phi.
+def relax_all_rounds(stages: Stages, start: Start | None = None) -> tuple[Relaxed, Start]:
+    """The optimum of Phi where the shift does not bend (else `prefine.policies.bent_shift`); ``start`` as in `relax`.
 
     Pre-training alone is tried first: at its best prices a rough lower bound on h1 often shows that fine-tuning does
     not pay.
     """
-    alone, start = relax_pretraining(stages)
+    alone, end = relax_pretraining(stages)
     if not stages.reachable:
-        return alone, start
-    prices = start.prices(stages.problem.budget)
+        return alone, end
+    prices = end.prices(stages.problem.budget)
     if stages.devices.least_price(prices.ratio, prices.energy) >= alone.lower_bound:
-        return alone, start
-    return relax(stages, AllRounds())
+        return alone, end
+    return relax(stages, AllRounds(), start)
 
 
 def _start(search: _Search) -> Start:
