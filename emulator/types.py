@@ -5,7 +5,7 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,9 @@ class _ArrayFields:
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            object.__setattr__(self, field.name, frozen_array(getattr(self, field.name)))
+            values = getattr(self, field.name)
+            if values is not None:
+                object.__setattr__(self, field.name, frozen_array(values))
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ class Budget:
 class Learning:
     """Constants of the convergence bound (docs/theory.md): L, eta, F(w0) - F*, Delta^2; and of its fitted variant.
 
-    ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
-    they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated.
+    The shift summed over N pre-training rounds is D(N) = ``discrepancy`` N - c (1 - exp(-r N)) with c =
+    ``discrepancy_relief`` and r = ``discrepancy_rate`` per round (section 3d); c r <= ``discrepancy``, so that D never
+    falls. ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
+    they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated. ``pretrain_noise`` (loss times
+    samples) is what the noise of the server's batches adds to the gap in the end; ``None``: it adds up without end.
     """
 
     smoothness: float
@@ -51,11 +56,18 @@ class Learning:
     discrepancy: float
     pretrain_contraction: float | None = None
     pretrain_floor: float | None = None
+    discrepancy_relief: float = 0.0
+    discrepancy_rate: float = 0.0
+    pretrain_noise: float | None = None
 
 
 @dataclass(frozen=True)
 class Server:
-    """The edge server: cycles per sample, capacitance in J/(cycle Hz^2), gradient variance, and box limits."""
+    """The edge server: cycles per sample, capacitance in J/(cycle Hz^2), gradient variance, and box limits.
+
+    ``noise_curvature`` is the curvature of the task loss that its gradient noise meets (docs/theory.md, section 3d), in
+    the unit of ``Learning.smoothness``; ``None`` is ``smoothness``, the largest it can be.
+    """
 
     cycles_per_sample: float
     capacitance: float
@@ -64,11 +76,15 @@ class Server:
     max_frequency_hz: float
     min_batch: float
     max_batch: float
+    noise_curvature: float | None = None
 
 
 @dataclass(frozen=True)
 class Devices(_ArrayFields):
-    """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with."""
+    """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with.
+
+    ``noise_curvature`` is that of `Server`, for the noise of each device.
+    """
 
     cycles_per_sample: FloatArray
     capacitance: FloatArray
@@ -81,9 +97,16 @@ class Devices(_ArrayFields):
     max_power_w: FloatArray
     gain: FloatArray
     bandwidth_hz: FloatArray
+    noise_curvature: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.gain)
+
+    def at(self, index: IntArray) -> "Devices":
+        """The devices with the numbers ``index`` (n,), which may repeat; their weights as they are."""
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return Devices(**chosen)
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,8 @@ class Plan:
 
     ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
     (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
+    ``integer_lower_bound``: no plan with whole rounds and batches has an objective below it; ``None`` where nobody
+    computed it.
     """
 
     pretrain_rounds: int
@@ -160,6 +185,7 @@ class Plan:
     relaxed: Relaxed | None = None
     integer_gap: float | None = None
     objective: Literal["bound", "bound_ft"] = "bound"
+    integer_lower_bound: float | None = None
 
 
 Stage = Literal["pretrain", "finetune"]

@@ -9,7 +9,6 @@ from prefine.emulator.bound import BoundTerms, server_round
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import (
     Budget,
-    Devices,
     DevicesPlan,
     FloatArray,
     Observation,
@@ -134,8 +133,7 @@ def _usable(remaining: Budget) -> Budget | None:
 
 def _only(problem: Problem, present: np.typing.NDArray[np.intp], gain: FloatArray) -> Problem:
     """``problem`` with the devices ``present`` alone, at ``gain`` (K,)."""
-    devices = replace(problem.devices, gain=gain)
-    return replace(problem, devices=Devices(*(getattr(devices, field.name)[present] for field in fields(devices))))
+    return replace(problem, devices=replace(problem.devices, gain=gain).at(present))
 
 
 def _spread(plan: DevicesPlan, present: np.typing.NDArray[np.intp], allocation: BatchAllocation) -> DevicesPlan:
