@@ -3,9 +3,10 @@
 Everything is SI and every name carries its unit. Per-device fields are read-only float64 arrays of shape (K,).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,8 +105,8 @@ class Devices(_ArrayFields):
 
     def at(self, index: IntArray) -> "Devices":
         """The devices with the numbers ``index`` (n,), which may repeat; their weights as they are."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen: dict[str, Any] = {name: None if one is None else one[index] for name, one in columns.items()}
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
         return Devices(**chosen)
 
 
@@ -285,8 +286,25 @@ class WorkloadCost(NamedTuple):
     model_bits: float
 
 
+class CalibrationWork(NamedTuple):
+    """The training that measured the constants: plain SGD, central, outside the run's clock.
+
+    ``pretrain`` and ``finetune`` list (samples of a round, rounds): samples of the server, samples of each device. Of
+    the ``runs``, all but ``searches`` (runs that only look for the step size) measured something.
+    """
+
+    runs: int = 0
+    searches: int = 0
+    pretrain: tuple[tuple[int, int], ...] = ()
+    finetune: tuple[tuple[int, int], ...] = ()
+
+
 class Constants(NamedTuple):
-    """Measured constants of the bound; ``device_variance`` has one value per device."""
+    """Measured constants of the bound; ``device_variance`` and ``device_curvature`` have one value per device.
+
+    The names are those of `Learning`, and of the scenario's ``[learning]``. What has a default need not be measured:
+    NaN, and no device curvature at all, are unknown. ``work`` is what measuring them took.
+    """
 
     smoothness: float
     learning_rate: float
@@ -296,16 +314,25 @@ class Constants(NamedTuple):
     device_variance: tuple[float, ...]
     pretrain_contraction: float
     pretrain_floor: float
+    server_curvature: float = math.nan
+    device_curvature: tuple[float, ...] = ()
+    discrepancy_relief: float = 0.0
+    discrepancy_rate: float = 0.0
+    pretrain_noise: float = math.nan
+    work: CalibrationWork = CalibrationWork()
 
 
 class Calibrated(TypedDict):
     """One measured constant: ``value``, ``spread`` (its standard error), and its ``definition`` in one line.
 
-    Of the device variance, ``value`` and ``spread`` are lists with one number per device.
+    ``least`` and ``most`` are the extremes that were seen. Of what each device has, all four are lists with one number
+    per device.
     """
 
     value: float | list[float]
     spread: float | list[float]
+    least: NotRequired[float | list[float]]
+    most: NotRequired[float | list[float]]
     definition: str
 
 
