@@ -247,11 +247,16 @@ class AdaptivePolicy(Policy, Protocol):
 
 
 class Evaluation(NamedTuple):
-    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set."""
+    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
+
+    ``chance_accuracy`` is the test score of the best constant answer: the share of the commonest class, or 0 for a
+    coefficient of determination; NaN where nobody knows.
+    """
 
     train_loss: float
     test_accuracy: float
     grad_norm_sq: float
+    chance_accuracy: float = math.nan
 
 
 class Learner(Protocol):

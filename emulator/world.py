@@ -13,6 +13,7 @@ from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.files import Files
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.study import learning
 from prefine.emulator.simulation.availability import OnOff, availability_of
@@ -140,4 +141,5 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
+            outside_proof=outside_proof(scenario.training, scenario.faults, self.constants.smoothness),
         )

@@ -36,6 +36,7 @@ class Learner:
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
         self._finetune_rounds = 0
+        self._chance_accuracy = objective.constant_score(federation.test)
 
     def pretrain(self, batch: int) -> None:
         """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
@@ -78,7 +79,7 @@ class Learner:
             grad_norm_sq = float(self._objective.gradient.double().square().sum())
             kept = self._average.kept(self._objective.weights)
             if kept is self._objective.weights:
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
             with self._objective.at(kept):
                 loss = self._objective.loss(self._data.task)
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)

@@ -59,7 +59,7 @@ class Job:
                 "name": True,
                 "description": True,
                 "policies": True,
-                "compare": {"policies", "reference", "seeds"},
+                "compare": {"policies", "reference", "seeds", "targets"},
             },
         )
         return {

@@ -79,6 +79,13 @@ class Results(Generic[J]):
                 raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
             yield job.varied, result
 
+    def where(self, wanted: Callable[[J], bool]) -> "Results[J]":
+        """The results of the ``wanted`` jobs, in the same order."""
+        chosen = [index for index, job in enumerate(self.jobs) if wanted(job)]
+        jobs, keys = tuple(self.jobs[index] for index in chosen), tuple(self.keys[index] for index in chosen)
+        held = {place: self.held[index] for place, index in enumerate(chosen) if index in self.held}
+        return Results(jobs, keys, self.store, held)
+
 
 def run_many(
     jobs: Sequence[J],

@@ -3,9 +3,9 @@
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from prefine.emulator.section import Count, NonNegative, Positive, Section, Spread, draw
+from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section, Spread, draw
 from prefine.emulator.types import Budget, Constants, Learning, Workload
 
 Estimate = Literal["estimate"]
@@ -70,7 +70,8 @@ def _known(value: float) -> float | None:
 class CompareSettings(Section):
     """What ``prefine compare`` does when the command line does not say.
 
-    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``.
+    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``. ``targets`` are test
+    accuracies; tables say when each run reached them and what it had spent (docs/tables.md, "Targets").
     """
 
     policies: tuple[str, ...] = Field(
@@ -79,3 +80,11 @@ class CompareSettings(Section):
     reference: str = "finetune-only"
     seeds: Count = 5
     evaluate_every: Count = 1
+    targets: tuple[Finite, ...] = ()
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(targets)) < len(targets):
+            raise ValueError("must not name an accuracy twice")
+        return targets

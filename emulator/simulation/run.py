@@ -14,6 +14,7 @@ from prefine.emulator.simulation.fastpath import fast_path
 from prefine.emulator.simulation.server import EdgeServer
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.uplink import Uplink
+from prefine.emulator.simulation.warning import warnings
 
 
 def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
@@ -55,7 +56,7 @@ def _summary(
     budget = spec.problem.budget
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
-    return RunRecord(
+    record = RunRecord(
         run_id=run_id,
         policy=policy,
         seed=seed,
@@ -81,4 +82,6 @@ def _summary(
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
         stop_reason=reason,
+        outside_proof=",".join(spec.outside_proof),
     )
+    return record._replace(warning=warnings(record, server.untrained, budget))

@@ -25,7 +25,8 @@ class RunSpec:
 
     ``controller``, ``learner``, ``channel``, ``selection`` (who is drawn for a round), ``availability`` and ``load``
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
-    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next.
+    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
+    of the bound does not cover.
     """
 
     problem: Problem
@@ -45,6 +46,7 @@ class RunSpec:
     participation: float = 1.0
     stop_at_budget: bool = True
     evaluate_every: int = 1
+    outside_proof: tuple[str, ...] = ()
 
     @property
     def patience_s(self) -> float:
