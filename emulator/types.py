@@ -5,8 +5,8 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,17 @@ def frozen_array(values: ArrayLike) -> FloatArray:
     array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array
+
+
+Record = TypeVar("Record")
+
+
+def own_copy(record: Record) -> Record:
+    """A copy of a frozen ``record`` that shares nothing with it that can be changed: records and arrays are new."""
+    if is_dataclass(record) and not isinstance(record, type):
+        made: Record = type(record)(**{field.name: own_copy(getattr(record, field.name)) for field in fields(record)})
+        return made
+    return frozen_array(record) if isinstance(record, np.ndarray) else record  # type: ignore[return-value]  # as it is
 
 
 class _ArrayFields:

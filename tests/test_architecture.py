@@ -15,7 +15,7 @@ PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 LEAVES = tuple(
     f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
 )
-TASK = tuple(f"prefine.emulator.{name}" for name in ("loading", "scenario.task", "scenario.training"))
+TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
 
 MAY = {
@@ -66,7 +66,19 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 STOREYS = (
-    ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "loading"),
+    (
+        "types",
+        "errors",
+        "units",
+        "physics",
+        "randomness",
+        "files",
+        "text",
+        "records",
+        "bound",
+        "dependencies",
+        "loading",
+    ),
     ("section", "complaints"),
     ("plugins",),
     ("channel",),

@@ -123,7 +123,9 @@ def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
 
 
 def _spent(spent: pd.DataFrame, policy: str) -> str:
-    return f"{number(spent['time_to_accuracy_s'][policy], 3)} s and {number(spent['energy_to_accuracy_j'][policy], 3)} J"
+    return (
+        f"{number(spent['time_to_accuracy_s'][policy], 3)} s and {number(spent['energy_to_accuracy_j'][policy], 3)} J"
+    )
 
 
 def _broken(runs: pd.DataFrame) -> Iterator[str]:

@@ -46,7 +46,7 @@ class Job:
     @property
     def lasting(self) -> bool:
         """Whether `content` tells this run from every other one, in other processes too."""
-        return all(each.lasting for each in (self.part, *self.source.own))
+        return self.part.lasting and self.source.lasting
 
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON.

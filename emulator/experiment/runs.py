@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prefine.emulator.analysis.tables import Varied, column_types
-from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers
 from prefine.emulator.experiment.store import Store, address
 from prefine.emulator.records import RunRecord, RunResult
@@ -205,8 +205,10 @@ def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
     try:
         return execute(job)
     except PrefineError as error:
-        return failed(job, " ".join(str(error).split()))
-    except Exception as error:  # noqa: BLE001  # a policy may be anybody's code; one bad run must not end a sweep
+        return failed(job, str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a plug-in may be anybody's code; one bad run must not end a sweep
         return failed(job, _reason(error))
 
 
@@ -218,8 +220,8 @@ def failed(job: Job, reason: str) -> RunResult:
     return RunResult(RunRecord(**values), (), ())
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What happened and where, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return one_line(f"{type(error).__name__}: {error}{place}")

@@ -26,7 +26,7 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
     problem, budget = spec.problem, spec.problem.budget
     env = simpy.Environment(0.0)
     account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf)
-    uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz, account)
+    uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz)
     devices = [
         Device(k, run_id, env, spec, uplink, account, lambda: server.stop("energy"))
         for k in range(len(problem.devices))

@@ -3,8 +3,8 @@
 import inspect
 from pathlib import Path
 
-from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.loading import find, said
+from prefine.emulator.errors import InputError
+from prefine.emulator.loading import find, foreign
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models.algorithms.base import Algorithm
 
@@ -28,12 +28,8 @@ def build(training: TrainingSettings, folder: Path) -> Algorithm:
                 f"training.algorithm_parameters.{key}: unknown parameter of {name}, "
                 f"allowed: {', '.join(known) or 'none'}"
             )
-    try:
+    with foreign(f"algorithm {name}:", "when it was made"):
         algorithm = found(**parameters)
-    except PrefineError:
-        raise
-    except Exception as error:  # the user's own class may raise anything
-        raise InputError(f"algorithm {name}: {said(error)} when it was made") from error
     if training.local_steps > algorithm.max_local_steps:
         raise InputError(
             f"training.local_steps = {training.local_steps}: algorithm {name} takes at most {algorithm.max_local_steps}"
