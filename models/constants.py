@@ -11,7 +11,7 @@ import numpy as np
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import Calibrated, Constants, FloatArray
-from prefine.models import cache
+from prefine.emulator import cache
 from prefine.models.calibration import (
     ROUNDS,
     DivergedError,

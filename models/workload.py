@@ -10,7 +10,8 @@ from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import Calibrated, Constants, WorkloadCost
-from prefine.models import cache, networks
+from prefine.emulator import cache
+from prefine.models import networks
 from prefine.models.algorithms.build import build as build_algorithm
 from prefine.models.algorithms.round import round_of
 from prefine.models.constants import Estimate, estimate

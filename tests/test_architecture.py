@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 
 LEAVES = tuple(
-    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
+    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "cache", "text")
 )
 TASK = tuple(f"prefine.emulator.{name}" for name in ("loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
