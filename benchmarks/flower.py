@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.training import DEVICES, RATE, workload
+from benchmarks.digits import DEVICES, RATE, workload
 from prefine.emulator.randomness import stream
 from prefine.models.objective import Batch, Objective
 from prefine.models.sampling import Draws

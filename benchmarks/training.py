@@ -17,15 +17,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from benchmarks.digits import DECAY, DEVICES, RATE, workload
 from benchmarks.engine import world
 from prefine.emulator.channel.base import StaticChannel
-from prefine.emulator.scenario.task import TaskSettings
-from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.run import run
-from prefine.models.workload import Workload
 
-DEVICES, RATE, DECAY = 10, 0.1, 1e-3
 WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
 GAIN = np.full(DEVICES, 1e-10)
 FLOWER = find_spec("flwr") is not None and find_spec("ray") is not None
@@ -33,12 +30,6 @@ FLOWER_ROUNDS = 10, 40
 """Rounds left out, while its workers load libraries and data; rounds in all."""
 
 Loop = Callable[[int], object]
-
-
-def workload(model: str, **training: object) -> Workload:
-    """All 1,400 task samples, spread evenly."""
-    recipe = TrainingSettings.model_validate({"weight_decay": DECAY} | training)
-    return Workload(TaskSettings(model=model), recipe, DEVICES, 0)
 
 
 def plain(model: str, batch: int) -> Loop:

@@ -1,41 +1,46 @@
-"""The verbs of the command line as functions: a scenario in, pandas tables out.
+"""The public functions: what the command line does, a scenario in, pandas tables out.
 
->>> from prefine.emulator import api                                            # doctest: +SKIP
->>> api.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
+>>> import prefine                                                              # doctest: +SKIP
+>>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 """
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prefine.emulator.analysis.output import Tables, analyse
 from prefine.emulator.bound import Prediction, predict
-from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
+from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
 from prefine.emulator.experiment.job import Job, execute
-from prefine.emulator.experiment.manifest import manifest
-from prefine.emulator.experiment.output import check_tables, result_store, write_output
 from prefine.emulator.experiment.runs import run_many
-from prefine.emulator.experiment.sweep import combinations
+from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
-from prefine.emulator.plugins import calling, label_of, make_policy, policy_class
+from prefine.emulator.loading import installed
+from prefine.emulator.plugins import POLICY, calling, find, make_policy, part, policy_parts
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
-from prefine.emulator.report.data import Tables, read_tables
 from prefine.emulator.report.figure import Format
 from prefine.emulator.report.page import write_report
-from prefine.emulator.scenario.source import Source, bundled_text, read_source
+from prefine.emulator.scenario.scenario import Overrides
+from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.types import Plan, Problem
-from prefine.emulator.world import World
 
-Scenario = str | Path | Source | None
-"""A path, the name of a bundled scenario, one that was read already, or None for the bundled default."""
+Scenario = str | Path | Mapping[str, Any] | Source | None
+"""A path, a bundled scenario's name, TOML text, a dictionary of sections, one read already, or None (the default)."""
+
+Policies = object
+"""One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
 
 OnDone = Callable[[Job, RunResult], None]
+Watch = Callable[[int], AbstractContextManager[OnDone]]
+"""Called with the number of runs; what it opens hears of each run that is done."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,77 @@ class Solution:
     predicted: Prediction
     solve_s: float
 
+    def document(self) -> dict[str, object]:
+        """The JSON object of ``prefine plan --json``."""
+        return plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
 
-def source_of(scenario: Scenario, overrides: Sequence[str] = ()) -> Source:
-    """``scenario`` as a Source. Raises InputError where it is wrong."""
-    return scenario if isinstance(scenario, Source) else read_source(scenario, overrides)
+
+def _unheard(total: int) -> AbstractContextManager[OnDone]:
+    return nullcontext(lambda job, result: None)
+
+
+def compare(
+    scenario: Scenario = None,
+    policies: Policies = None,
+    *,
+    seeds: int | Sequence[int] | None = None,
+    reference: str | None = None,
+    overrides: Overrides = (),
+    vary: Sequence[str] = (),
+    pairs: bool = False,
+    workload: object = None,
+    channel: object = None,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    tables: Literal["csv", "parquet"] = "csv",
+    figures: Sequence[Format] = (),
+    command: str = "prefine.compare",
+    watch: Watch = _unheard,
+) -> Tables:
+    """Every policy with every seed on identical channels, faults and batches.
+
+    ``seeds`` is a number of seeds or the seeds themselves; ``reference`` is the policy that the others are compared
+    with, by name or label. What is None comes from the scenario's ``[compare]``. ``overrides`` are ``KEY=VALUE`` texts
+    or a dictionary of dotted keys. ``vary`` makes it a sweep: texts such as ``"budget.delay_s=16,32"``, all
+    combinations or, with ``pairs``, all keys together. ``workload`` and ``channel`` are classes or instances in
+    place of the scenario's. ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
+
+    Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it only the
+    tables are returned. Raises InputError where something asked for is wrong, PrefineError where ``out`` cannot be
+    written; a run that fails is a row.
+    """
+    source = read_source(scenario, overrides, workload, channel)
+    settings = source.scenario.compare
+    chosen = policy_parts(settings.policies if policies is None else policies)
+    work = jobs_of(source, vary, chosen, seeds_of(settings.seeds if seeds is None else seeds), pairs=pairs)
+    against = reference_of(source, reference, chosen)
+    where = workers(jobs, scheduler)
+    if not isinstance(where, Serial):
+        for each in (*chosen, *source.own):
+            each.require_portable()
+    if not vary:
+        check_feasible(source, chosen)
+    check_tables(tables)
+    with ExitStack() as stack:
+        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
+        on_done = stack.enter_context(watch(len(work)))
+        results = run_many(work, execute, where, result_store(folder), on_done)
+        checksums = {**source.world().workload.provenance(), **dict(source.checksums)}
+        described = source.scenario.model_dump(mode="json", exclude_none=True)
+        content = manifest(work, described, against.label, command, checksums, source.origin())
+        write_folder(folder, results, content, tables)
+        return report(folder, figures)
+
+
+def run(scenario: Scenario, policy: object, seed: int = 0, **options: Any) -> Tables:
+    """One policy with one seed: `compare` with both; ``options`` as there."""
+    return compare(scenario, [policy], seeds=[seed], **options)
+
+
+def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> Tables:
+    """A comparison in every scenario of a grid: `compare` with ``vary``; ``options`` as there."""
+    return compare(scenario, vary=vary, **options)
 
 
 def workers(jobs: int, scheduler: str | None = None) -> Workers:
@@ -61,115 +133,48 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     return Serial() if jobs == 1 else Processes(jobs)
 
 
-def plan(problem: Problem, policy: str = "joint", parameters: dict[str, object] | None = None) -> Solution:
-    """What ``policy`` plans for ``problem``.
-
-    Raises InfeasibleError where the budgets do not allow one round, PolicyError where the policy's answer is no plan.
-    """
-    made = make_policy(policy, parameters or {})
-    start = time.perf_counter()
-    answer = calling(policy, "plan", problem, made)
-    solve_s = time.perf_counter() - start
-    checked = check_plan(policy, problem, answer)
-    return Solution(policy, problem, checked, predict(problem, checked), solve_s)
-
-
-def plan_scenario(scenario: Scenario = None, policy: str = "joint", overrides: Sequence[str] = ()) -> Solution:
-    """What ``policy`` plans for ``scenario``, with its ``[policies.NAME]`` parameters; raises as `plan` does."""
-    source = source_of(scenario, overrides)
-    return plan(source.world().problem, policy, source.scenario.policies.get(policy, {}))
-
-
-def compare(
-    scenario: Scenario = None,
-    *,
-    vary: Sequence[str] = (),
-    pairs: bool = False,
-    policies: Sequence[str] | None = None,
-    seeds: int | Sequence[int] | None = None,
-    reference: str | None = None,
-    overrides: Sequence[str] = (),
-    out: str | Path | None = None,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    tables: Literal["csv", "parquet"] = "csv",
-    figures: Sequence[Format] = (),
-    command: str = "prefine.emulator.api.compare",
-    on_done: OnDone = lambda job, result: None,
-) -> Tables:
-    """Every policy with every seed on identical channels, faults and batches; raises InputError, PrefineError.
-
-    ``seeds`` is a number of seeds or the seeds themselves. What is None comes from the scenario's ``[compare]``.
-    ``vary`` makes it a sweep: texts such as ``"budget.delay_s=16,32"``, all combinations or, with ``pairs``, all keys
-    together. Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it
-    only the tables are returned.
-    """
-    source = source_of(scenario, overrides)
-    work = jobs_of(source, vary=vary, pairs=pairs, policies=policies, seeds=seeds)
-    names = list(dict.fromkeys(job.policy for job in work))
-    against = reference_of(source, reference, names)
-    world = source.world()
-    if not vary:
-        check_feasible(world, names)
-    check_tables(tables)
-    with ExitStack() as stack:
-        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        results = run_many(work, execute, workers(jobs, scheduler), result_store(folder), on_done)
-        checksums = {**world.workload.provenance(), **dict(source.inputs())}
-        described = source.scenario.model_dump(mode="json", exclude_none=True)
-        content = manifest(work, described, label_of(against), command, checksums, source.origin())
-        return write_output(folder, results, content, tables, figures)
-
-
-def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> Tables:
-    """A comparison in every scenario of a grid: `compare` with ``vary``."""
-    return compare(scenario, vary=vary, **options)
-
-
-def jobs_of(
-    source: Source,
-    *,
-    vary: Sequence[str] = (),
-    pairs: bool = False,
-    policies: Sequence[str] | None = None,
-    seeds: int | Sequence[int] | None = None,
-) -> list[Job]:
-    """The jobs of a comparison, scenario by scenario, policy by policy.
-
-    Raises InputError where a policy is unknown, or a key, a value or a combination of them makes no scenario.
-    """
-    settings = source.scenario.compare
-    names = list(dict.fromkeys(settings.policies if policies is None else policies))
-    for name in names:
-        policy_class(name)
-    chosen = _seeds(settings.seeds if seeds is None else seeds)
-    rows = combinations(vary, pairs=pairs)
-    return [job for row in rows for job in source.varied(row).jobs(names, chosen, row)]
-
-
-def reference_of(source: Source, reference: str | None, policies: Sequence[str]) -> str:
-    """The policy to compare with: as asked, else the scenario's if it takes part, else the first.
-
-    Raises InputError where the one asked for is not among ``policies``.
-    """
-    if reference is None:
-        wanted = source.scenario.compare.reference
-        return wanted if wanted in policies else policies[0]
-    if reference not in policies:
-        raise InputError(f"reference {reference!r} is not among the policies compared: {', '.join(policies)}")
-    return reference
-
-
 def report(folder: str | Path, figures: Sequence[Format] = ()) -> Tables:
-    """Rebuild plots and report.html of an output folder from its CSV files; raises InputError where there are none."""
-    write_report(Path(folder), figures)
-    return read_tables(Path(folder))
+    """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
+
+    ``figures`` names formats for plots as files. Raises InputError where the CSV files are missing or broken.
+    """
+    tables = analyse(Path(folder))
+    write_report(Path(folder), tables, figures)
+    return tables
 
 
-def validate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> Problem:
+def plan(
+    scenario: Scenario = None,
+    policy: object = "joint",
+    *,
+    overrides: Overrides = (),
+    problem: Problem | str | Path | None = None,
+    workload: object = None,
+) -> Solution:
+    """What ``policy`` plans for ``scenario``, with its ``[policies.NAME]`` parameters; or for ``problem``.
+
+    ``problem`` is one from Python or the path of a JSON file. Raises InputError where scenario or problem is wrong,
+    InfeasibleError where the budgets do not allow one round, PolicyError where the policy's answer is no plan.
+    """
+    wanted = part(POLICY, policy)
+    if problem is None:
+        source = read_source(scenario, overrides, workload)
+        posed, parameters = source.world().problem, source.scenario.policies.get(wanted.name, {})
+    elif scenario is not None or overrides or workload is not None:
+        raise InputError("give a scenario (with overrides) or a problem, not both")
+    else:
+        posed, parameters = problem if isinstance(problem, Problem) else _read_problem(Path(problem)), {}
+    made = make_policy(wanted, parameters)
+    start = time.perf_counter()
+    answer = calling(wanted.name, "plan", posed, made)
+    solve_s = time.perf_counter() - start
+    checked = check_plan(wanted.name, posed, answer)
+    return Solution(wanted.name, posed, checked, predict(posed, checked), solve_s)
+
+
+def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
     """The problem of ``scenario``, everything it refers to read and checked; raises InputError where it is wrong."""
-    source = source_of(scenario, overrides)
-    source.inputs()
+    source = read_source(scenario, overrides)
     world = source.world()
     for name in {*source.scenario.policies, *source.scenario.compare.policies}:
         world.policy(name)
@@ -177,30 +182,15 @@ def validate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> Proble
     return world.problem
 
 
-def calibrate(scenario: Scenario = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[str, Any]:
     """The measured constants of the bound, by name: ``value``, ``spread`` and ``definition`` each.
 
     Raises InputError where the scenario is wrong.
     """
-    return source_of(scenario, overrides).world().workload.calibration()
+    return read_source(scenario, overrides).world().workload.calibration()
 
 
-def plan_file(problem: str | Path, policy: str = "joint") -> Solution:
-    """What ``policy`` plans for the problem in a JSON file; raises InputError where the file is wrong."""
-    path = Path(problem)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-    return plan(parse_problem(text, str(path)), policy)
-
-
-def document(solution: Solution) -> dict[str, object]:
-    """A solution as the JSON object of ``prefine plan --json``."""
-    return plan_document(solution.policy, solution.problem, solution.plan, solution.predicted, solution.solve_s)
-
-
-def new_scenario(file: str | Path, like: str) -> None:
+def new_scenario(file: str | Path, like: str = "default") -> None:
     """Write a copy of the bundled scenario ``like``; raises InputError where ``file`` exists."""
     path = Path(file)
     if path.exists():
@@ -208,20 +198,19 @@ def new_scenario(file: str | Path, like: str) -> None:
     write_bytes(path, bundled_text(like).encode())
 
 
-def check_feasible(world: World, policies: Sequence[str]) -> None:
-    """Raises InputError where none of the policies can afford one round."""
-    errors: list[InfeasibleError] = []
-    for name in policies:
-        try:
-            world.plan(name, world.policy(name))
-        except InfeasibleError as error:
-            errors.append(error)
-    if errors and len(errors) == len(policies):
-        raise errors[0]
+def list_policies() -> dict[str, type]:
+    """The installed policies: their classes by name."""
+    return {name: find(POLICY, name) for name in installed(POLICY.group)}
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    if not chosen or min(chosen) < 0:
-        raise InputError(f"seeds = {seeds}: at least one seed is needed, and none may be negative")
-    return chosen
+def list_scenarios() -> dict[str, str]:
+    """The bundled scenarios: their descriptions by name."""
+    return {name: read_source(name).scenario.description for name in bundled()}
+
+
+def _read_problem(path: Path) -> Problem:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    return parse_problem(text, str(path))

@@ -3,16 +3,20 @@
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from prefine.emulator import api, progress, terminal
+from prefine.emulator import api
 from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.plugins import parameters_of, policy_class, policy_names
-from prefine.emulator.scenario.source import DEFAULT, Source, bundled, read_source
+from prefine.emulator.plugins import parameters_of
+from prefine.emulator.scenario.source import DEFAULT, Source, read_source
+from prefine.emulator.terminal import plans
+from prefine.emulator.terminal.progress import progress
+from prefine.emulator.terminal.tables import show_comparison, show_policies, show_scenarios
 from prefine.traces.commands import app as trace_app
 
 app = typer.Typer(
@@ -166,13 +170,11 @@ def plan(
     overrides: Set = None,
 ) -> None:
     """Solve only: the plan, what it promises, which budget binds, and the certificate."""
-    if problem is not None and (scenario is not None or overrides):
-        raise InputError("give a SCENARIO (with --set) or --problem FILE, not both")
-    solution = api.plan_file(problem, policy) if problem else api.plan_scenario(scenario, policy, overrides or ())
+    solution = api.plan(scenario, policy, overrides=overrides or (), problem=problem)
     if as_json:
-        typer.echo(json.dumps(api.document(solution), allow_nan=False))
+        typer.echo(json.dumps(solution.document(), allow_nan=False))
     else:
-        terminal.show_plan(solution, Console())
+        plans.show_plan(solution, Console())
 
 
 @app.command()
@@ -192,25 +194,24 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Measure the bound's constants on the actual data and model, print and cache them."""
-    estimate = api.calibrate(scenario, overrides or ())
+    estimate = api.calibrate(scenario, overrides=overrides or ())
     if as_json:
         typer.echo(json.dumps(estimate, allow_nan=False))
     else:
-        terminal.show_constants(estimate, Console())
+        plans.show_constants(estimate, Console())
 
 
 @app.command()
 def validate(scenario: NeededScenario, overrides: Set = None) -> None:
     """Check a scenario and everything it refers to; say what world it makes."""
     source = read_source(scenario, overrides or ())
-    terminal.show_problem(source.name, api.validate(source), Console())
+    plans.show_problem(source.name, api.validate(source), Console())
 
 
 @app.command()
 def policies() -> None:
     """List the policies with their parameters."""
-    rows = [(name, policy_class(name)) for name in policy_names()]
-    terminal.show_policies([(name, made, parameters_of(made)) for name, made in rows], Console())
+    show_policies([(name, made, parameters_of(made)) for name, made in api.list_policies().items()], Console())
 
 
 @app.command()
@@ -226,19 +227,18 @@ def new(
 @app.command()
 def scenarios() -> None:
     """List the bundled scenarios."""
-    terminal.show_scenarios([(name, read_source(name).scenario.description) for name in bundled()], Console())
+    show_scenarios(list(api.list_scenarios().items()), Console())
 
 
 def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
     """Run with progress, show the comparison, and end with status 1 where a run failed."""
     console = Console()
-    counted = {name: options[name] for name in ("vary", "pairs", "policies", "seeds") if name in options}
-    with progress.progress(len(api.jobs_of(source, **counted)), console, quiet) as tick:
-        result = api.compare(source, out=folder, command=_command(), on_done=tick, **options)
+    watch = partial(progress, console=console, quiet=quiet)
+    result = api.compare(source, out=folder, command=_command(), watch=watch, **options)
     if not quiet:
-        progress.show_comparison(result, console)
-        console.print(f"tables: {folder}/*.csv", highlight=False, soft_wrap=True)
-        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+        show_comparison(result, console)
+        console.print(f"tables: {folder}/*.csv", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
     failed = result.runs[result.runs["status"] == "failed"]
     if len(failed):
         reason = f"{failed.iloc[0]['run_id']}: {failed.iloc[0]['stop_reason']}"

@@ -1,15 +1,67 @@
-"""Files that are either whole or not there."""
+"""Files: read once and remembered; written so that they are either whole or not there."""
 
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import Concatenate, ParamSpec, TypeVar
 
-from prefine.emulator.errors import PrefineError
+from prefine.emulator.errors import InputError, PrefineError
 
 TEMPORARY = ".tmp"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Files:
+    """The user's files below ``folder``, each as it was when first read; shared by all scenarios of a command.
+
+    ``expected`` are SHA-256 checksums by name: a file that has another by now is refused.
+    """
+
+    def __init__(self, folder: Path, expected: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.folder = folder
+        self._expected = expected
+        self._data: dict[str, bytes] = {}
+        self._checksums: dict[str, str] = {}
+        self._parsed: dict[tuple[object, ...], object] = {}
+
+    def parsed(self, name: str, parse: Callable[Concatenate[bytes, str, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``parse(data, source, ...)`` of the file ``name``, once for the same arguments; ``source`` is its path.
+
+        Raises InputError where the file cannot be read, and whatever ``parse`` raises.
+        """
+        key = (name, parse, args, tuple(kwargs.items()))
+        if key not in self._parsed:
+            self._parsed[key] = parse(self._read(name), str(self.folder / name), *args, **kwargs)
+        known: T = self._parsed[key]  # type: ignore[assignment]  # the key holds what made it
+        return known
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of the file or folder ``name``: of the bytes that were parsed, where it was parsed.
+
+        Raises PrefineError where it is not what was expected.
+        """
+        return self._checksums.get(name) or self._checked(name, checksum(self.folder / name))
+
+    def _read(self, name: str) -> bytes:
+        if name not in self._data:
+            path = self.folder / name
+            try:
+                self._data[name] = path.read_bytes()
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+            self._checked(name, hashlib.sha256(self._data[name]).hexdigest())
+        return self._data[name]
+
+    def _checked(self, name: str, sha256: str) -> str:
+        if self._expected.get(name, sha256) != sha256:
+            raise PrefineError(f"{self.folder / name}: has changed since the command was started; run the same again")
+        return self._checksums.setdefault(name, sha256)
 
 
 @contextmanager

@@ -1,96 +1,206 @@
-"""Policies and workloads made from what a scenario names, and called so that their errors are one line."""
+"""The parts a user may bring, all found the same way: by name, in a file as ``file.py:Name``, or as a Python object."""
 
+import copy
+import hashlib
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cloudpickle
+
+from prefine.emulator import loading
+from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.loading import find, installed, own_file, said
-from prefine.emulator.types import Policy, Workload
-
-POLICIES = "prefine.policies"
-WORKLOADS = "prefine.workloads"
+from prefine.emulator.loading import installed, own_file, said
+from prefine.emulator.text import unknown
+from prefine.emulator.types import FloatArray, Policy, Workload
 
 
-def policy_names() -> tuple[str, ...]:
-    """Installed policies, alphabetically."""
-    return installed(POLICIES)
+class Kind(NamedTuple):
+    """A kind of part: what it is called, the entry-point group that has its names, and a method that each must have."""
+
+    noun: str
+    group: str
+    method: str = ""
 
 
-def policy_class(name: str) -> type:
-    """The class behind a policy's name, or behind ``path/to/file.py:ClassName``.
+POLICY = Kind("policy", "prefine.policies", "plan")
+WORKLOAD = Kind("workload", "prefine.workloads")
+"""Its members are checked when it is made: an attribute may be set by the constructor."""
+CHANNEL = Kind("channel", "prefine.channels", "gain")
 
-    Raises InputError where there is none.
+
+@dataclass(frozen=True)
+class Part:
+    """One part as it was asked for: by ``name``, or as the class or instance ``given`` from Python.
+
+    ``label`` is its name in tables. ``identity`` tells it from every other part and from edited versions of itself:
+    for an object from Python it covers the source file of its class and its attributes. Where an object has no source
+    file (one typed into a notebook), the identity holds for this process only and ``lasting`` is false.
+
+    Parts can be pickled; an object from Python goes along by value (cloudpickle).
     """
-    found = find(name, POLICIES, "policy")
+
+    kind: Kind
+    name: str
+    label: str
+    identity: str
+    lasting: bool = True
+    given: Any = field(default=None, compare=False)
+
+    @property
+    def found(self) -> Any:
+        """The class behind the name, or the object given; raises InputError where there is none."""
+        return find(self.kind, self.name) if self.given is None else self.given
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = None if self.given is None else cloudpickle.dumps(self.given)
+        return _received, (self.kind, self.name, self.label, self.identity, self.lasting, given)
+
+    def require_portable(self) -> None:
+        """Raises InputError where the object given cannot be sent to another process."""
+        try:
+            cloudpickle.dumps(self.given)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.kind.noun} {self.label}: cannot be sent to other processes ({reason}); use jobs=1"
+            ) from error
+
+
+def _received(kind: Kind, name: str, label: str, identity: str, lasting: bool, given: bytes | None) -> Part:
+    # Written by Part.__reduce__ of the process that started this one, never read from a file.
+    made = None if given is None else cloudpickle.loads(given)
+    return Part(kind, name, label, identity, lasting, made)
+
+
+def part(kind: Kind, asked: object, label: str | None = None) -> Part:
+    """What was ``asked`` for, a name or ``file.py:Name`` or an object, as a part; ``label`` replaces its own.
+
+    Raises InputError where the name is unknown, or what it names cannot be a part of this ``kind``.
+    """
+    if isinstance(asked, Part):
+        return asked
+    if isinstance(asked, str):
+        return Part(kind, asked, label or label_of(asked), _digest(_source(find(kind, asked))))
+    _check_method(kind, asked, f"{kind.noun} {asked!r}")
+    made = asked if inspect.isclass(asked) else type(asked)
+    label = label or made.__name__
+    try:
+        lasting = "<locals>" not in made.__qualname__
+        state = b"" if inspect.isclass(asked) else cloudpickle.dumps(asked.__getstate__())
+        identity = _digest(_source(made), made.__qualname__.encode(), state)
+    except Exception:  # noqa: BLE001  # no source file, or attributes of any kind that cannot be pickled
+        lasting, identity = False, ""
+    return Part(kind, label, label, identity if lasting else uuid.uuid4().hex, lasting, asked)
+
+
+def policy_parts(policies: object) -> list[Part]:
+    """The policies asked for: one or several names, classes or instances, or a mapping from labels to them.
+
+    Raises InputError where there is none, or one is unknown or no policy.
+    """
+    if isinstance(policies, Mapping):
+        parts = [part(POLICY, asked, str(label)) for label, asked in policies.items()]
+    elif isinstance(policies, list | tuple):
+        parts = [part(POLICY, asked) for asked in policies]
+    else:
+        parts = [part(POLICY, policies)]
+    if not parts:
+        raise InputError("policies: at least one is needed")
+    return list(dict.fromkeys(parts))
+
+
+def find(kind: Kind, name: str, folder: Path = Path()) -> type:
+    """The class behind an installed part's name, or behind ``path/to/file.py:Name``, from ``folder``.
+
+    Raises InputError where there is none, or it lacks the method of its ``kind``.
+    """
+    known = installed(kind.group)
+    if known and not own_file(name) and name not in known:
+        raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
+    found = loading.find(name, kind.group, kind.noun, folder)
     if not inspect.isclass(found):
-        raise InputError(f"policy {name}: must be a class, not {type(found).__name__}")
-    if not callable(getattr(found, "plan", None)):
-        raise InputError(f"policy {name}: {found.__name__} has no method plan(problem)")
+        raise InputError(f"{kind.noun} {name}: must be a class, not {type(found).__name__}")
+    _check_method(kind, found, f"{kind.noun} {name}: {found.__name__}")
     return found
 
 
 def label_of(name: str) -> str:
     """The policy's name as tables show it; one in a user's own file goes by its class."""
-    return name.rpartition(":")[2] if ".py:" in name else name
+    return name.rpartition(":")[2] if own_file(name) else name
 
 
-def make_policy(name: str, parameters: Mapping[str, Any]) -> Policy:
-    """The policy ``name`` with its ``[policies.NAME]`` parameters.
+def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
+    """A fresh policy with its ``[policies.NAME]`` parameters; of an instance from Python, a copy.
 
     Raises InputError where name or parameters are wrong, PolicyError where its constructor fails.
     """
-    made = policy_class(name)
-    known = parameters_of(made)
+    wanted = part(POLICY, asked)
+    made = wanted.found
+    is_made = wanted.given is not None and not inspect.isclass(made)
+    known = {} if is_made else parameters_of(made)
     for key in parameters:
         if key not in known:
-            raise InputError(f"policies.{name}.{key}: unknown parameter, allowed: {', '.join(known) or 'none'}")
+            raise InputError(unknown(f"policies.{wanted.name}.{key}", key, known))
     try:
-        policy: Policy = made(**parameters)
+        policy: Policy = copy.deepcopy(made) if is_made else made(**parameters)
     except PrefineError:
         raise
     except Exception as error:
-        raise PolicyError(f"policy {name}: {said(error)} when it was made") from error
+        raise PolicyError(f"policy {wanted.name}: {said(error)} when it was made") from error
     return policy
 
 
-def parameters_of(policy: type) -> dict[str, Any]:
+def make_workload(asked: str | Part, folder: Path, **parameters: Any) -> Workload:
+    """The workload asked for, made for a scenario; an instance from Python as it is.
+
+    A name may be ``path/to/file.py:Class``, from ``folder``. ``parameters`` are ``task``, ``training``, ``devices`` and
+    ``seed`` of `prefine.models.workload.Workload`. Raises InputError where the workload, its data or its settings are
+    wrong.
+    """
+    name, made = (asked, find(WORKLOAD, asked, folder)) if isinstance(asked, str) else (asked.name, asked.found)
+    is_class = inspect.isclass(made)
+    build: Any = made
+    try:
+        workload: Workload = build(folder=folder, **parameters) if is_class else build
+    except (ValueError, OSError) as error:
+        raise InputError(f"task: {error}") from error
+    for member in vars(Workload):
+        if not member.startswith("_") and inspect.getattr_static(workload, member, None) is None:
+            raise InputError(f"workload {name}: {type(workload).__name__} has no {member}")
+    return workload
+
+
+def make_channel(asked: Part, distance_m: FloatArray, seed: int) -> Channel:
+    """A channel from Python: a class is made with the devices' distances (K,) and the run's seed, an instance is taken
+    as it is, the same in every run.
+
+    Raises InputError where a constructor fails.
+    """
+    is_class = inspect.isclass(asked.given)
+    try:
+        channel: Channel = asked.given(distance_m, seed) if is_class else asked.given
+    except PrefineError:
+        raise
+    except Exception as error:
+        raise InputError(f"channel {asked.label}: {said(error)} when it was made") from error
+    return channel
+
+
+def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
     """Names and defaults of a policy's parameters."""
     if is_dataclass(policy):
         return {
-            field.name: field.default_factory() if field.default_factory is not MISSING else field.default
-            for field in fields(policy)
-            if field.init
+            each.name: each.default_factory() if each.default_factory is not MISSING else each.default
+            for each in fields(policy)
+            if each.init
         }
     signature = inspect.signature(policy)
     return {name: parameter.default for name, parameter in signature.parameters.items()}
-
-
-def policy_source(name: str) -> bytes:
-    """The bytes of the file a policy's class is in: they belong to a run's identity."""
-    return Path(own_file(name) or inspect.getfile(policy_class(name))).read_bytes()
-
-
-def make_workload(name: str, folder: Path, **parameters: Any) -> Workload:
-    """The workload ``name``, or the class in ``path/to/file.py:Class`` (from ``folder``), made for a scenario.
-
-    ``parameters`` are ``task``, ``training``, ``devices`` and ``seed`` of `prefine.models.workload.Workload`.
-    Raises InputError where the workload, its data or its settings are wrong.
-    """
-    found = find(name, WORKLOADS, "workload", folder)
-    if not callable(found):
-        raise InputError(f"workload {name}: must be a class, not {type(found).__name__}")
-    made: Callable[..., Workload] = found
-    try:
-        workload = made(folder=folder, **parameters)
-    except (ValueError, OSError) as error:
-        raise InputError(f"task: {error}") from error
-    for part in vars(Workload):
-        if not part.startswith("_") and inspect.getattr_static(workload, part, None) is None:
-            raise InputError(f"workload {name}: {type(workload).__name__} has no {part}")
-    return workload
 
 
 def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
@@ -101,3 +211,17 @@ def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
         raise
     except Exception as error:
         raise PolicyError(f"policy {name}: {said(error)} in {method}()") from error
+
+
+def _check_method(kind: Kind, found: object, who: str) -> None:
+    if kind.method and not callable(getattr(found, kind.method, None)):
+        raise InputError(f"{who} has no method {kind.method}, so it is no {kind.noun}")
+
+
+def _source(found: Any) -> bytes:
+    """The bytes of the file that ``found`` is written in; raises TypeError or OSError where there is none."""
+    return Path(inspect.getfile(found)).read_bytes()
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()

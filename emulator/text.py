@@ -17,6 +17,16 @@ def wrong(source: str, line: float, message: str) -> InputError:
     return InputError(f"{source}:{int(line)}: {message}")
 
 
+def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
+    """The line that ``what``, which is called ``name``, is none of ``allowed``, with the one probably meant.
+
+    >>> unknown("policy 'unifrom'", "unifrom", ["joint", "uniform"])
+    "policy 'unifrom' is unknown, allowed: joint, uniform; did you mean 'uniform'?"
+    """
+    names = list(allowed)
+    return f"{what} is unknown, allowed: {', '.join(names) or 'none'}{did_you_mean(name, names)}"
+
+
 def did_you_mean(name: str, allowed: Collection[str]) -> str:
     """The end of a message that names what ``name`` was probably meant to be; empty where nothing comes near.
 

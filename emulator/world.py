@@ -1,19 +1,22 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
+
+import numpy as np
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planning_channel, planning_gain
-from prefine.emulator.channel.tracefile import read_trace
-from prefine.emulator.plugins import calling, make_policy, make_workload
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.channel.tracefile import trace_of
+from prefine.emulator.files import Files
+from prefine.emulator.plugins import Part, calling, make_channel, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.study import learning
-from prefine.emulator.simulation.availability import OnOff, read_availability
+from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
@@ -22,17 +25,19 @@ from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem,
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read, each once. ``folder`` is where its relative paths start."""
+    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's."""
 
     scenario: Scenario
-    folder: Path
+    files: Files
+    own_workload: Part | None = None
+    own_channel: Part | None = None
 
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
         return make_workload(
-            self.scenario.task.workload,
-            folder=self.folder,
+            self.own_workload or self.scenario.task.workload,
+            folder=self.files.folder,
             task=self.scenario.task,
             training=self.scenario.training,
             devices=self.scenario.device_count,
@@ -42,8 +47,7 @@ class World:
     @cached_property
     def site(self) -> Site:
         """Where the devices are, and the traces they replay."""
-        read = cache(lambda name: read_trace(self.folder / name))
-        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.folder, read)
+        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.files.folder, self._trace)
 
     @cached_property
     def constants(self) -> Constants:
@@ -85,13 +89,19 @@ class World:
     def _planning_gain(self) -> FloatArray:
         """The gain (K,) that policies reckon with."""
         scenario, section = self.scenario, self.scenario.channel
+        if self.own_channel is None:
+            channel = planning_channel(section, self.site)
+            horizon_s = section.horizon_s(self.site, scenario.budget.delay_s)
+        else:
+            channel = self.channel(int(stream(scenario.seed, "planning").integers(2**63)))
+            horizon_s = np.full(len(self.site), scenario.budget.delay_s)
         return planning_gain(
-            planning_channel(section, self.site),
+            channel,
             scenario.fleet.max_power_w,
             scenario.radio.uplink_bits(self.workload.cost),
             self.bands_hz,
             scenario.radio.noise_psd_w_hz,
-            horizon_s=section.horizon_s(self.site, scenario.budget.delay_s),
+            horizon_s=horizon_s,
             statistic=section.planning,
             quantile=section.planning_quantile,
         )
@@ -106,10 +116,15 @@ class World:
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
+        if self.own_channel is not None:
+            return make_channel(self.own_channel, self.scenario.fleet.distance_m, seed)
         return self.scenario.channel.build(self.site, seed)
 
+    def _trace(self, name: str) -> Trace:
+        return self.files.parsed(name, trace_of)
+
     def _availability(self, name: str, devices: int) -> OnOff:
-        return read_availability(self.folder / name, devices)
+        return self.files.parsed(name, availability_of, devices)
 
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""

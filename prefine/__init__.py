@@ -3,46 +3,70 @@
 >>> import prefine
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 
-The folders beside this package are reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``,
-``prefine.traces``, ``prefine.scenarios``.
+Everything the command line does is a function here; docs/tutorial.md shows them. The folders beside this package are
+reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``, ``prefine.traces``,
+``prefine.scenarios``.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prefine.emulator.analysis.output import Tables
     from prefine.emulator.api import (
+        Solution,
         calibrate,
         compare,
-        document,
+        list_policies,
+        list_scenarios,
         new_scenario,
         plan,
-        plan_file,
-        plan_scenario,
         report,
+        run,
         sweep,
         validate,
     )
+    from prefine.emulator.errors import InfeasibleError, InputError, PolicyError, PrefineError
+    from prefine.emulator.scenario.source import read_source as read_scenario
 
 __all__ = [
+    "InfeasibleError",
+    "InputError",
+    "PolicyError",
+    "PrefineError",
+    "Solution",
+    "Tables",
     "calibrate",
     "compare",
-    "document",
+    "list_policies",
+    "list_scenarios",
     "new_scenario",
     "plan",
-    "plan_file",
-    "plan_scenario",
+    "read_scenario",
     "report",
+    "run",
     "sweep",
     "validate",
 ]
 
+_ELSEWHERE = {
+    "InfeasibleError": "prefine.emulator.errors:InfeasibleError",
+    "InputError": "prefine.emulator.errors:InputError",
+    "PolicyError": "prefine.emulator.errors:PolicyError",
+    "PrefineError": "prefine.emulator.errors:PrefineError",
+    "Tables": "prefine.emulator.analysis.output:Tables",
+    "read_scenario": "prefine.emulator.scenario.source:read_source",
+}
+"""Public names that are not in `prefine.emulator.api`."""
+
 
 def __getattr__(name: str) -> object:
-    """The public functions, imported when first asked for: most of this package is used without most of the rest."""
-    if name in __all__:
-        return getattr(import_module("prefine.emulator.api"), name)
-    raise AttributeError(f"module 'prefine' has no attribute {name!r}")
+    """A public name, imported when first asked for: most of this package is used without most of the rest."""
+    if name not in __all__:
+        raise AttributeError(f"module 'prefine' has no attribute {name!r}")
+    module, _, attribute = _ELSEWHERE.get(name, f"prefine.emulator.api:{name}").partition(":")
+    found: object = getattr(import_module(module), attribute)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,79 @@ def test_imports_run_one_way(package: str) -> None:
     assert bad == []
 
 
+STOREYS = (
+    ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "loading"),
+    ("section", "complaints"),
+    ("channel",),
+    ("plugins",),
+    ("simulation",),
+    ("scenario", "world", "problem_file"),
+    ("experiment",),
+    ("api",),
+    ("cli", "terminal"),
+)
+"""Parts of the emulator from the ground up: each may import what stands below it or beside it."""
+BESIDE = {"analysis": ("records", "errors", "files"), "report": ("analysis", "records", "errors", "files")}
+"""Beside the storeys: tables and statistics, and the report drawn from them."""
+
+
+BUILT_FROM = {("channel", "scenario")}
+"""A channel is built from its section of the scenario."""
+
+
+def _module_graph() -> dict[str, set[str]]:
+    """Each first-party module with those that it imports anywhere, inside functions too."""
+    paths = {path: f"prefine.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" for path in _package_files()}
+    paths |= {path: f"{path.parent.name}.{path.stem}" for path in [*_files("prefine"), *_files("benchmarks")]}
+    modules = {name.removesuffix(".__init__"): path for path, name in paths.items()}
+    graph = {}
+    for name, path in modules.items():
+        found = {_longest(imported, modules) for imported in _imports(path)}
+        graph[name] = found - {"", name}
+    return graph
+
+
+def _package_files() -> list[Path]:
+    return [path for package in PACKAGES for path in _files(package)]
+
+
+def _longest(imported: str, modules: dict[str, Path]) -> str:
+    while imported and imported not in modules:
+        imported = imported.rpartition(".")[0]
+    return imported
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = _module_graph()
+    assert graph["prefine.emulator.cli"] >= {"prefine.emulator.api", "prefine.traces.commands"}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError with the modules of a circle
+
+
+def test_the_emulator_stands_on_its_storeys() -> None:
+    height = {part: level for level, storey in enumerate(STOREYS) for part in storey}
+    bad = []
+    for name, imported in _module_graph().items():
+        part = _part(name)
+        for other in filter(None, map(_part, imported)):
+            if (part, other) in BUILT_FROM:
+                continue
+            if part in BESIDE:
+                allowed = other == part or other in BESIDE[part]
+            elif part in height:
+                allowed = other in BESIDE or height[other] <= height[part]
+            else:
+                continue
+            if not allowed:
+                bad.append(f"{name} imports {other}")
+    assert bad == []
+
+
+def _part(module: str) -> str:
+    """``channel`` of ``prefine.emulator.channel.base``; nothing of what lies elsewhere."""
+    inside = module.removeprefix("prefine.emulator.")
+    return inside.partition(".")[0] if inside != module else ""
+
+
 @pytest.mark.parametrize("folder", [*PACKAGES, "prefine", "tests", "benchmarks", "docs"])
 def test_nothing_is_imported_under_a_bare_name(folder: str) -> None:
     bad = [
@@ -92,7 +166,7 @@ def test_init_files_hold_a_docstring_only(package: str) -> None:
 
 
 def test_the_public_names_are_there() -> None:
-    assert {name for name in prefine.__all__ if callable(getattr(prefine, name))} == set(prefine.__all__)
+    assert {name for name in prefine.__all__ if getattr(prefine, name).__doc__} == set(prefine.__all__)
     assert dir(prefine) == sorted(prefine.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = prefine.nothing

@@ -77,7 +77,9 @@ def inspect(
             f"{file}: has {len(found.trace)} devices, --device {device} is not one of 0 to {len(found.trace) - 1}"
         )
     console = Console()
-    console.print(f"{file}: {found.format}, {len(found.trace)} device(s)", highlight=False, soft_wrap=True)
+    console.print(
+        f"{file}: {found.format}, {len(found.trace)} device(s)", highlight=False, markup=False, soft_wrap=True
+    )
     for line in (*found.notes, *found.trace.provenance):
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(table(found, link, max_gap_s))
@@ -172,7 +174,8 @@ def _deliver(trace: Trace, out: Path | None) -> None:
         return
     write_trace(out, trace)
     rows = sum(len(time_s) for time_s in trace.time_s)
-    Console(stderr=True).print(f"{out}: {len(trace)} device(s), {rows} rows", highlight=False, soft_wrap=True)
+    text = f"{out}: {len(trace)} device(s), {rows} rows"
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _reading(

@@ -1,1 +1,1 @@
-"""From records to tables, and from tables to statistics."""
+"""From records to tables, and from tables to statistics and comparisons."""

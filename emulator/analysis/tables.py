@@ -12,7 +12,8 @@ from prefine.emulator.files import atomic_path
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
 
 Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord]
-Varied = Sequence[tuple[str, object]]
+Varied = tuple[tuple[str, object], ...]
+"""The scenario keys that a sweep varied, with one run's values."""
 
 FILES: Mapping[str, Record] = {"runs": RunRecord, "rounds": RoundRecord, "devices": DeviceRecord}
 _VARIED_AFTER = "seed"

@@ -29,8 +29,13 @@ def read_trace(path: Path) -> Trace:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); a trace is a CSV file with {HEADER}") from error
-    lines = decoded(data, str(path), f"a CSV file with {HEADER}")
-    return replace(parse_trace(lines, str(path)), sha256=hashlib.sha256(data).hexdigest())
+    return trace_of(data, str(path))
+
+
+def trace_of(data: bytes, source: str) -> Trace:
+    """The trace in the bytes of a canonical file, with their SHA-256; raises InputError as `read_trace` does."""
+    lines = decoded(data, source, f"a CSV file with {HEADER}")
+    return replace(parse_trace(lines, source), sha256=hashlib.sha256(data).hexdigest())
 
 
 def parse_trace(lines: Iterable[str], source: str) -> Trace:

@@ -1,1 +1,1 @@
-"""From runs to tables: many runs on an executor, what is kept, statistics, sweeps, and the terminal."""
+"""Many runs: jobs, where they are executed, what is kept of them, and the output folder."""

@@ -8,35 +8,34 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from prefine.emulator.plugins import label_of, policy_source
+from prefine.emulator.analysis.tables import Varied
+from prefine.emulator.plugins import Part, make_policy
 from prefine.emulator.records import RunResult
-from prefine.emulator.scenario.scenario import Scenario
+from prefine.emulator.scenario.source import Source
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import AdaptivePolicy, Plan
-from prefine.emulator.world import World
+from prefine.emulator.types import AdaptivePolicy, Plan, Policy
 
-WORLDS_KEPT = 4
-"""Per process. Jobs come scenario by scenario, so few worlds are alive at once."""
+PLANS_KEPT = 256
 
 
 @dataclass(frozen=True)
 class Job:
-    """``folder`` is where the scenario's relative paths start; ``varied`` the keys a sweep varied, with their values.
+    """``varied`` are the keys a sweep varied, with the values they have in ``source``."""
 
-    ``inputs`` are the checksums of the files the scenario reads, by name.
-    """
-
-    scenario: Scenario
-    folder: Path
-    policy: str
+    source: Source
+    part: Part
     seed: int
-    varied: tuple[tuple[str, object], ...] = ()
-    inputs: tuple[tuple[str, str], ...] = ()
+    varied: Varied = ()
+
+    @property
+    def policy(self) -> str:
+        """How the policy was asked for: its name, or a file and class; the label of an object from Python."""
+        return self.part.name
 
     @property
     def label(self) -> str:
         """The policy's name as tables show it; a user's own file goes by its class."""
-        return label_of(self.policy)
+        return self.part.label
 
     @property
     def run_id(self) -> str:
@@ -44,12 +43,17 @@ class Job:
         values = [f"{key.rpartition('.')[2]}={value}" for key, value in self.varied]
         return "-".join([*values, self.label, f"s{self.seed}"])
 
+    @property
+    def lasting(self) -> bool:
+        """Whether `content` tells this run from every other one, in other processes too."""
+        return all(each.lasting for each in (self.part, *self.source.own))
+
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON.
 
         What only selects or describes (names, the list of policies, seeds) is left out.
         """
-        scenario = self.scenario.model_dump(
+        scenario = self.source.scenario.model_dump(
             mode="json",
             exclude={
                 "name": True,
@@ -60,11 +64,12 @@ class Job:
         )
         return {
             "scenario": scenario,
+            "own": {each.kind.noun: each.identity for each in self.source.own},
             "policy": self.policy,
-            "parameters": self.scenario.policies.get(self.policy, {}),
-            "policy_source": hashlib.sha256(policy_source(self.policy)).hexdigest(),
+            "parameters": _parameters(self.source, self.part),
+            "policy_source": self.part.identity,
             "seed": self.seed,
-            "inputs": dict(self.inputs),
+            "inputs": dict(self.source.checksums),
             "versions": {name: version(name) for name in ("prefine", "torch", "numpy", "scipy")},
             "code": _code(),
         }
@@ -72,27 +77,25 @@ class Job:
 
 def execute(job: Job) -> RunResult:
     """Run ``job``; raises PrefineError where it cannot be run."""
-    scenario = job.scenario.model_dump_json()
-    world = _world(scenario, job.folder, job.inputs)
-    policy = world.policy(job.policy)
-    if isinstance(policy, AdaptivePolicy):
-        plan = world.plan(job.policy, policy)
-    else:
-        plan = _plan(scenario, job.folder, job.inputs, job.policy, policy_source(job.policy))
+    world = job.source.world()
+    policy = _made(job.source, job.part)
+    adapts = isinstance(policy, AdaptivePolicy)
+    plan = world.plan(job.policy, policy) if adapts else _plan(job.source, job.part)
     return run(world.run_spec(job.policy, policy, plan, job.seed), job.run_id, job.label, job.seed)
 
 
-@lru_cache(maxsize=WORLDS_KEPT)
-def _world(scenario: str, folder: Path, inputs: tuple[tuple[str, str], ...]) -> World:
-    """The world of a scenario, with its data loaded and its constants known; ``inputs`` tells edited files apart."""
-    return World(Scenario.model_validate_json(scenario), folder)
+@lru_cache(maxsize=PLANS_KEPT)
+def _plan(source: Source, part: Part) -> Plan:
+    """The plan of a policy that does not adapt: the same for every seed."""
+    return source.world().plan(part.name, _made(source, part))
 
 
-@lru_cache(maxsize=256)
-def _plan(scenario: str, folder: Path, inputs: tuple[tuple[str, str], ...], policy: str, source: bytes) -> Plan:
-    """The plan of a policy that does not adapt: the same for every seed; ``source`` tells edited policies apart."""
-    world = _world(scenario, folder, inputs)
-    return world.plan(policy, world.policy(policy))
+def _made(source: Source, part: Part) -> Policy:
+    return make_policy(part, _parameters(source, part))
+
+
+def _parameters(source: Source, part: Part) -> dict[str, object]:
+    return source.scenario.policies.get(part.name, {})
 
 
 @cache

@@ -47,6 +47,11 @@ class Job(Protocol):
         """The scenario keys that a sweep varied, with this run's values."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """Whether `content` tells this run from every other one, so that its result can be stored and found again."""
+        ...
+
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON."""
         ...
@@ -57,16 +62,19 @@ J = TypeVar("J", bound=Job)
 
 @dataclass(frozen=True)
 class Results(Generic[J]):
-    """The results of ``jobs`` in their order, read from the store one at a time."""
+    """The results of ``jobs`` in their order, read from the store one at a time.
+
+    ``held`` are those that are not in the store, by index: failed runs, and jobs that are not lasting.
+    """
 
     jobs: tuple[J, ...]
     keys: tuple[str, ...]
     store: Store
-    failures: Mapping[int, RunResult]
+    held: Mapping[int, RunResult]
 
     def __iter__(self) -> Iterator[tuple[Varied, RunResult]]:
         for index, (job, key) in enumerate(zip(self.jobs, self.keys, strict=True)):
-            result = self.failures.get(index) or self.store.load(key, job.run_id)
+            result = self.held.get(index) or self.store.load(key, job.run_id)
             if result is None:
                 raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
             yield job.varied, result
@@ -81,31 +89,34 @@ def run_many(
 ) -> Results[J]:
     """Every job's result, from the store where it is there, else by ``execute`` (picklable) on ``workers``.
 
-    Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again.
+    Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again, nor are
+    jobs that are not lasting.
     ``on_done`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
     InputError where two jobs have the same name.
     """
     names = [job.run_id for job in jobs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"two runs would both be named {twice}: policies need different names")
+        raise InputError(
+            f"two runs would both be named {twice}: give the policies different names, in Python {{label: policy, ...}}"
+        )
     keys = tuple(address(job.content()) for job in jobs)
-    failures: dict[int, RunResult] = {}
+    held: dict[int, RunResult] = {}
     waiting = []
     for index, (job, key) in enumerate(zip(jobs, keys, strict=True)):
-        stored = store.load(key, job.run_id)
+        stored = store.load(key, job.run_id) if job.lasting else None
         if stored is None:
             waiting.append(index)
         else:
             on_done(job, stored)
     with closing(_completed(jobs, execute, workers, waiting)) as completed:
         for index, result in completed:
-            if result.run.status == "done":
+            if result.run.status == "done" and jobs[index].lasting:
                 store.save(keys[index], result)
             else:
-                failures[index] = result
+                held[index] = result
             on_done(jobs[index], result)
-    return Results(tuple(jobs), keys, store, failures)
+    return Results(tuple(jobs), keys, store, held)
 
 
 def _completed(

@@ -1,14 +1,17 @@
-"""Which scenarios a sweep runs: every combination of the values of some scenario keys, or their pairs."""
+"""Which runs a comparison has: every policy with every seed, in each combination of the values of varied keys."""
 
 import itertools
 import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from prefine.emulator.errors import InputError
+from prefine.emulator.analysis.tables import Varied
+from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.experiment.job import Job
+from prefine.emulator.plugins import Part, make_policy
 from prefine.emulator.scenario.scenario import parse_value
-
-Varied = tuple[tuple[str, object], ...]
+from prefine.emulator.scenario.source import Source
+from prefine.emulator.text import unknown
 
 
 def parse_vary(text: str) -> tuple[str, tuple[object, ...]]:
@@ -61,3 +64,48 @@ def combinations(vary: Sequence[str], *, pairs: bool = False) -> list[Varied]:
         raise InputError(f"--zip: every key needs the same number of values, but {counts}")
     rows = zip(*(values for _, values in parsed), strict=True) if pairs else itertools.product(*(v for _, v in parsed))
     return [tuple(zip(keys, row, strict=True)) for row in rows]
+
+
+def jobs_of(
+    source: Source, vary: Sequence[str], policies: Sequence[Part], seeds: Sequence[int], *, pairs: bool = False
+) -> list[Job]:
+    """The jobs of a comparison, scenario by scenario, policy by policy.
+
+    Raises InputError where a key, a value or a combination of them makes no scenario.
+    """
+    scenarios = [(row, source.varied(dict(row))) for row in combinations(vary, pairs=pairs)]
+    return [Job(each, part, seed, row) for row, each in scenarios for part in policies for seed in seeds]
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """``seeds``, or the seeds 0, 1, ... of which ``seeds`` is the number; raises InputError for none or negative."""
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    if not chosen or min(chosen) < 0:
+        raise InputError(f"seeds = {seeds}: at least one seed is needed, and none may be negative")
+    return chosen
+
+
+def reference_of(source: Source, reference: str | None, policies: Sequence[Part]) -> Part:
+    """The policy to compare with: as asked, else the scenario's if it takes part, else the first.
+
+    Raises InputError where the one asked for, by name or label, is not among ``policies``.
+    """
+    wanted = source.scenario.compare.reference if reference is None else reference
+    for part in policies:
+        if wanted in (part.name, part.label):
+            return part
+    if reference is not None:
+        raise InputError(unknown(f"reference {reference!r}", reference, [part.label for part in policies]))
+    return policies[0]
+
+
+def check_feasible(source: Source, policies: Sequence[Part]) -> None:
+    """Raises InputError where none of the policies can afford one round."""
+    world, errors = source.world(), []
+    for part in policies:
+        try:
+            world.plan(part.name, make_policy(part, source.scenario.policies.get(part.name, {})))
+        except InfeasibleError as error:
+            errors.append(error)
+    if errors and len(errors) == len(policies):
+        raise errors[0]

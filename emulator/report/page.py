@@ -9,24 +9,21 @@ import jinja2
 import pandas as pd
 
 from prefine.emulator.analysis.comparison import REALISED, SCORE
+from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import write_csv
 from prefine.emulator.files import write_bytes
-from prefine.emulator.report import choices, curves, parts, predicted, sweeps, timeline, words
-from prefine.emulator.report.data import Tables, read_tables, shown
+from prefine.emulator.report import bars, course, predicted, sweeps, words
 from prefine.emulator.report.figure import Figure, Format
 
-_FAMILIES = (sweeps, curves, parts, predicted, timeline, choices)
+_FAMILIES = (sweeps, course, bars, predicted)
 
 
-def write_report(folder: Path, formats: Sequence[Format] = (), reference: str | None = None) -> Path:
-    """Make report.html, comparison.csv, ranking.csv and figures/ from runs, rounds, devices and manifest of ``folder``.
+def write_report(folder: Path, tables: Tables, formats: Sequence[Format] = ()) -> Path:
+    """Draw ``tables`` as report.html and figures/ in ``folder``; the report's path.
 
-    Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises InputError, one line,
-    where a table is missing or broken. Returns the report's path.
+    Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises PrefineError where the
+    folder cannot be written.
     """
-    tables = read_tables(folder, reference)
-    write_csv(folder / "comparison.csv", tables.comparison)
-    write_csv(folder / "ranking.csv", tables.ranking)
     figures = [figure for family in _FAMILIES for figure in family.figures(tables)]
     pictures = {figure.name: figure.render("svg") for figure in figures}
     for figure in figures:
@@ -68,7 +65,7 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         training=_mapping(tables.manifest, "scenario", "training"),
         figures=[(figure, _embedded(pictures[figure.name])) for figure in figures],
         number=words.number,
-        shown=shown,
+        shown=words.shown,
     )
 
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.comparison import REALISED, SCORE, groups
-from prefine.emulator.report.data import Tables, cases
-from prefine.emulator.report.figure import Figure
-from prefine.emulator.report.style import bar_size, few_ticks, legend_below, logarithmic, looks, panels
+from prefine.emulator.analysis.output import Tables
+from prefine.emulator.report.figure import Figure, bar_size, few_ticks, legend_below, logarithmic, looks, panels
+from prefine.emulator.report.words import cases
 
 _PAIRS = {"delay_s": ("predicted_delay_s", "delay in s"), "energy_j": ("predicted_energy_j", "energy in J")}
 

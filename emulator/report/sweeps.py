@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.comparison import REALISED, SCORE
-from prefine.emulator.report.data import Tables, cases, shown
-from prefine.emulator.report.figure import Figure
-from prefine.emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
+from prefine.emulator.analysis.output import Tables
+from prefine.emulator.report.figure import Band, Figure, draw_bands, legend_below, logarithmic, looks, panels, size
+from prefine.emulator.report.words import cases, shown
 
 _SHOWN = {
     SCORE: "test accuracy",

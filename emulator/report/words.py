@@ -1,15 +1,39 @@
-"""Numbers and findings in words: what a reader may conclude, and no more."""
+"""Numbers, labels and findings in words: what a reader may conclude, and no more."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from prefine.emulator.analysis.comparison import SCORE, groups
-from prefine.emulator.report.data import Tables, label
+from prefine.emulator.analysis.output import Tables
 
+MAX_CASES = 6
 _NOTHING: dict[Hashable, Any] = {f"{SCORE}_diff": math.nan, f"{SCORE}_diff_ci95": math.nan}
+
+
+def cases(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """``frame`` split by the values of ``keys``, each part with its label; one part without label if there are none.
+
+    Of more than six parts, six at even distances, first and last among them, stand for all.
+    """
+    parts = list(groups(frame, keys))
+    last = len(parts) - 1
+    chosen = range(len(parts)) if last < MAX_CASES else [round(i * last / (MAX_CASES - 1)) for i in range(MAX_CASES)]
+    for index in chosen:
+        varied, part = parts[index]
+        yield label(varied), part
+
+
+def shown(value: object) -> str:
+    """A varied value as short as it can be written."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def label(varied: Mapping[str, object]) -> str:
+    """``delay_s = 10, energy_j = 20``: the last part of each key is enough for a reader."""
+    return ", ".join(f"{key.rpartition('.')[2]} = {shown(value)}" for key, value in varied.items())
 
 
 def number(value: float, digits: int = 4) -> str:

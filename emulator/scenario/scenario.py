@@ -22,6 +22,9 @@ from prefine.emulator.simulation.processor import ProcessorModel
 
 DEFAULT_COUNT = 10
 
+Overrides = Sequence[str] | Mapping[str, Any]
+"""``KEY=VALUE`` texts, or dotted keys with their values."""
+
 
 class Scenario(Section):
     """Everything about a world but the seed of a run.
@@ -66,8 +69,8 @@ class Scenario(Section):
         return Fleet(self.devices, self.device, self.device_count, self.seed)
 
 
-def parse_scenario(text: str, source: str, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in the TOML ``text`` of ``source``, with ``KEY=VALUE`` overrides applied.
+def parse_scenario(text: str, source: str, overrides: Overrides = ()) -> Scenario:
+    """The scenario in the TOML ``text`` of ``source``, with ``overrides`` applied.
 
     Raises InputError: one line with source, key, what is wrong and what is allowed.
     """
@@ -75,7 +78,14 @@ def parse_scenario(text: str, source: str, overrides: Sequence[str] = ()) -> Sce
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: is not valid TOML: {error}") from error
-    return scenario_of(reduce(_override, overrides, tree), source)
+    return scenario_of(overridden(tree, overrides), source)
+
+
+def overridden(tree: Mapping[str, Any], overrides: Overrides) -> Mapping[str, Any]:
+    """``tree`` with ``overrides``, ``KEY=VALUE`` texts or dotted keys with their values; raises InputError."""
+    if isinstance(overrides, Mapping):
+        return reduce(lambda t, item: _set(t, *item), overrides.items(), tree)
+    return reduce(_override, overrides, tree)
 
 
 def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
@@ -89,7 +99,7 @@ def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
 def with_values(scenario: Scenario, values: Mapping[str, Any], source: str) -> Scenario:
     """``scenario`` with dotted keys set to ``values``; raises InputError where the result is no scenario."""
     tree = scenario.model_dump(mode="json", exclude_unset=True)
-    return scenario_of(reduce(lambda t, item: _set(t, *item), values.items(), tree), source)
+    return scenario_of(overridden(tree, values), source)
 
 
 def parse_value(text: str) -> Any:

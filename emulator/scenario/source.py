@@ -1,94 +1,180 @@
-"""Where scenarios come from: a path, the name of a bundled one, or the bundled default."""
+"""Where scenarios come from: a file, a bundled one by name, TOML text, a dictionary; and the world of each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from prefine.emulator.channel.tracefile import read_trace
+from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.job import Job
-from prefine.emulator.files import checksum
+from prefine.emulator.files import Files
 from prefine.emulator.loading import own_file
-from prefine.emulator.scenario.scenario import Scenario, parse_scenario, with_values
-from prefine.emulator.simulation.availability import read_availability
+from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
+from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
+from prefine.emulator.simulation.availability import availability_of
+from prefine.emulator.text import did_you_mean, unknown
 from prefine.emulator.world import World
 
 DEFAULT = "default"
+UNNAMED = "scenario"
 SUFFIX = ".toml"
+WORLDS_KEPT = 4
+"""Per process. Jobs come scenario by scenario, so few worlds are alive at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A scenario with the folder its relative paths start from."""
+    """A scenario with the files it names. Sources with the same content are equal and have one world in a process.
+
+    ``workload`` and ``channel`` are parts from Python, in place of those that the scenario names.
+    """
 
     scenario: Scenario
-    folder: Path
+    files: Files
     name: str
+    workload: Part | None = None
+    channel: Part | None = None
 
-    def world(self) -> World:
-        """The scenario with its files read."""
-        return World(self.scenario, self.folder)
+    @property
+    def own(self) -> tuple[Part, ...]:
+        """The parts from Python."""
+        return tuple(each for each in (self.workload, self.channel) if each is not None)
 
-    def inputs(self) -> tuple[tuple[str, str], ...]:
+    @cached_property
+    def checksums(self) -> tuple[tuple[str, str], ...]:
         """SHA-256 of each of the user's files the scenario reads, by the name the scenario gives it.
 
-        Raises InputError where a trace is missing or malformed.
+        Raises InputError where a trace is missing or malformed, PrefineError where a file has changed on the way to
+        a worker.
         """
-        trace, availability = self.scenario.channel.trace, self.scenario.faults.availability
+        scenario, task = self.scenario, self.scenario.task
+        trace, availability = scenario.channel.trace, scenario.faults.availability
         if trace is not None:
-            read_trace(self.folder / trace)
+            self.files.parsed(trace, trace_of)
         if availability is not None:
-            read_availability(self.folder / availability, self.scenario.device_count)
-        task, channel, training = self.scenario.task, self.scenario.channel, self.scenario.training
-        code = (own_file(spec) for spec in (task.model, task.workload, channel.model, training.algorithm))
+            self.files.parsed(availability, availability_of, scenario.device_count)
+        code = [
+            own_file(spec) for spec in (task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
+        ]
         names = (trace, availability, task.data, *code)
-        return tuple((name, checksum(self.folder / name)) for name in names if name and (self.folder / name).exists())
+        found = [name for name in names if name and (self.files.folder / name).exists()]
+        return tuple((name, self.files.checksum(name)) for name in found)
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything the world follows from."""
+        parts = self.scenario.model_dump_json(), self.files.folder.as_posix(), json.dumps(self.checksums)
+        own = [f"{each.kind.noun} {each.identity}" for each in self.own]
+        return sha256("\0".join([*parts, *own]).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Source) and other.identity == self.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self.scenario, self.files.folder, self.checksums, self.name, self.workload, self.channel)
+
+    def world(self) -> World:
+        """The scenario with its files read: one world for all who ask in this process."""
+        return _world(self)
 
     def origin(self) -> tuple[str, ...]:
         """The header comments of the channel trace: where it came from and how it was made."""
         trace = self.scenario.channel.trace
-        return () if trace is None else read_trace(self.folder / trace).provenance
+        return () if trace is None else self.files.parsed(trace, trace_of).provenance
 
-    def varied(self, values: tuple[tuple[str, object], ...]) -> "Source":
-        """The same with dotted keys set to ``values``."""
-        return Source(with_values(self.scenario, dict(values), self.name), self.folder, self.name)
+    def varied(self, values: Mapping[str, object]) -> "Source":
+        """The same with dotted keys set to ``values``; raises InputError where that is no scenario."""
+        return replace(self, scenario=with_values(self.scenario, values, self.name)) if values else self
 
-    def jobs(
-        self, policies: Sequence[str], seeds: Sequence[int], varied: tuple[tuple[str, object], ...] = ()
-    ) -> list[Job]:
-        """Every policy with every seed, policy by policy."""
-        inputs = self.inputs()
-        return [Job(self.scenario, self.folder, policy, seed, varied, inputs) for policy in policies for seed in seeds]
+
+@lru_cache(maxsize=WORLDS_KEPT)
+def _world(source: Source) -> World:
+    return World(source.scenario, source.files, source.workload, source.channel)
+
+
+def _arrived(
+    scenario: Scenario, folder: Path, checksums: tuple[tuple[str, str], ...], name: str, *own: Part | None
+) -> Source:
+    """A source in the process it was sent to, which reads the files itself, once for all sources that name them."""
+    return Source(scenario, _files(folder, checksums), name, *own)
+
+
+@lru_cache(maxsize=WORLDS_KEPT)
+def _files(folder: Path, checksums: tuple[tuple[str, str], ...]) -> Files:
+    return Files(folder, dict(checksums))
 
 
 def bundled() -> tuple[str, ...]:
     """The names of the bundled scenarios."""
-    folder = Path(str(files("prefine.scenarios")))
+    folder = Path(str(resources.files("prefine.scenarios")))
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")))
 
 
 def bundled_text(name: str) -> str:
     """The text of a bundled scenario. Raises InputError where there is none of that name."""
     if name not in bundled():
-        raise InputError(f"scenario {name!r} is not bundled, allowed: {', '.join(bundled())}")
-    return (Path(str(files("prefine.scenarios"))) / f"{name}{SUFFIX}").read_text(encoding="utf-8")
+        raise InputError(unknown(f"bundled scenario {name!r}", name, bundled()))
+    return (Path(str(resources.files("prefine.scenarios"))) / f"{name}{SUFFIX}").read_text(encoding="utf-8")
 
 
-def read_source(where: str | Path | None = None, overrides: Sequence[str] = ()) -> Source:
-    """The scenario at path ``where``, or the bundled one of that name, or the bundled default.
+def read_source(
+    where: "str | Path | Mapping[str, Any] | Source | None" = None,
+    overrides: Overrides = (),
+    workload: object = None,
+    channel: object = None,
+) -> Source:
+    """The scenario ``where``, with ``overrides`` on top.
 
-    Raises InputError where there is none or it is wrong.
+    ``where`` is the path of a TOML file, the name of a bundled scenario, TOML text (of more than one line), a
+    dictionary of sections, a source that was read already, or None for the bundled default. Paths in a scenario start
+    from its file's folder; in text and dictionaries, from the working directory. ``workload`` is a workload from
+    Python: a class that takes what `prefine.models.workload.Workload` takes, or an instance. ``channel`` is a channel
+    from Python: a class that takes the devices' distances and the run's seed, or an instance. Raises InputError where
+    any of it is wrong.
     """
+    source = _overridden(where, overrides) if isinstance(where, Source) else _read(where, overrides)
+    if workload is not None:
+        source = replace(source, workload=part(WORKLOAD, workload))
+    return source if channel is None else replace(source, channel=part(CHANNEL, channel))
+
+
+def _read(where: str | Path | Mapping[str, Any] | None, overrides: Overrides) -> Source:
+    if isinstance(where, Mapping):
+        return _named(scenario_of(overridden(_plain(where), overrides), UNNAMED), Path.cwd(), UNNAMED)
+    if isinstance(where, str) and "\n" in where:
+        return _named(parse_scenario(where, UNNAMED, overrides), Path.cwd(), UNNAMED)
     path = _find(DEFAULT if where is None else where)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
-    scenario = parse_scenario(text, str(path), overrides)
-    if not scenario.name:
-        scenario = scenario.model_copy(update={"name": path.stem})
-    return Source(scenario, path.parent, str(path))
+    return _named(parse_scenario(text, str(path), overrides), path.parent, str(path))
+
+
+def _overridden(source: Source, overrides: Overrides) -> Source:
+    tree = source.scenario.model_dump(mode="json", exclude_unset=True)
+    return replace(source, scenario=scenario_of(overridden(tree, overrides), source.name)) if overrides else source
+
+
+def _named(scenario: Scenario, folder: Path, source: str) -> Source:
+    named = scenario if scenario.name else scenario.model_copy(update={"name": Path(source).stem})
+    return Source(named, Files(folder), source)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with NumPy's numbers and arrays as Python's own."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _find(where: str | Path) -> Path:
@@ -96,5 +182,6 @@ def _find(where: str | Path) -> Path:
     if path.is_file():
         return path
     if str(where) in bundled():
-        return Path(str(files("prefine.scenarios"))) / f"{where}{SUFFIX}"
-    raise InputError(f"scenario {where}: no such file, nor is it bundled ({', '.join(bundled())})")
+        return Path(str(resources.files("prefine.scenarios"))) / f"{where}{SUFFIX}"
+    meant = did_you_mean(str(where), bundled())
+    raise InputError(f"scenario {where}: no such file, nor is it bundled ({', '.join(bundled())}){meant}")

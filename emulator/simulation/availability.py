@@ -8,12 +8,12 @@ import csv
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from prefine.emulator.errors import InputError
+from prefine.emulator.text import decoded
 
 HEADER = ["time_s", "device", "available"]
 
@@ -92,15 +92,12 @@ class ExponentialOnOff:
         return self._paths[device]
 
 
-def read_availability(path: Path, devices: int) -> Switches:
-    """The availability of ``devices`` devices in the file at ``path``.
+def availability_of(data: bytes, source: str, devices: int) -> Switches:
+    """The availability of ``devices`` devices in the bytes of a file.
 
-    Raises InputError: the file is missing or no text, or `parse_availability` refuses it.
+    Raises InputError: it is no text, or `parse_availability` refuses it.
     """
-    try:
-        return parse_availability(path.read_text(encoding="utf-8").splitlines(), str(path), devices)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    return parse_availability(decoded(data, source, f"a CSV file with {','.join(HEADER)}"), source, devices)
 
 
 def parse_availability(lines: Iterable[str], source: str, devices: int) -> Switches:

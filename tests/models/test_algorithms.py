@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.job import execute
+from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.plugins import POLICY, part
 from prefine.emulator.randomness import stream
-from prefine.emulator.scenario.scenario import parse_scenario
-from prefine.emulator.scenario.source import Source
+from prefine.emulator.scenario.source import read_source
 from prefine.models.algorithms import round as rounds
 from prefine.models.algorithms.fedavg import FedAvg
 from prefine.models.algorithms.fedsgd import FedSGD
@@ -238,10 +238,11 @@ def test_an_own_algorithm_from_the_command_line_is_part_of_a_runs_identity(tmp_p
     path = tmp_path / "mine.py"
     path.write_text(PROX)
     settings = ["training.local_steps=2", "training.algorithm=mine.py:Prox", "training.algorithm_parameters.mu=0.2"]
-    source = Source(parse_scenario(SMALL, "small", settings), tmp_path, "small")
-    (job,) = source.jobs(["uniform"], [0])
+    (tmp_path / "small.toml").write_text(SMALL)
+    uniform = part(POLICY, "uniform")
+    job = Job(read_source(tmp_path / "small.toml", settings), uniform, 0)
     assert execute(job).run.stop_reason == "plan"
     path.write_text(PROX + "# edited\n")
-    (edited,) = source.jobs(["uniform"], [0])
-    assert dict(job.inputs).keys() == {"mine.py"}
+    edited = Job(read_source(tmp_path / "small.toml", settings), uniform, 0)
+    assert dict(job.source.checksums).keys() == {"mine.py"}
     assert job.content() != edited.content()

@@ -1,7 +1,6 @@
 """Planning online: on the planned channel it ends where the plan ends; under fading it overspends nothing."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from prefine.emulator.analysis.statistics import estimate
 from prefine.emulator.bound import device_round, server_round
 from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.plugins import POLICY, part
 from prefine.emulator.records import RunRecord
-from prefine.emulator.scenario.scenario import parse_scenario
+from prefine.emulator.scenario.source import read_source
 from prefine.emulator.types import Budget, Observation, Problem
 from prefine.policies.online import JointOnline
 from tests.emulator.scenario.small import SMALL
@@ -75,17 +75,17 @@ HUNGRIER = (
 
 def test_where_energy_runs_out_early_it_turns_more_of_the_budgets_into_rounds() -> None:
     """Paired over 5 seeds: at least 3 rounds and 10 % of the delay budget more than joint-ft, at 95 %."""
-    scenario = parse_scenario(HUNGRIER, "hungrier.toml")
+    source = read_source(HUNGRIER)
 
     def runs(policy: str) -> list[RunRecord]:
-        return [execute(Job(scenario, Path(), policy, seed)).run for seed in range(5)]
+        return [execute(Job(source, part(POLICY, policy), seed)).run for seed in range(5)]
 
     online, static = runs("joint-online"), runs("joint-ft")
     assert {run.stop_reason for run in static} == {"energy"}
     rounds = estimate([a.finetune_rounds - b.finetune_rounds for a, b in zip(online, static, strict=True)])
     delay_s = estimate([a.delay_s - b.delay_s for a, b in zip(online, static, strict=True)])
     assert rounds.mean - rounds.half_width > 3.0
-    assert delay_s.mean - delay_s.half_width > 0.1 * scenario.budget.delay_s
+    assert delay_s.mean - delay_s.half_width > 0.1 * source.scenario.budget.delay_s
     for run in online:
         assert run.overrun_delay_s == run.overrun_energy_j == 0.0
         assert run.energy_j <= 3.0 * (1.0 + 1e-9)

@@ -14,6 +14,7 @@ from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.planner import planning_channel
 from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.errors import InputError
+from prefine.emulator.files import Files
 from prefine.emulator.scenario.scenario import parse_scenario
 from prefine.emulator.scenario.source import Source
 from prefine.emulator.simulation.run import run
@@ -122,12 +123,12 @@ def test_other_mistakes_are_one_line(tmp_path: Path) -> None:
 
 def test_its_file_is_an_input_and_every_policy_meets_it(folder: Path) -> None:
     text = SMALL.replace('model = "static"', 'model = "mine.py:TwoState"\n[channel.parameters]\nbad_db = -115.0')
-    source = Source(parse_scenario(text, "small"), folder, "small")
-    before = dict(source.inputs())
+    source = Source(parse_scenario(text, "small"), Files(folder), "small")
+    before = dict(source.checksums)
     assert list(before) == ["mine.py"]
     world = source.world()
     policy = world.policy("uniform")
     result = run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
     assert result.run.finetune_rounds > 0
     (folder / "mine.py").write_text((folder / "mine.py").read_text() + "# edited\n")
-    assert dict(source.inputs()) != before
+    assert dict(Source(source.scenario, Files(folder), "small").checksums) != before

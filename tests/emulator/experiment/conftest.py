@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from prefine.emulator.analysis.output import analyse
 from prefine.emulator.experiment.executor import Serial
-from prefine.emulator.experiment.manifest import manifest
-from prefine.emulator.experiment.output import result_store, write_output
+from prefine.emulator.experiment.folder import manifest, result_store, write_folder
 from prefine.emulator.experiment.runs import run_many
+from prefine.emulator.report.figure import Format
+from prefine.emulator.report.page import write_report
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
 Varied = tuple[tuple[str, object], ...]
@@ -22,8 +24,14 @@ def make_folder(folder: Path, varied: Sequence[Varied], *extra: SyntheticJob) ->
     content = manifest(
         jobs, {"name": "synthetic <b>", "budget": {"delay_s": 10.0}}, "joint", "prefine compare", {"t": "1"}
     )
-    write_output(folder, results, content)
+    write_folder(folder, results, content)
+    draw(folder)
     return folder
+
+
+def draw(folder: Path, formats: Sequence[Format] = ()) -> Path:
+    """The report of what the CSV files in ``folder`` say now."""
+    return write_report(folder, analyse(folder), formats)
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,10 @@ class SyntheticJob:
     def label(self) -> str:
         return self.policy
 
+    @property
+    def lasting(self) -> bool:
+        return not self.mischief.startswith("unknown")
+
     def content(self) -> Mapping[str, object]:
         return {"policy": self.policy, "seed": self.seed, "varied": list(map(list, self.varied))}
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from prefine.emulator.analysis.comparison import REALISED
-from prefine.emulator.report import choices, curves, parts, predicted, sweeps, timeline
-from prefine.emulator.report.data import Tables, cases, read_tables, shown
-from prefine.emulator.report.figure import Figure
-from prefine.emulator.report.style import looks
+from prefine.emulator.analysis.output import Tables, read_tables
+from prefine.emulator.report import bars, course, predicted, sweeps
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.words import cases, shown
 from tests.emulator.experiment.synthetic import DEVICES
 
 
@@ -31,15 +31,15 @@ def named(figures: list[Figure], name: str) -> pd.DataFrame:
 
 
 def test_parts_of_the_energy_sum_to_the_energy(tables: Tables) -> None:
-    data = named(list(parts.figures(tables)), "energy-by-part").set_index("policy")
+    data = named(list(bars.figures(tables)), "energy-by-part").set_index("policy")
     expected = tables.done.groupby("policy")["energy_j"].mean()
-    assert data[list(parts.ENERGY)].sum(axis="columns").to_dict() == pytest.approx(expected.to_dict())
+    assert data[list(bars.ENERGY)].sum(axis="columns").to_dict() == pytest.approx(expected.to_dict())
 
 
 def test_parts_of_the_delay_follow_the_last_device_and_sum_to_the_delay(tables: Tables) -> None:
-    data = named(list(parts.figures(tables)), "delay-by-part").set_index("policy")
+    data = named(list(bars.figures(tables)), "delay-by-part").set_index("policy")
     expected = tables.done.groupby("policy")["delay_s"].mean()
-    assert data[list(parts.DELAY)].sum(axis="columns").to_dict() == pytest.approx(expected.to_dict())
+    assert data[list(bars.DELAY)].sum(axis="columns").to_dict() == pytest.approx(expected.to_dict())
 
     run = tables.rounds[tables.rounds["run_id"].isin(tables.runs.loc[tables.runs["policy"] == "joint", "run_id"])]
     tuned = run[run["stage"] == "finetune"]
@@ -53,13 +53,13 @@ def test_parts_of_the_delay_follow_the_last_device_and_sum_to_the_delay(tables: 
 
 def test_a_round_in_which_nobody_arrived_is_waiting(tables: Tables) -> None:
     lost = replace(tables, devices=tables.devices.assign(outcome="late"))
-    data = named(list(parts.figures(lost)), "delay-by-part").set_index("policy")
+    data = named(list(bars.figures(lost)), "delay-by-part").set_index("policy")
     assert (data[["download_s", "compute_s", "upload_s"]] == 0).all(axis=None)
     assert data["waiting_s"].gt(1e-9).to_dict() == {"joint": True, "uniform": True, "pretrain-only": False}
 
 
 def test_curves_are_means_of_what_each_seed_had_at_that_time(tables: Tables) -> None:
-    data = named(list(curves.figures(tables)), "test-accuracy-over-time-s")
+    data = named(list(course.curves(tables)), "test-accuracy-over-time-s")
     point = data[data["policy"] == "joint"].iloc[70]
     rounds = tables.with_run(tables.rounds)
     rounds = rounds[(rounds["policy"] == "joint") & (rounds["end_s"] <= point["time_s"])]
@@ -69,7 +69,7 @@ def test_curves_are_means_of_what_each_seed_had_at_that_time(tables: Tables) -> 
 
 
 def test_energy_spent_ends_at_the_sum_of_the_rounds(tables: Tables) -> None:
-    data = named(list(curves.figures(tables)), "test-accuracy-over-energy-j")
+    data = named(list(course.curves(tables)), "test-accuracy-over-energy-j")
     rounds = tables.with_run(tables.rounds)
     spent = rounds.groupby(["policy", "run_id"])["energy_j"].sum().groupby("policy").max()
     assert data.groupby("policy")["energy_j"].max().to_dict() == pytest.approx(spent.to_dict())
@@ -79,7 +79,7 @@ def test_gradient_norms_are_averaged_geometrically(tables: Tables) -> None:
     rounds = tables.rounds.copy()
     seed = tables.with_run(rounds)["seed"]
     rounds["grad_norm_sq"] = np.array([0.01, 0.1, 1.0])[seed.to_numpy()]
-    data = named(list(curves.figures(replace(tables, rounds=rounds))), "grad-norm-sq-over-time-s")
+    data = named(list(course.curves(replace(tables, rounds=rounds))), "grad-norm-sq-over-time-s")
     assert data["mean"].to_numpy() == pytest.approx(0.1)
     assert (data["low95"] > 0).all()
 
@@ -87,17 +87,17 @@ def test_gradient_norms_are_averaged_geometrically(tables: Tables) -> None:
 def test_rounds_that_were_not_evaluated_leave_no_gap_and_no_figure(tables: Tables) -> None:
     sparse = tables.rounds.copy()
     sparse.loc[sparse["round"] % 3 != 0, ["test_accuracy", "grad_norm_sq"]] = np.nan
-    data = named(list(curves.figures(replace(tables, rounds=sparse))), "test-accuracy-over-time-s")
+    data = named(list(course.curves(replace(tables, rounds=sparse))), "test-accuracy-over-time-s")
     assert data.notna().all(axis=None)
     never = tables.rounds.assign(test_accuracy=np.nan, grad_norm_sq=np.nan)
-    assert list(curves.figures(replace(tables, rounds=never))) == []
+    assert list(course.curves(replace(tables, rounds=never))) == []
 
 
 def test_the_timeline_starts_at_zero_and_has_three_rounds_of_each_device(tables: Tables) -> None:
-    (figure,) = timeline.figures(tables)
+    (figure,) = course.timeline(tables)
     assert list(figure.data["policy"].drop_duplicates()) == ["joint", "uniform"]  # pretrain-only has none
     for _, rows in figure.data.groupby("policy"):
-        assert len(rows) == timeline.ROUNDS * DEVICES
+        assert len(rows) == course.ROUNDS * DEVICES
         assert rows["download_start_s"].min() == 0.0
         assert (rows["upload_end_s"] <= rows["round_end_s"] * (1 + 1e-9)).all()
 
@@ -110,7 +110,7 @@ def test_the_bound_table_by_hand(tables: Tables) -> None:
 
 
 def test_choices_are_means_over_rounds(tables: Tables) -> None:
-    figures = list(choices.figures(tables))
+    figures = list(bars.figures(tables))
     devices = named(figures, "device-choices")
     assert set(devices["policy"]) == {"joint", "uniform"}
     assert devices.loc[devices["device"] == 2, "batch"].to_numpy() == pytest.approx(18)

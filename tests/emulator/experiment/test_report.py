@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 
 from prefine.emulator.analysis.comparison import comparison
+from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.errors import InputError
-from prefine.emulator.report import timeline, words
-from prefine.emulator.report.data import read_tables
+from prefine.emulator.report import course, words
 from prefine.emulator.report.figure import Format
-from prefine.emulator.report.page import write_report
-from tests.emulator.experiment.conftest import make_folder
+from tests.emulator.experiment.conftest import draw, make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob
 
 
@@ -68,7 +67,7 @@ def test_every_plot_is_drawn_described_and_has_its_csv(kind: str, request: pytes
 def test_the_report_is_rebuilt_from_tables_and_manifest_alone_in_the_same_bytes(compared: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "rounds.csv", "devices.csv", "manifest.json"):
         shutil.copy(compared / name, tmp_path / name)
-    write_report(tmp_path)
+    draw(tmp_path)
     for path in sorted(compared.rglob("*")):
         if path.is_file() and path.suffix != ".gz":
             assert (tmp_path / path.relative_to(compared)).read_bytes() == path.read_bytes(), path.name
@@ -77,19 +76,19 @@ def test_the_report_is_rebuilt_from_tables_and_manifest_alone_in_the_same_bytes(
 def test_a_report_without_a_manifest_is_possible(compared: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "rounds.csv", "devices.csv"):
         shutil.copy(compared / name, tmp_path / name)
-    assert "joint" in write_report(tmp_path).read_text()
+    assert "joint" in draw(tmp_path).read_text()
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
 def test_a_plot_as_a_file_is_the_same_bytes_twice(compared: Path, kind: Format) -> None:
-    figure = next(timeline.figures(read_tables(compared)))
+    figure = next(course.timeline(read_tables(compared)))
     assert figure.render(kind) == figure.render(kind)
 
 
 def test_every_plot_is_written_in_the_formats_asked_for(compared: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "rounds.csv", "devices.csv", "manifest.json"):
         shutil.copy(compared / name, tmp_path / name)
-    write_report(tmp_path, ("pdf",))
+    draw(tmp_path, ("pdf",))
     drawings = sorted((tmp_path / "figures").glob("*.pdf"))
     assert {path.stem for path in drawings} == {path.stem for path in (tmp_path / "figures").glob("*.csv")}
     assert all(path.read_bytes().startswith(b"%PDF") for path in drawings)
@@ -116,7 +115,7 @@ def test_a_folder_of_failed_runs_only_still_has_a_report(tmp_path: Path) -> None
     for name in ("rounds", "devices"):
         header = (folder / f"{name}.csv").read_text().splitlines()[0]
         (folder / f"{name}.csv").write_text(header + "\n")
-    assert "of which 1 failed" in write_report(folder).read_text()
+    assert "of which 1 failed" in draw(folder).read_text()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_infinite_bounds_do_not_stop_a_report(compared: Path, tmp_path: Path, wh
     runs = pd.read_csv(tmp_path / "runs.csv")
     runs.loc[runs["policy"].isin(who), ["bound", "bound_ft"]] = float("inf")
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    assert "uniform" in write_report(tmp_path).read_text()
+    assert "uniform" in draw(tmp_path).read_text()
 
 
 def test_a_policy_that_is_missing_somewhere_has_no_gain_there(swept: Path, tmp_path: Path) -> None:
@@ -186,7 +185,7 @@ def test_a_run_that_is_there_twice_is_one_clear_line(compared: Path, tmp_path: P
 def test_no_runs_no_report(compared: Path, tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text((compared / "runs.csv").read_text().splitlines()[0] + "\n")
     with pytest.raises(InputError, match="holds no runs"):
-        write_report(tmp_path)
+        draw(tmp_path)
 
 
 def test_the_manifest_says_what_was_run_and_nothing_of_the_host(swept: Path) -> None:

@@ -1,15 +1,12 @@
 """From scenario to problem and run specification: what follows from what; every policy meets the same world."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InputError, PolicyError
 from prefine.emulator.plugins import make_policy
-from prefine.emulator.scenario.scenario import parse_scenario
-from prefine.emulator.scenario.source import Source
+from prefine.emulator.scenario.source import read_source
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.simulation.run import run
 from prefine.emulator.types import DevicesPlan, Plan, ServerPlan
@@ -18,7 +15,7 @@ from tests.emulator.scenario.small import SMALL
 
 
 def world(*overrides: str, text: str = SMALL) -> World:
-    return Source(parse_scenario(text, "small", overrides), Path(), "small").world()
+    return read_source(text, overrides).world()
 
 
 def _met(channel: Channel, devices: int) -> list[list[float]]:

@@ -1,50 +1,17 @@
-"""What a person at a terminal sees: progress while runs go on, and the comparison when they are done."""
+"""The comparison of policies, and lists of policies and scenarios, for a person at a terminal."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from prefine.emulator.analysis.comparison import REALISED, SCORE
-from prefine.emulator.experiment.runs import Job
-from prefine.emulator.records import RunResult
-from prefine.emulator.report.data import Tables, shown
-from prefine.emulator.report.words import difference, number, plus_minus
-
-
-class Ticker:
-    """Hears of each finished run; the null object, for ``--quiet`` and where there is no terminal."""
-
-    def __call__(self, job: Job, result: RunResult) -> None:
-        """``job`` has this ``result``."""
-
-
-class _Bar(Ticker):
-    def __init__(self, bar: Progress, total: int) -> None:
-        self._bar = bar
-        self._task = bar.add_task("runs", total=total)
-        self._failed = 0
-
-    def __call__(self, job: Job, result: RunResult) -> None:
-        self._failed += result.run.status == "failed"
-        note = f"{self._failed} failed, " if self._failed else ""
-        self._bar.update(self._task, advance=1, description=f"{note}{escape(job.run_id)}")
-
-
-@contextmanager
-def progress(total: int, console: Console, quiet: bool = False) -> Iterator[Ticker]:
-    """What to tell of each of ``total`` runs: a bar with the remaining time on a terminal, otherwise nothing."""
-    if quiet or not console.is_terminal:
-        yield Ticker()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        yield _Bar(bar, total)
+from prefine.emulator.analysis.output import Tables
+from prefine.emulator.report.words import difference, number, plus_minus, shown
 
 
 def show_comparison(tables: Tables, console: Console) -> None:
@@ -52,11 +19,11 @@ def show_comparison(tables: Tables, console: Console) -> None:
     reference = tables.reference
     caption = (
         "Means over seeds, ± half-width of the 95 % interval. Gain: test accuracy against "
-        f"{reference}, same seeds. Rounds: pre-training+fine-tuning; in brackets what the plan promised."
+        f"{escape(reference)}, same seeds. Rounds: pre-training+fine-tuning; in brackets what the plan promised."
     )
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for key in tables.keys:
-        table.add_column(key.replace(".", ".\n"), justify="right")
+        table.add_column(escape(key).replace(".", ".\n"), justify="right")
     table.add_column("policy", no_wrap=True)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right", no_wrap=heading != _HEADINGS[-1])
@@ -64,7 +31,10 @@ def show_comparison(tables: Tables, console: Console) -> None:
     for row in tables.comparison.to_dict("records"):
         case = tuple(row[key] for key in tables.keys)
         table.add_row(
-            *map(shown, case), escape(row["policy"]), *_cells(row), reasons.get((*case, row["policy"]), "failed")
+            *(escape(shown(value)) for value in case),
+            escape(row["policy"]),
+            *_cells(row),
+            escape(reasons.get((*case, row["policy"]), "failed")),
         )
     console.print(table)
     for run in tables.runs[tables.runs["status"] == "failed"].to_dict("records"):
@@ -105,3 +75,24 @@ def _reasons(tables: Tables) -> dict[tuple[object, ...], str]:
             str(next(iter(counts))) if len(counts) == 1 else ", ".join(f"{name} ({n})" for name, n in counts.items())
         )
     return reasons
+
+
+def show_policies(rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
+    """Names, parameters with defaults, and the first line of each docstring."""
+    table = Table()
+    for heading in ("policy", "what it is", "parameters [policies.NAME]"):
+        table.add_column(heading)
+    for name, made, parameters in rows:
+        listed = ", ".join(key if value is MISSING else f"{key} = {value}" for key, value in parameters.items())
+        table.add_row(escape(name), escape((made.__doc__ or "").strip().split("\n")[0]), escape(listed))
+    console.print(table)
+
+
+def show_scenarios(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    """Names and descriptions."""
+    table = Table()
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("what it shows")
+    for name, description in rows:
+        table.add_row(escape(name), escape(description))
+    console.print(table)

@@ -1,17 +1,15 @@
-"""What a report is made from: the CSV files and the manifest of one output folder, nothing else."""
+"""The tables of one output folder, read from its CSV files and its manifest, nothing else."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from prefine.emulator.analysis.comparison import comparison, default_reference, groups, ranking
-from prefine.emulator.analysis.tables import read_table, varied_keys
+from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
+from prefine.emulator.analysis.tables import read_table, varied_keys, write_csv
 from prefine.emulator.errors import InputError
-
-MAX_CASES = 6
 
 
 @dataclass(frozen=True)
@@ -82,24 +80,9 @@ def _manifest(path: Path) -> Mapping[str, object]:
     return manifest
 
 
-def cases(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """``frame`` split by the values of ``keys``, each part with its label; one part without label if there are none.
-
-    Of more than six parts, six at even distances, first and last among them, stand for all.
-    """
-    parts = list(groups(frame, keys))
-    last = len(parts) - 1
-    chosen = range(len(parts)) if last < MAX_CASES else [round(i * last / (MAX_CASES - 1)) for i in range(MAX_CASES)]
-    for index in chosen:
-        varied, part = parts[index]
-        yield label(varied), part
-
-
-def shown(value: object) -> str:
-    """A varied value as short as it can be written."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def label(varied: Mapping[str, object]) -> str:
-    """``delay_s = 10, energy_j = 20``: the last part of each key is enough for a reader."""
-    return ", ".join(f"{key.rpartition('.')[2]} = {shown(value)}" for key, value in varied.items())
+def analyse(folder: Path, reference: str | None = None) -> Tables:
+    """`read_tables`, with comparison.csv and ranking.csv written anew into ``folder``; raises as it does."""
+    tables = read_tables(folder, reference)
+    write_csv(folder / "comparison.csv", tables.comparison)
+    write_csv(folder / "ranking.csv", tables.ranking)
+    return tables

@@ -1,4 +1,4 @@
-"""Accuracy and gradient norm as training goes on: over virtual time, over energy spent."""
+"""How runs went: accuracy and gradient norm over virtual time and energy, and a few rounds device by device."""
 
 import math
 from collections.abc import Iterator
@@ -11,12 +11,26 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from prefine.emulator.analysis import statistics
-from prefine.emulator.report.data import Tables, cases
-from prefine.emulator.report.figure import Figure
-from prefine.emulator.report.style import Band, draw_bands, legend_below, logarithmic, looks, panels, size
+from prefine.emulator.analysis.output import Tables
+from prefine.emulator.report.figure import (
+    PARTS,
+    Band,
+    Figure,
+    bar,
+    draw_bands,
+    legend_below,
+    logarithmic,
+    looks,
+    panels,
+    size,
+)
+from prefine.emulator.report.words import cases
 
 _POINTS = 120
 _MARK_EVERY = 20
+ROUNDS = 3
+MAX_DEVICES = 12
+MAX_POLICIES = 6
 
 
 class Quantity(NamedTuple):
@@ -41,7 +55,27 @@ TIME = Course("time_s", "virtual time in s")
 ENERGY = Course("energy_j", "energy spent in J")
 
 
+class Phase(NamedTuple):
+    """One phase of a device's round: the columns of devices.csv where it begins and ends."""
+
+    start: str
+    end: str
+
+
+PHASES = {
+    "download": Phase("download_start_s", "download_end_s"),
+    "compute": Phase("compute_start_s", "compute_end_s"),
+    "upload": Phase("upload_start_s", "upload_end_s"),
+}
+
+
 def figures(tables: Tables) -> Iterator[Figure]:
+    """The curves, then the timeline."""
+    yield from curves(tables)
+    yield from timeline(tables)
+
+
+def curves(tables: Tables) -> Iterator[Figure]:
     """Two quantities over two courses; what was never evaluated has no figure."""
     rounds = _spent(tables)
     for quantity in (ACCURACY, GRADIENT):
@@ -60,7 +94,7 @@ def _figure(data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Cour
         caption=f"{mean} over seeds with its 95 % interval (t). A run that has ended keeps its last value; a curve "
         "begins where every seed has been evaluated.",
         data=data,
-        draw=partial(_draw, tables=tables, quantity=quantity, course=course),
+        draw=partial(_draw_curves, tables=tables, quantity=quantity, course=course),
         size_in=size(count) if count > 1 else (8.4, 3.6),
     )
 
@@ -105,7 +139,7 @@ def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDA
     return grid, np.array([values[np.searchsorted(at, grid, side="right") - 1] for at, values in runs])
 
 
-def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> None:
+def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> None:
     style = looks(tables.policies)
     split = list(cases(data, tables.keys))
     grid = panels(canvas, [title for title, _ in split])
@@ -123,4 +157,64 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity
         axes.set_xlabel(course.name)
     grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
     draw_bands(grid, bands)
+    legend_below(canvas, grid)
+
+
+def timeline(tables: Tables) -> Iterator[Figure]:
+    """One timeline: for each policy that fine-tunes, the first rounds of its first finished run."""
+    shown = [group for _, group in _first_runs(tables).groupby("policy", sort=False)][:MAX_POLICIES]
+    if not shown:
+        return
+    data = pd.concat(shown, ignore_index=True)
+    rows = -(-len(shown) // 2)
+    yield Figure(
+        name="timeline",
+        title=f"Timeline of the first {ROUNDS} fine-tuning rounds",
+        caption="First seed (and first varied scenario) of each policy, from the start of its first fine-tuning round; "
+        f"at most {MAX_POLICIES} policies and {MAX_DEVICES} devices. The line is the barrier: the round ends when the "
+        "last device has arrived, and a cross marks an update that did not.",
+        data=data,
+        draw=partial(_draw_timeline, policies=list(data["policy"].drop_duplicates())),
+        size_in=(8.4, (1.0 + 0.17 * data["device"].nunique()) * rows + 0.5),
+    )
+
+
+def _first_runs(tables: Tables) -> pd.DataFrame:
+    """The device rows of the first rounds of each policy's first run that has any, with times from their start."""
+    devices = tables.devices[tables.devices["device"] < MAX_DEVICES]
+    devices = devices[devices["run_id"].isin(tables.done["run_id"])]
+    devices = tables.with_run(devices)
+    first = devices.groupby("policy", sort=False)["run_id"].transform("first")
+    devices = devices[devices["run_id"] == first]
+    position = devices.groupby("run_id", sort=False)["round"].transform(lambda column: column.rank(method="dense"))
+    devices = devices[position <= ROUNDS]
+    ends = tables.rounds[tables.rounds["stage"] == "finetune"][["run_id", "round", "end_s"]]
+    devices = devices.merge(ends.rename(columns={"end_s": "round_end_s"}), on=["run_id", "round"], how="left")
+    times = [name for phase in PHASES.values() for name in phase] + ["round_end_s"]
+    origin = devices.groupby("run_id", sort=False)["download_start_s"].transform("min")
+    shifted = devices[times].sub(origin, axis="index")
+    return pd.concat([devices[["policy", "run_id", "round", "device"]], shifted, devices[["outcome"]]], axis="columns")
+
+
+def _draw_timeline(canvas: Canvas, data: pd.DataFrame, policies: list[str]) -> None:
+    grid = panels(canvas, policies, columns=2)
+    for axes, policy in zip(grid, policies, strict=True):
+        rows = data[data["policy"] == policy]
+        for name, phase in PHASES.items():
+            bars = rows.dropna(subset=list(phase))
+            start, end = bars[phase.start], bars[phase.end]
+            part = PARTS[name]
+            bar(axes, bars["device"], start, end - start, part, height=0.75)
+        for end in rows["round_end_s"].dropna().unique():
+            axes.axvline(end, color="black", linewidth=0.9)
+        lost = rows[rows["outcome"] != "delivered"]
+        last = lost[[phase.end for phase in PHASES.values()]].max(axis="columns").dropna()
+        axes.plot(last, lost.loc[last.index, "device"], "X", color="black", markersize=6, label="did not arrive")
+        axes.set_xlabel("time in s")
+        axes.grid(visible=False, axis="y")
+        axes.set_yticks(sorted(rows["device"].unique()))
+    grid[0].set_ylabel("device")
+    if len(grid) > 2:
+        grid[2].set_ylabel("device")
+    grid[0].invert_yaxis()
     legend_below(canvas, grid)

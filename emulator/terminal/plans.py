@@ -1,34 +1,34 @@
-"""What a person at a terminal reads about plans, problems, constants and policies."""
+"""Plans, problems and constants, for a person at a terminal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from prefine.emulator.api import Solution
 from prefine.emulator.bound import device_round, server_round
 from prefine.emulator.types import Plan, Problem
 from prefine.emulator.units import to_db
-
-if TYPE_CHECKING:  # the API is not needed to describe what it returns
-    from prefine.emulator.api import Solution
 
 ROWS = 20
 BINDS = 1.0 - 1e-6
 """A budget used up to this share binds."""
 
 
-def show_plan(solution: "Solution", console: Console) -> None:
+def show_plan(solution: Solution, console: Console) -> None:
     """Rounds, budgets with their shadow prices, what everyone does, and the certificate."""
     plan, problem, predicted = solution.plan, solution.problem, solution.predicted
-    console.print(f"[bold]{solution.policy}[/bold] for {escape(problem.name) or 'this problem'}", highlight=False)
+    console.print(
+        f"[bold]{escape(solution.policy)}[/bold] for {escape(problem.name) or 'this problem'}", highlight=False
+    )
     console.print(_rounds(problem, plan))
     console.print(_budgets(solution))
     if plan.finetune_rounds:
         console.print(_devices(problem, plan))
-    bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if predicted.bound_ft < 1e300 else ""
+    bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if isfinite(predicted.bound_ft) else ""
     console.print(f"predicted: Phi {predicted.bound:.6g}{bound_ft}", highlight=False)
     if plan.relaxed is not None and plan.integer_gap is not None:
         name = "Phi" if plan.objective == "bound" else "Phi_FT"
@@ -62,7 +62,7 @@ def _rounds(problem: Problem, plan: Plan) -> Table:
     return table
 
 
-def _budgets(solution: "Solution") -> Table:
+def _budgets(solution: Solution) -> Table:
     problem, predicted, relaxed = solution.problem, solution.predicted, solution.plan.relaxed
     table = Table(title="Budgets")
     for heading in ("budget", "used", "of", "binds", "one more unit lowers the bound by"):
@@ -101,7 +101,7 @@ def _devices(problem: Problem, plan: Plan) -> Table:
 def show_problem(name: str, problem: Problem, console: Console) -> None:
     """The world a scenario makes, and that it is in order."""
     devices, learning = problem.devices, problem.learning
-    table = Table(title=f"{name}: in order", show_header=False)
+    table = Table(title=f"{escape(name)}: in order", show_header=False)
     rows: Sequence[tuple[str, str]] = (
         ("budgets", f"{problem.budget.delay_s:g} s, {problem.budget.energy_j:g} J"),
         ("devices", str(len(devices))),
@@ -131,34 +131,13 @@ def _span(values: Any) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
-def show_policies(rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
-    """Names, parameters with defaults, and the first line of each docstring."""
-    table = Table()
-    for heading in ("policy", "what it is", "parameters [policies.NAME]"):
-        table.add_column(heading)
-    for name, made, parameters in rows:
-        shown = ", ".join(key if value is MISSING else f"{key} = {value}" for key, value in parameters.items())
-        table.add_row(name, escape((made.__doc__ or "").strip().split("\n")[0]), escape(shown))
-    console.print(table)
-
-
-def show_scenarios(rows: Sequence[tuple[str, str]], console: Console) -> None:
-    """Names and descriptions."""
-    table = Table()
-    table.add_column("scenario", no_wrap=True)
-    table.add_column("what it shows")
-    for name, description in rows:
-        table.add_row(name, escape(description))
-    console.print(table)
-
-
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
     """Each constant with its spread and definition."""
     table = Table(title="Constants of the bound")
     for heading in ("constant", "value", "spread", "definition"):
         table.add_column(heading)
     for name, entry in estimate.items():
-        table.add_row(name, _number(entry["value"]), _number(entry["spread"]), escape(str(entry["definition"])))
+        table.add_row(escape(name), _number(entry["value"]), _number(entry["spread"]), escape(str(entry["definition"])))
     console.print(table)
 
 

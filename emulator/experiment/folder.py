@@ -1,0 +1,83 @@
+"""An output folder: where finished runs are kept, the tables made from them, and the manifest of what was run.
+
+manifest.json says what was run and with what, enough to run it again. It holds neither host names nor wall times.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from prefine.emulator.analysis.tables import require_parquet, write_parquet, write_tables
+from prefine.emulator.experiment.runs import J, Job, Results
+from prefine.emulator.experiment.store import Store
+from prefine.emulator.files import write_bytes
+
+STORE = "runs"
+PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
+
+
+def result_store(folder: Path) -> Store:
+    """The store of finished runs inside an output folder."""
+    return Store(folder / STORE)
+
+
+def check_tables(tables: str) -> None:
+    """Raises InputError where ``tables`` ("csv" or "parquet") cannot be written; call it before the first run."""
+    if tables == "parquet":
+        require_parquet()
+
+
+def write_folder(folder: Path, results: Results[J], manifest: Mapping[str, object], tables: str = "csv") -> None:
+    """Write the CSV files of ``results`` and the manifest into ``folder``.
+
+    ``tables="parquet"`` writes Parquet beside CSV. Raises PrefineError where the folder cannot be written.
+    """
+    write_tables(folder, results)
+    content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(folder / "manifest.json", content.encode())
+    if tables == "parquet":
+        write_parquet(folder)
+
+
+def manifest(
+    jobs: Sequence[Job],
+    scenario: Mapping[str, object],
+    reference: str,
+    command: str,
+    checksums: Mapping[str, str],
+    trace_origin: Sequence[str] = (),
+) -> dict[str, object]:
+    """The manifest of ``jobs``: ``scenario`` as it was before anything was varied, ``checksums`` of traces and data.
+
+    ``trace_origin`` is what the channel trace says of itself.
+    """
+    varied: dict[str, list[object]] = {}
+    for job in jobs:
+        for key, value in job.varied:
+            values = varied.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    return {
+        "command": command,
+        "policies": list(dict.fromkeys(job.policy for job in jobs)),
+        "reference": reference,
+        "seeds": sorted({job.seed for job in jobs}),
+        "varied": varied,
+        "versions": versions(),
+        "checksums": dict(checksums),
+        "trace_origin": list(trace_origin),
+        "scenario": dict(scenario),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every package that can change a result; what is not installed is left out."""
+    installed = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed

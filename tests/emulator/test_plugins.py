@@ -1,0 +1,166 @@
+"""Parts from Python: found as those with names are, in other processes too, and never taken for each other."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prefine
+from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.plugins import POLICY, Part, part, policy_parts
+from prefine.emulator.scenario.source import read_source
+from prefine.emulator.types import FloatArray, Observation, Plan, Problem, RoundDecision
+from prefine.models.workload import Workload
+from prefine.policies.baselines import Uniform
+from tests.emulator.scenario.small import SMALL
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Fine-tunes ``count`` rounds."""
+
+    count: int = 2
+
+    def plan(self, problem: Problem) -> Plan:
+        return replace(Uniform().plan(problem), pretrain_rounds=0, finetune_rounds=self.count)
+
+
+class Forgetful(Rounds):
+    """Counts in itself; ends each run after its second round."""
+
+    seen = 0
+
+    def adapt(self, observation: Observation) -> RoundDecision:
+        object.__setattr__(self, "seen", self.seen + 1)
+        stage = "finetune" if self.seen <= 2 else "stop"
+        return RoundDecision(stage, observation.plan.server, observation.plan.devices)  # type: ignore[arg-type]
+
+
+class Sampleless(Workload):
+    """The scenario's own, with another name in the manifest."""
+
+    def provenance(self) -> dict[str, str]:
+        return {**super().provenance(), "data": "mine"}
+
+
+class Far(StaticChannel):
+    """Gains by distance, the same at all times."""
+
+    def __init__(self, distance_m: FloatArray, seed: int) -> None:
+        super().__init__(1e-6 * distance_m**-2.0)
+
+
+def _rounds(tables: prefine.Tables) -> dict[str, list[int]]:
+    return {str(policy): group["finetune_rounds"].tolist() for policy, group in tables.runs.groupby("policy")}
+
+
+def test_classes_instances_labels_and_names_side_by_side() -> None:
+    tables = prefine.compare(SMALL, [Rounds, "uniform"], seeds=2)
+    assert _rounds(tables)["Rounds"] == [2, 2]
+    tables = prefine.compare(SMALL, {"one": Rounds(1), "three": Rounds(3)}, seeds=1, reference="three")
+    assert _rounds(tables) == {"one": [1], "three": [3]}
+    assert tables.reference == "three"
+
+
+def test_a_text_is_one_policy_and_overrides_may_be_a_dictionary() -> None:
+    sections = {"budget": {"delay_s": 4.0, "energy_j": np.float64(30.0)}, "devices": {"count": np.int64(3)}}
+    constants = read_source(SMALL).scenario.learning.model_dump()
+    source = prefine.read_scenario({**sections, "learning": constants, "task": {"samples": 60}}, {"budget.delay_s": 3})
+    assert (source.scenario.name, source.scenario.budget.delay_s, source.scenario.device_count) == ("scenario", 3.0, 3)
+    tables = prefine.run(source, "uniform", overrides=["channel.model=static"])
+    assert tables.policies == ["uniform"]
+    assert tables.runs["delay_s"].max() <= 3.0
+
+
+def test_an_instance_is_fresh_in_every_run_here_and_in_other_processes() -> None:
+    """Two runs in a row, or in two processes: what one leaves in the object is not met by the next."""
+    alone = prefine.compare(SMALL, Forgetful(), seeds=2)
+    assert _rounds(alone)["Forgetful"] == [2, 2]
+    both = prefine.compare(SMALL, Forgetful(), seeds=2, jobs=2)
+    assert both.runs.equals(alone.runs)
+
+
+def test_an_object_that_cannot_be_sent_is_one_clear_line() -> None:
+    mine = Rounds()
+    object.__setattr__(mine, "stream", sys.stdout)
+    with pytest.raises(prefine.InputError, match=r"policy Rounds: cannot be sent .*; use jobs=1"):
+        prefine.compare(SMALL, mine, seeds=1, jobs=2)
+
+
+def test_identity_follows_parameters_and_source_and_survives_a_process() -> None:
+    one, same, other = part(POLICY, Rounds(1)), part(POLICY, Rounds(1)), part(POLICY, Rounds(2))
+    assert one == same != other
+    assert one.lasting
+    received: Part = pickle.loads(pickle.dumps(one))  # noqa: S301  # our own bytes
+    assert received == one
+    assert received.given == Rounds(1)
+    assert part(POLICY, Rounds) != one
+    code = "from tests.emulator.test_plugins import *; print(part(POLICY, Rounds(1)).identity)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == one.identity
+
+
+def test_what_has_no_source_runs_but_is_not_stored(tmp_path: Path) -> None:
+    space: dict[str, type] = {}
+    exec("class Typed(Base):\n    pass", {"Base": Rounds, "__name__": "__console__"}, space)  # noqa: S102  # as a notebook does
+    mine = part(POLICY, space["Typed"]())
+    assert not mine.lasting
+    assert mine != part(POLICY, space["Typed"]())
+    tables = prefine.compare(SMALL, [space["Typed"]()], seeds=1, out=tmp_path)
+    assert _rounds(tables) == {"Typed": [2]}
+    assert list((tmp_path / "runs").glob("*.json.gz")) == []
+
+    def local(count: int) -> type:
+        class Local(Rounds):
+            def plan(self, problem: Problem) -> Plan:
+                return replace(super().plan(problem), finetune_rounds=count)
+
+        return Local
+
+    assert part(POLICY, local(1)) != part(POLICY, local(2))
+
+
+def test_a_workload_from_a_file_by_name_and_from_python(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "mine.py").write_text("from tests.emulator.test_plugins import Sampleless as Mine\n")
+    own = prefine.run(tmp_path / "small.toml", "uniform", overrides={"task.workload": "mine.py:Mine"}).manifest
+    assert own["checksums"]["data"] == "mine"  # type: ignore[index]  # JSON
+    given = prefine.run(SMALL, "uniform", workload=Sampleless, jobs=2).manifest
+    assert given["checksums"]["data"] == "mine"  # type: ignore[index]  # JSON
+    with pytest.raises(prefine.InputError, match=r"workload 'defualt' is unknown, .*did you mean 'default'"):
+        prefine.run(SMALL, "uniform", overrides={"task.workload": "defualt"})
+
+
+@pytest.mark.parametrize("given", [Far, Far(np.full(3, 100.0), 0)])
+def test_a_channel_from_python(given: type[Channel] | Channel) -> None:
+    tables = prefine.run(SMALL, "uniform", channel=given)
+    assert np.allclose(tables.runs["delay_s"], tables.runs["predicted_delay_s"], rtol=1e-9)
+    assert tables.runs["uplink_energy_j"].item() != prefine.run(SMALL, "uniform").runs["uplink_energy_j"].item()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ("unifrom", r"policy 'unifrom' is unknown, allowed: .*; did you mean 'uniform'\?"),
+        (7, "policy 7 has no method plan, so it is no policy"),
+        ([], "policies: at least one is needed"),
+        (StaticChannel, "has no method plan"),
+    ],
+)
+def test_what_is_no_policy_is_one_clear_line(wanted: object, line: str) -> None:
+    with pytest.raises(prefine.InputError, match=line):
+        policy_parts(wanted)
+
+
+def test_two_policies_of_one_name_need_labels() -> None:
+    with pytest.raises(prefine.InputError, match=r"both be named Rounds-s0: .*\{label: policy"):
+        prefine.compare(SMALL, [Rounds(1), Rounds(2)], seeds=1)
+
+
+def test_a_reference_that_does_not_take_part_is_refused() -> None:
+    with pytest.raises(prefine.InputError, match=r"'unifrom' is unknown, allowed: uniform; did you mean 'uniform'"):
+        prefine.compare(SMALL, "uniform", reference="unifrom")
