@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cloudpickle
 
@@ -16,7 +16,7 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
 from prefine.emulator.loading import installed, own_file, said
 from prefine.emulator.text import unknown
-from prefine.emulator.types import FloatArray, Policy, Workload
+from prefine.emulator.types import FloatArray, Policy, RehearsingPolicy, Workload
 
 
 class Kind(NamedTuple):
@@ -203,10 +203,15 @@ def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 
-def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
+def rehearses(policy: object) -> TypeGuard[RehearsingPolicy]:
+    """Whether ``policy`` wants to try plans out before it decides."""
+    return bool(getattr(policy, "rehearses", False))
+
+
+def calling(name: str, method: str, argument: object, policy: object, *further: object) -> Any:
     """Call a policy's method; whatever a plug-in throws becomes one line that names it."""
     try:
-        return getattr(policy, method)(argument)
+        return getattr(policy, method)(argument, *further)
     except PrefineError:
         raise
     except Exception as error:

@@ -342,10 +342,10 @@ class Validation(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Which samples the rehearsal ``number`` holds out: fold ``number`` modulo ``count``, of ``on``'s samples."""
+    """Which samples the rehearsal ``number`` holds out: fold ``number`` modulo ``folds``, of ``on``'s samples."""
 
     number: int
-    count: int
+    folds: int
     on: Audience
 
 

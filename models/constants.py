@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from prefine.emulator import cache
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import Calibrated, Constants, FloatArray
-from prefine.emulator import cache
 from prefine.models.calibration import (
     ROUNDS,
     DivergedError,

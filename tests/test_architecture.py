@@ -13,14 +13,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 
 LEAVES = tuple(
-    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "cache", "text")
+    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
 )
 TASK = tuple(f"prefine.emulator.{name}" for name in ("loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
 
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.bound"),
-    "models": (*LEAVES, *TASK),
+    "models": (*LEAVES, *TASK, "prefine.emulator.cache"),
     "traces": (*LEAVES, "prefine.emulator.channel"),
     "emulator": (),
     "scenarios": (),
@@ -67,11 +67,12 @@ def test_imports_run_one_way(package: str) -> None:
 
 STOREYS = (
     ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "loading"),
+    ("cache", "identity"),
     ("section", "complaints"),
     ("channel",),
     ("plugins",),
     ("simulation",),
-    ("scenario", "world", "problem_file"),
+    ("scenario", "world", "problem_file", "rehearsal"),
     ("experiment",),
     ("api",),
     ("cli", "terminal"),
