@@ -19,7 +19,7 @@ from prefine.policies.subproblems import Stages
 _TRIALS = 24
 """Server frequencies tried at most: bisection of their whole range to `_EXACT` takes fewer."""
 
-_EXACT = 0.01
+_EXACT = 0.05
 """Log of the server's frequency: closer costs a design each time, and the objective is flat there."""
 
 _MOST_KEPT = 512

@@ -36,19 +36,19 @@ _SPACINGS = (math.sqrt(2.0), 2.0, 4.0, 16.0)
 """Factors from one number of server samples in the lattice to the next: the finest that the effort allows is taken."""
 
 _BATCH_SPACING = 4
-_LEAST_BATCH = 4
-_MOST_ROUNDS = 512
-"""The lattice's server batches begin at 4 and rise fourfold; more rounds cost more than small batches gain."""
+_LEAST_BATCH = 8
+_MOST_ROUNDS = 256
+"""The lattice's server batches begin at 8 and rise fourfold; more rounds cost more than small batches gain."""
 
 _STEPS = (1.5, 1.25, 1.12)
-"""Factors by which a refinement changes N; b0 and the noise change by their squares."""
+"""Factors by which a refinement changes the server's samples; the noise changes by their squares, b0 by two."""
 
 _CENTRES = (4, 2, 1)
 """How many of the best are refined at each halving."""
 
 
 class Share(NamedTuple):
-    """A member of the family: the server's rounds and batch, and the weight of the devices' noise."""
+    """A member of the family: the server's rounds and batch, and the weight of the devices' noise (0: they rest)."""
 
     rounds: int
     batch: int
@@ -57,7 +57,7 @@ class Share(NamedTuple):
     @property
     def label(self) -> str:
         """As tables show it."""
-        return f"{self.rounds} x {self.batch}" + ("" if self.noise == 1.0 else f", noise {self.noise:.3g}")
+        return f"{self.rounds} x {self.batch}" + ("" if self.noise in (0.0, 1.0) else f", noise {self.noise:.3g}")
 
 
 @dataclass
@@ -112,6 +112,7 @@ class _Search:
         except InfeasibleError:
             self._family = None
         self._tried: set[Share] = set()
+        self._decisions = {_decision(one.plan) for one in self._candidates}
 
     def plan(self) -> Plan:
         """The winner, with the table."""
@@ -136,11 +137,13 @@ class _Search:
     def _add(self, shares: Iterable[Share]) -> None:
         """Plans of those ``shares`` that are new and fit the budgets."""
         for share in shares:
-            if self._family is not None and self._family.has(share.batch) and share not in self._tried:
-                self._tried.add(share)
-                plan = self._family.plan(*share) if share.noise else self._family.server_only(*share[:2])
-                if plan is not None:
-                    self._candidates.append(Candidate(share.label, share, plan))
+            if self._family is None or not self._family.has(share.batch) or share in self._tried:
+                continue
+            self._tried.add(share)
+            plan = self._family.plan(*share) if share.noise else self._family.server_only(*share[:2])
+            if plan is not None and (decision := _decision(plan)) not in self._decisions:
+                self._decisions.add(decision)
+                self._candidates.append(Candidate(share.label, share, plan))
 
     def _bring_to(self, candidates: list[Candidate], rehearsals: int) -> None:
         """Rehearse ``candidates`` until each has so many rehearsals."""
@@ -235,18 +238,21 @@ def _rounded(samples: float) -> int:
 
 
 def _neighbours(share: Share, step: float) -> Iterator[Share]:
-    """Shares with N, b0 or the noise a little larger or smaller; or b0 larger and N smaller."""
+    """Shares with a little more or less of N or the noise, or half or twice the batch on as many samples."""
     rounds, batch, noise = share
     for factor in (step, 1.0 / step):
         if rounds:
-            yield Share(max(1, _moved(rounds, factor)), batch, noise)
-            if noise:
-                yield Share(rounds, max(1, _moved(batch, factor**2)), noise)
-                yield Share(max(1, _moved(rounds, factor**2)), max(1, _moved(batch, factor**-2)), noise)
+            moved = round(rounds * factor)
+            yield Share(max(1, moved if moved != rounds else rounds + (1 if factor > 1.0 else -1)), batch, noise)
         if noise:
             yield Share(rounds, batch, noise * factor**2)
+    if rounds:
+        yield Share(max(1, rounds // 2), 2 * batch, noise)
+        if 2 * rounds <= _MOST_ROUNDS:
+            yield Share(2 * rounds, batch // 2, noise)
 
 
-def _moved(value: int, factor: float) -> int:
-    """``value`` times ``factor``, at least one away."""
-    return max(value + 1, round(value * factor)) if factor > 1.0 else min(value - 1, round(value * factor))
+def _decision(plan: Plan) -> tuple[object, ...]:
+    """What tells plans apart that do the same."""
+    server = (plan.server.batch, plan.server.frequency_hz) if plan.pretrain_rounds else ()
+    return plan.pretrain_rounds, plan.finetune_rounds, server, plan.devices.batch.tobytes()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from prefine.emulator.channel.base import Channel, Steps
+from prefine.emulator.types import FloatArray, IntArray
 
 MOST_STEPS = 4_000_000
 """Steps kept for all devices together, 64 MB: more would save their evaluation again, in longer or larger worlds."""
@@ -27,9 +28,13 @@ class RememberedChannel(Channel):
         """Up to ``count`` steps of ``device`` from ``start_s`` on."""
         kept = self._until(device, start_s)
         first = int(np.searchsorted(kept.end_s, start_s, side="right"))
-        if first == len(kept.end_s):
+        if first == len(kept.end_s):  # no room was left for it
             return self._channel.steps(device, start_s, count)
         return Steps(kept.end_s[first : first + count], kept.gain[first : first + count])
+
+    def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
+        """As many steps as an upload is likely to span, for they are at hand: at least ``count``, where there are."""
+        return super().ahead(devices, time_s, max(count, _AT_ONCE))
 
     def _until(self, device: int, time_s: float) -> Steps:
         """What is kept of ``device``, to beyond ``time_s`` where there is room."""
