@@ -25,7 +25,7 @@ from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
-from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts
+from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
@@ -176,17 +176,22 @@ def plan(
     wanted = part(POLICY, policy)
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
-        posed, parameters = source.world().problem, source.scenario.policies.get(wanted.name, {})
-    elif scenario is not None or overrides or workload is not None or channel is not None:
+        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        return _solution(wanted, world.problem, lambda: world.plan(wanted.name, make_policy(wanted, parameters)))
+    if scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
-    else:
-        posed, parameters = problem if isinstance(problem, Problem) else _read_problem(Path(problem)), {}
-    made = make_policy(wanted, parameters)
+    posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
+    made = make_policy(wanted, {})
+    if rehearses(made):
+        raise InputError(f"policy {wanted.name}: rehearses on data and model, which a problem lacks; give a scenario")
+    return _solution(wanted, posed, lambda: check_plan(wanted.name, posed, calling(wanted.name, "plan", posed, made)))
+
+
+def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan]) -> Solution:
     start = time.perf_counter()
-    answer = calling(wanted.name, "plan", posed, made)
+    decided = decide()
     solve_s = time.perf_counter() - start
-    checked = check_plan(wanted.name, posed, answer)
-    return Solution(wanted.name, posed, checked, predict(posed, checked), solve_s)
+    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:

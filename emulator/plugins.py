@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cloudpickle
 
@@ -18,7 +18,7 @@ from prefine.emulator.dependencies import Sources, sources_of_module
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
 from prefine.emulator.loading import foreign, installed, own_file
 from prefine.emulator.text import unknown
-from prefine.emulator.types import Observation, Policy, Problem, Workload, own_copy
+from prefine.emulator.types import Observation, Policy, Problem, RehearsingPolicy, Workload, own_copy
 
 
 class Kind(NamedTuple):
@@ -196,15 +196,23 @@ def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 
-def calling(name: str, method: str, argument: Problem | Observation, policy: Policy) -> Any:
+def rehearses(policy: object) -> TypeGuard[RehearsingPolicy]:
+    """Whether ``policy`` wants to try plans out before it decides."""
+    return bool(getattr(policy, "rehearses", False))
+
+
+def calling(
+    name: str, method: str, argument: Problem | Observation, policy: Policy | RehearsingPolicy, *further: object
+) -> Any:
     """Call a policy's method with a copy of ``argument`` of its own; whatever it throws becomes one line that names it.
 
-    Raises PolicyError also where the policy has changed what it was given.
+    ``further`` arguments are handed on as they are. Raises PolicyError also where the policy has changed what it was
+    given.
     """
     given = own_copy(argument)
     before = pickle.dumps(given)
     with foreign(f"policy {name}:", f"in {method}()", PolicyError):
-        answer = getattr(policy, method)(given)
+        answer = getattr(policy, method)(given, *further)
     if pickle.dumps(given) != before:
         raise PolicyError(f"policy {name}: {method}() has changed the {type(argument).__name__.lower()} it was given")
     return answer

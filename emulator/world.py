@@ -1,5 +1,6 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,24 +12,29 @@ from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.files import Files
-from prefine.emulator.plugins import Part, calling, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
+from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.study import learning
 from prefine.emulator.simulation.availability import OnOff, availability_of
-from prefine.emulator.simulation.control import check_plan, controller_of
+from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
-from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Radio, Workload
 
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's."""
+    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's.
+
+    ``content`` is all that determines what happens in it, fit for JSON.
+    """
 
     scenario: Scenario
     files: Files
+    content: Mapping[str, object]
     own_workload: Part | None = None
     own_channel: Part | None = None
 
@@ -106,8 +112,22 @@ class World:
         return make_policy(name, self.scenario.policies.get(name, {}))
 
     def plan(self, name: str, policy: Policy) -> Plan:
-        """What ``policy`` plans here, checked."""
-        return check_plan(name, self.problem, calling(name, "plan", self.problem, policy))
+        """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
+        if not rehearses(policy):
+            return check_plan(name, self.problem, calling(name, "plan", self.problem, policy))
+        rehearser = Rehearser(
+            name,
+            self.problem,
+            self.workload,
+            self.learning_rate,
+            self.scenario.seed,
+            self.channel,
+            self._spec_in_rehearsal,
+        )
+        return rehearsed_plan(name, policy, self.problem, rehearser, self.content)
+
+    def _spec_in_rehearsal(self, plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
+        return self._spec(plan, FollowPlan(plan), seed, channel, learner)
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
@@ -122,14 +142,18 @@ class World:
 
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
+        learner = self.workload.learner(seed, self.learning_rate)
+        return self._spec(plan, controller_of(name, policy, plan), seed, self.channel(seed), learner)
+
+    def _spec(self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner) -> RunSpec:
         scenario = self.scenario
         return RunSpec(
             problem=self.problem,
             plan=plan,
             prediction=predict(self.problem, plan),
-            controller=controller_of(name, policy, plan),
-            learner=self.workload.learner(seed, self.learning_rate),
-            channel=self.channel(seed),
+            controller=controller,
+            learner=learner,
+            channel=channel,
             access=scenario.radio.access_to(self.bands_hz),
             downlink=self.downlink,
             selection=stream(seed, "participation"),

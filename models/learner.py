@@ -1,11 +1,13 @@
 """One model in training: mini-batch SGD on the server, then rounds of a federated algorithm on the devices."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import Evaluation, FloatArray, IntArray
+from prefine.emulator.types import Evaluation, FloatArray, IntArray, Validation
 from prefine.models.algorithms.round import Round
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
@@ -83,3 +85,12 @@ class Learner:
             with self._objective.at(kept):
                 loss = self._objective.loss(self._data.task)
                 return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+
+    def continue_from(self, other: "Learner") -> None:
+        """Fine-tune from where ``other``, on the same objective, has pre-trained to: with its velocity."""
+        self._step = copy.deepcopy(other._step)
+
+    def validate(self) -> Validation:
+        """Loss and score on the test samples of the model that would be kept."""
+        with one_thread(), self._objective.at(self._average.kept(self._objective.weights)):
+            return Validation(self._objective.loss(self._data.test), self._objective.score(self._data.test))

@@ -13,7 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from prefine.emulator.analysis.tables import Varied, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers
-from prefine.emulator.experiment.store import Store, address
+from prefine.emulator.experiment.store import Store
+from prefine.emulator.identity import address
 from prefine.emulator.records import RunRecord, RunResult
 
 ATTEMPTS = 3

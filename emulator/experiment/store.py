@@ -1,7 +1,6 @@
 """Finished runs on disk, each under the address of what determines it, so that nothing is ever run twice."""
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
@@ -11,17 +10,10 @@ from typing import Any, TypeVar
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
 
-_ADDRESS_DIGITS = 32
 _SUFFIX = ".json.gz"
 _COMPRESSION = 3
 
 R = TypeVar("R", RunRecord, RoundRecord, DeviceRecord)
-
-
-def address(content: Mapping[str, object]) -> str:
-    """The content address: SHA-256 of ``content`` as canonical JSON (sorted keys, every digit of a float)."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_ADDRESS_DIGITS]
 
 
 class Store:

@@ -14,6 +14,7 @@ from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files
+from prefine.emulator.identity import program
 from prefine.emulator.loading import sources
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
@@ -78,6 +79,24 @@ class Source:
         return not any(each.is_open for each in self._code) and all(each.lasting for each in self.own)
 
     @cached_property
+    def content(self) -> Mapping[str, object]:
+        """Everything that determines what happens in the world, fit for JSON.
+
+        What only selects or describes (names, the list of policies, seeds) is left out.
+        """
+        scenario = self.scenario.model_dump(
+            mode="json",
+            exclude={
+                "name": True,
+                "description": True,
+                "policies": True,
+                "compare": {"policies", "reference", "seeds", "targets"},
+            },
+        )
+        own = {each.kind.noun: each.identity for each in self.own}
+        return {"scenario": scenario, "own": own, "inputs": dict(self.checksums), **program()}
+
+    @cached_property
     def identity(self) -> str:
         """Digest of everything the world follows from."""
         parts = self.scenario.model_dump_json(), self.files.folder.as_posix(), json.dumps(self.checksums)
@@ -109,7 +128,7 @@ class Source:
 
 @lru_cache(maxsize=WORLDS_KEPT)
 def _world(source: Source) -> World:
-    return World(source.scenario, source.files, source.workload, source.channel)
+    return World(source.scenario, source.files, source.content, source.workload, source.channel)
 
 
 def _arrived(

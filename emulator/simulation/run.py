@@ -2,6 +2,7 @@
 
 import math
 from itertools import chain
+from typing import NamedTuple
 
 import simpy
 
@@ -23,6 +24,35 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done.
     """
+    clock = _run(spec, run_id)
+    result = RunResult(
+        _summary(spec, run_id, policy, seed, clock),
+        tuple(clock.server.rounds),
+        tuple(chain.from_iterable(clock.server.device_rounds)),
+    )
+    audit(result, spec, clock.uplink.peak_band_hz)
+    return result
+
+
+def play(spec: RunSpec) -> None:
+    """Emulate ``spec`` for what its learner is told, without records.
+
+    Raises TraceEndError where a trace ends, PolicyError where an adaptive policy decides what cannot be done.
+    """
+    _run(spec, "")
+
+
+class _Finished(NamedTuple):
+    """What is left when the clock has stopped: who took part, when, and why it did."""
+
+    server: EdgeServer
+    uplink: Uplink
+    account: EnergyAccount
+    now_s: float
+    reason: str
+
+
+def _run(spec: RunSpec, run_id: str) -> _Finished:
     problem, budget = spec.problem, spec.problem.budget
     env = simpy.Environment(0.0)
     account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf)
@@ -34,13 +64,7 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
     server = EdgeServer(run_id, env, spec, Cohort(env, devices, spec), fast_path(run_id, spec), account)
     env.timeout(spec.horizon_s).callbacks.append(lambda _: server.stop("delay" if spec.stop_at_budget else "no signal"))
     reason = str(env.run(until=server.process))
-    result = RunResult(
-        _summary(spec, run_id, policy, seed, server, account, env.now, reason),
-        tuple(server.rounds),
-        tuple(chain.from_iterable(server.device_rounds)),
-    )
-    audit(result, spec, uplink.peak_band_hz)
-    return result
+    return _Finished(server, uplink, account, env.now, reason)
 
 
 def _summary(
@@ -48,12 +72,9 @@ def _summary(
     run_id: str,
     policy: str,
     seed: int,
-    server: EdgeServer,
-    account: EnergyAccount,
-    now_s: float,
-    reason: str,
+    clock: _Finished,
 ) -> RunRecord:
-    budget = spec.problem.budget
+    budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
     record = RunRecord(
@@ -81,7 +102,7 @@ def _summary(
         mean_grad_norm_sq=math.fsum(norms) / len(norms) if norms else math.nan,
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
-        stop_reason=reason,
+        stop_reason=clock.reason,
         outside_proof=",".join(spec.outside_proof),
     )
     return record._replace(warning=warnings(record, server.untrained, budget))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefine.models import cache
+from prefine.emulator import cache
 from prefine.models.data.samples import DataPair, Samples
 
 Bytes = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -1,15 +1,18 @@
 """Results kept on disk between processes: written atomically, keyed by content, recomputed when damaged.
 
 The folder is ``$PREFINE_CACHE``, else ``$XDG_CACHE_HOME/prefine``, else ``~/.cache/prefine``. Where it cannot be
-written, nothing is kept and everything still works.
+written, nothing is kept and everything still works. Processes that want the same value at the same time wait for the
+one that came first.
 """
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock
 
 from prefine.emulator.errors import PrefineError
 from prefine.emulator.files import write_bytes
@@ -39,10 +42,32 @@ def remember(name: str, compute: Callable[[], T], dump: Callable[[T], bytes], lo
     damaged, and the value is then computed again. A folder that cannot be written is no error.
     """
     path = folder() / name
-    try:
+
+    def kept() -> T:
         return load(path.read_bytes())
-    except (OSError, ValueError):
+
+    with suppress(OSError, ValueError):
+        return kept()
+    with _locked(path):
+        with suppress(OSError, ValueError):  # another process may have been quicker
+            return kept()
         value = compute()
         with suppress(PrefineError):
             write_bytes(path, dump(value))
         return value
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Alone with ``path`` among all processes; where the folder takes no lock, not alone."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
