@@ -4,6 +4,7 @@
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from prefine.emulator.analysis.output import Tables, analyse
 from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
@@ -45,17 +47,25 @@ Watch = Callable[[int], AbstractContextManager[OnDone]]
 
 @dataclass(frozen=True)
 class Solution:
-    """What a policy plans for a problem, what that promises, and how long it took."""
+    """What a policy plans for a problem, what that promises, and how long it took.
+
+    ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
+    left, and ``predicted`` is of the plan alone.
+    """
 
     policy: str
     problem: Problem
     plan: Plan
     predicted: Prediction
     solve_s: float
+    charge: Charge = NO_CHARGE
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        return plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        if self.charge == NO_CHARGE:
+            return document
+        return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
 
 
 def _unheard(total: int) -> AbstractContextManager[OnDone]:
@@ -161,17 +171,19 @@ def plan(
     wanted = part(POLICY, policy)
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
-        posed, parameters = source.world().problem, source.scenario.policies.get(wanted.name, {})
+        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        made = make_policy(wanted, parameters)
+        posed, charge = world.problem_of(made), world.charge(made)
     elif scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     else:
-        posed, parameters = problem if isinstance(problem, Problem) else _read_problem(Path(problem)), {}
-    made = make_policy(wanted, parameters)
+        made, charge = make_policy(wanted, {}), NO_CHARGE
+        posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
     start = time.perf_counter()
     answer = calling(wanted.name, "plan", posed, made)
     solve_s = time.perf_counter() - start
     checked = check_plan(wanted.name, posed, answer)
-    return Solution(wanted.name, posed, checked, predict(posed, checked), solve_s)
+    return Solution(wanted.name, posed, checked, predict(posed, checked), solve_s, charge)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
@@ -185,11 +197,25 @@ def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem
 
 
 def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[str, Any]:
-    """The measured constants of the bound, by name: ``value``, ``spread`` and ``definition`` each.
+    """The measured constants of the bound, by name: ``value``, ``spread``, ``least``, ``most``, ``definition`` each.
 
-    Raises InputError where the scenario is wrong.
+    One more key, ``cost``: how many runs and rounds measuring them takes, what time and energy that would be in this
+    world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
-    return read_source(scenario, overrides).world().workload.calibration()
+    world = read_source(scenario, overrides).world()
+    work = world.workload.constants().work
+    charge = charge_of(world.problem, work)
+    cost = {
+        "runs": work.runs,
+        "step_size_searches": work.searches,
+        "pretrain_rounds": dict(work.pretrain),
+        "finetune_rounds": dict(work.finetune),
+        "delay_s": charge.delay_s if math.isfinite(charge.delay_s) else None,
+        "energy_j": charge.energy_j if math.isfinite(charge.energy_j) else None,
+        "charged": world.scenario.learning.charge_pilots,
+        "sees": "the raw task data of every device, in one place",
+    }
+    return {**world.workload.calibration(), "cost": cost}
 
 
 def new_scenario(file: str | Path, like: str = "default") -> None:

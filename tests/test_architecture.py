@@ -66,7 +66,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 STOREYS = (
-    ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "loading"),
+    ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "charge", "loading"),
     ("section", "complaints"),
     ("plugins",),
     ("channel",),

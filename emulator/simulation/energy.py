@@ -1,6 +1,8 @@
 """Where the energy went, and how much may still go: no activity starts whose energy the budget no longer holds."""
 
-from typing import Literal, get_args
+from typing import Literal
+
+from prefine.emulator.charge import NO_CHARGE, Charge
 
 Part = Literal["server", "compute", "uplink", "downlink"]
 
@@ -15,13 +17,19 @@ class EnergyExhaustedError(Exception):
 class EnergyAccount:
     """Energy in joules by part.
 
-    What is being spent right now is *held*, so that spent and held together stay in the budget.
+    What is being spent right now is *held*, so that spent and held together stay in the budget. ``charge`` was spent
+    before.
     """
 
-    def __init__(self, budget_j: float) -> None:
+    def __init__(self, budget_j: float, charge: Charge = NO_CHARGE) -> None:
         self._limit_j = budget_j * (1.0 + BUDGET_SLACK)
         self._held_j = 0.0
-        self.spent_j: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
+        self.spent_j: dict[Part, float] = {
+            "server": charge.server_j,
+            "compute": charge.compute_j,
+            "uplink": charge.uplink_j,
+            "downlink": charge.downlink_j,
+        }
         self.wasted_j = 0.0
 
     @property

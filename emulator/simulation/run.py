@@ -23,15 +23,16 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
     adaptive policy decides what cannot be done.
     """
     problem, budget = spec.problem, spec.problem.budget
-    env = simpy.Environment(0.0)
-    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf)
+    env = simpy.Environment(spec.charge.delay_s)
+    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
     uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz, account)
     devices = [
         Device(k, run_id, env, spec, uplink, account, lambda: server.stop("energy"))
         for k in range(len(problem.devices))
     ]
     server = EdgeServer(run_id, env, spec, Cohort(env, devices, spec), fast_path(run_id, spec), account)
-    env.timeout(spec.horizon_s).callbacks.append(lambda _: server.stop("delay" if spec.stop_at_budget else "no signal"))
+    out_of_time = "delay" if spec.stop_at_budget else "no signal"
+    env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
     reason = str(env.run(until=server.process))
     result = RunResult(
         _summary(spec, run_id, policy, seed, server, account, env.now, reason),
