@@ -4,6 +4,7 @@
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from prefine.emulator.analysis.output import Tables, analyse
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
@@ -48,17 +50,25 @@ Watch = Callable[[int], AbstractContextManager[OnDone]]
 
 @dataclass(frozen=True)
 class Solution:
-    """What a policy plans for a problem, what that promises, and how long it took."""
+    """What a policy plans for a problem, what that promises, and how long it took.
+
+    ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
+    left, and ``predicted`` is of the plan alone.
+    """
 
     policy: str
     problem: Problem
     plan: Plan
     predicted: Prediction
     solve_s: float
+    charge: Charge = NO_CHARGE
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        return plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        if self.charge == NO_CHARGE:
+            return document
+        return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
 
 
 def _unheard(total: int) -> AbstractContextManager[OnDone]:
@@ -177,7 +187,9 @@ def plan(
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
         world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
-        return _solution(wanted, world.problem, lambda: world.plan(wanted.name, make_policy(wanted, parameters)))
+        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        made = make_policy(wanted, parameters)
+        return _solution(wanted, world.problem_of(made), lambda: world.plan(wanted.name, made), world.charge(made))
     if scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
@@ -187,11 +199,11 @@ def plan(
     return _solution(wanted, posed, lambda: check_plan(wanted.name, posed, calling(wanted.name, "plan", posed, made)))
 
 
-def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan]) -> Solution:
+def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE) -> Solution:
     start = time.perf_counter()
     decided = decide()
     solve_s = time.perf_counter() - start
-    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s)
+    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
@@ -205,11 +217,25 @@ def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem
 
 
 def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[str, Any]:
-    """The measured constants of the bound, by name: ``value``, ``spread`` and ``definition`` each.
+    """The measured constants of the bound, by name: ``value``, ``spread``, ``least``, ``most``, ``definition`` each.
 
-    Raises InputError where the scenario is wrong.
+    One more key, ``cost``: how many runs and rounds measuring them takes, what time and energy that would be in this
+    world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
-    return read_source(scenario, overrides).world().workload.calibration()
+    world = read_source(scenario, overrides).world()
+    work = world.workload.constants().work
+    charge = charge_of(world.problem, work)
+    cost = {
+        "runs": work.runs,
+        "step_size_searches": work.searches,
+        "pretrain_rounds": dict(work.pretrain),
+        "finetune_rounds": dict(work.finetune),
+        "delay_s": charge.delay_s if math.isfinite(charge.delay_s) else None,
+        "energy_j": charge.energy_j if math.isfinite(charge.energy_j) else None,
+        "charged": world.scenario.learning.charge_pilots,
+        "sees": "the raw task data of every device, in one place",
+    }
+    return {**world.workload.calibration(), "cost": cost}
 
 
 def new_scenario(file: str | Path, like: str = "default") -> None:

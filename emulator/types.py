@@ -270,7 +270,8 @@ class Policy(Protocol):
     """Decides from immutable data and never sees the engine.
 
     A policy is a class whose constructor takes only keyword parameters with defaults (the scenario's
-    ``[policies.NAME]``).
+    ``[policies.NAME]``). One that ignores the constants of the bound may say ``uses_constants = False``: it then pays
+    nothing for measuring them (``[learning] charge_pilots``).
     """
 
     def plan(self, problem: Problem) -> Plan:

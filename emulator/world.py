@@ -1,7 +1,7 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from prefine.emulator.bound import predict
@@ -11,13 +11,14 @@ from prefine.emulator.channel.planner import planning_channel, planning_gain, pl
 from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
+from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.files import Files
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
 from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
+from prefine.emulator.scenario.learning import learning
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
-from prefine.emulator.scenario.study import learning
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
@@ -86,7 +87,7 @@ class World:
         return Problem(
             budget=scenario.budget.build(),
             learning=learning(self.constants, self.learning_rate),
-            server=scenario.server.build(cost, self.constants.server_variance),
+            server=scenario.server.build(cost, self.constants),
             devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
             radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
@@ -113,21 +114,32 @@ class World:
 
     def plan(self, name: str, policy: Policy) -> Plan:
         """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
+        problem = self.problem_of(policy)
         if not rehearses(policy):
-            return check_plan(name, self.problem, calling(name, "plan", self.problem, policy))
-        rehearser = Rehearser(
-            name,
-            self.problem,
-            self.workload,
-            self.learning_rate,
-            self.scenario.seed,
-            self.channel,
-            self._spec_in_rehearsal,
-        )
-        return rehearsed_plan(name, policy, self.problem, rehearser, self.content)
+            return check_plan(name, problem, calling(name, "plan", problem, policy))
+        charge = self.charge(policy)
 
-    def _spec_in_rehearsal(self, plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
-        return self._spec(plan, FollowPlan(plan), seed, channel, learner)
+        def spec(plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
+            return self._spec(plan, FollowPlan(plan), seed, channel, learner, charge)
+
+        rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
+        return rehearsed_plan(name, policy, problem, rehearser, self.content)
+
+    def charge(self, policy: object) -> Charge:
+        """What measuring the constants takes from the budgets of ``policy``.
+
+        Nothing, unless the scenario says ``charge_pilots``, constants were measured, and the policy uses them: a class
+        that does not says ``uses_constants = False``.
+        """
+        charged = self.scenario.learning.charge_pilots and getattr(policy, "uses_constants", True)
+        return charge_of(self.problem, self.constants.work) if charged else NO_CHARGE
+
+    def problem_of(self, policy: object) -> Problem:
+        """What ``policy`` sees: `problem` with what measuring the constants leaves of the budgets.
+
+        Raises InfeasibleError where it leaves nothing.
+        """
+        return replace(self.problem, budget=self.charge(policy).left(self.problem.budget))
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
@@ -143,14 +155,21 @@ class World:
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
         learner = self.workload.learner(seed, self.learning_rate)
-        return self._spec(plan, controller_of(name, policy, plan), seed, self.channel(seed), learner)
+        controller = controller_of(name, policy, plan)
+        return self._spec(plan, controller, seed, self.channel(seed), learner, self.charge(policy))
 
-    def _spec(self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner) -> RunSpec:
-        scenario = self.scenario
+    def _spec(
+        self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner, charge: Charge
+    ) -> RunSpec:
+        """The run of ``plan``; its prediction and budgets are those of the run and of ``charge``, spent before it."""
+        scenario, planned = self.scenario, predict(self.problem, plan)
         return RunSpec(
             problem=self.problem,
             plan=plan,
-            prediction=predict(self.problem, plan),
+            prediction=planned._replace(
+                delay_s=charge.delay_s + planned.delay_s, energy_j=charge.energy_j + planned.energy_j
+            ),
+            charge=charge,
             controller=controller,
             learner=learner,
             channel=channel,

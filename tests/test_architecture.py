@@ -76,6 +76,7 @@ STOREYS = (
         "text",
         "records",
         "bound",
+        "charge",
         "dependencies",
         "loading",
     ),

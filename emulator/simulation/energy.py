@@ -5,7 +5,9 @@ of what is under way is *held*, so that spent and held together never pass eithe
 switch at one speed, an attempt, or a stretch of an upload at one bandwidth: to its end, or to the end of the slot.
 """
 
-from typing import Literal, get_args
+from typing import Literal
+
+from prefine.emulator.charge import NO_CHARGE, Charge
 
 Part = Literal["server", "compute", "uplink", "downlink"]
 
@@ -22,12 +24,17 @@ class BatteryEmptyError(Exception):
 
 
 class EnergyAccount:
-    """The energy of a run in joules, by part, against its budget."""
+    """The energy of a run in joules, by part, against its budget; ``charge`` was spent before the run."""
 
-    def __init__(self, budget_j: float) -> None:
+    def __init__(self, budget_j: float, charge: Charge = NO_CHARGE) -> None:
         self._limit_j = budget_j * (1.0 + BUDGET_SLACK)
         self._held_j = 0.0
-        self.spent_j: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
+        self.spent_j: dict[Part, float] = {
+            "server": charge.server_j,
+            "compute": charge.compute_j,
+            "uplink": charge.uplink_j,
+            "downlink": charge.downlink_j,
+        }
         self.wasted_j = 0.0
 
     @property

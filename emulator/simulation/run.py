@@ -54,15 +54,16 @@ class _Finished(NamedTuple):
 
 def _run(spec: RunSpec, run_id: str) -> _Finished:
     problem, budget = spec.problem, spec.problem.budget
-    env = simpy.Environment(0.0)
-    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf)
+    env = simpy.Environment(spec.charge.delay_s)
+    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
     uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz)
     devices = [
         Device(k, run_id, env, spec, uplink, account, lambda: server.stop("energy"))
         for k in range(len(problem.devices))
     ]
     server = EdgeServer(run_id, env, spec, Cohort(env, devices, spec), fast_path(run_id, spec), account)
-    env.timeout(spec.horizon_s).callbacks.append(lambda _: server.stop("delay" if spec.stop_at_budget else "no signal"))
+    out_of_time = "delay" if spec.stop_at_budget else "no signal"
+    env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
     reason = str(env.run(until=server.process))
     return _Finished(server, uplink, account, env.now, reason)
 

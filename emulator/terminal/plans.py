@@ -26,6 +26,13 @@ def show_plan(solution: Solution, console: Console) -> None:
     )
     console.print(_rounds(problem, plan))
     console.print(_budgets(solution))
+    if solution.charge.delay_s > 0.0:
+        charge = solution.charge
+        console.print(
+            f"the budgets are what measuring the constants leaves: it takes {charge.delay_s:.4g} s and "
+            f"{charge.energy_j:.4g} J (learning.charge_pilots)",
+            highlight=False,
+        )
     if plan.finetune_rounds:
         console.print(_devices(problem, plan))
     bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if isfinite(predicted.bound_ft) else ""
@@ -132,13 +139,39 @@ def _span(values: Any) -> str:
 
 
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
-    """Each constant with its spread and definition."""
+    """Each constant with its spread and definition, and what measuring them takes."""
     table = Table(title="Constants of the bound")
-    for heading in ("constant", "value", "spread", "definition"):
+    for heading in ("constant", "value", "spread", "seen", "definition"):
         table.add_column(heading)
     for name, entry in estimate.items():
-        table.add_row(escape(name), _number(entry["value"]), _number(entry["spread"]), escape(str(entry["definition"])))
+        if name != "cost":
+            seen = f"{_number(entry['least'])} to {_number(entry['most'])}" if "least" in entry else ""
+            table.add_row(
+                escape(name), _number(entry["value"]), _number(entry["spread"]), seen, escape(str(entry["definition"]))
+            )
     console.print(table)
+    _show_cost(estimate["cost"], console)
+
+
+def _show_cost(cost: Mapping[str, Any], console: Console) -> None:
+    if not cost["runs"]:
+        return
+    stages = [
+        f"{sum(counts.values())} rounds of {what} ({', '.join(f'{n} of {b} samples' for b, n in counts.items())})"
+        for what, counts in (("pre-training", cost["pretrain_rounds"]), ("fine-tuning", cost["finetune_rounds"]))
+    ]
+    console.print(
+        f"measured by {cost['runs']} calibration runs, {cost['step_size_searches']} of them to find the step size: "
+        f"{' and '.join(stages)}.",
+        highlight=False,
+    )
+    console.print(f"They see {cost['sees']}.", highlight=False)
+    if cost["delay_s"] is not None:
+        console.print(
+            f"In this world they would take {cost['delay_s']:.4g} s and {cost['energy_j']:.4g} J, "
+            + ("taken from the budgets" if cost["charged"] else "not taken from the budgets (learning.charge_pilots)"),
+            highlight=False,
+        )
 
 
 def _number(value: Any) -> str:
