@@ -1,4 +1,6 @@
-"""Results kept on disk between processes: written atomically, keyed by content, recomputed when damaged.
+"""Results kept on disk between processes: written atomically, keyed by content, recomputed when damaged in any way.
+
+Each file begins with the SHA-256 of the rest.
 
 The folder is ``$PREFINE_CACHE``, else ``$XDG_CACHE_HOME/prefine``, else ``~/.cache/prefine``. Where it cannot be
 written, nothing is kept and everything still works. Processes that want the same value at the same time wait for the
@@ -19,9 +21,12 @@ from prefine.emulator.files import write_bytes
 
 T = TypeVar("T")
 
+DIGEST_BYTES = 32
+SUFFIX = ".kept"
+
 
 def folder() -> Path:
-    """The folder of cached files; it need not exist yet."""
+    """The folder of cached files; it need not exist yet. Raises RuntimeError for a user without a home."""
     if chosen := os.environ.get("PREFINE_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefine"
@@ -38,13 +43,19 @@ def digest(*parts: bytes) -> str:
 def remember(name: str, compute: Callable[[], T], dump: Callable[[T], bytes], load: Callable[[bytes], T]) -> T:
     """``compute()``, or what an earlier call of the same ``name`` computed, in this process or another.
 
-    ``dump`` and ``load`` turn the value into the file's bytes and back; ``load`` raises ValueError where the file is
-    damaged, and the value is then computed again. A folder that cannot be written is no error.
+    ``dump`` and ``load`` turn the value into bytes and back; what is not as it was written is computed again, and so is
+    what ``load`` refuses with a ValueError. A folder that cannot be written is no error.
     """
-    path = folder() / name
+    try:
+        path = folder() / f"{name}{SUFFIX}"
+    except RuntimeError:
+        return compute()
 
     def kept() -> T:
-        return load(path.read_bytes())
+        content = path.read_bytes()
+        if content[:DIGEST_BYTES] != hashlib.sha256(content[DIGEST_BYTES:]).digest():
+            raise ValueError(f"{path}: is not as it was written")
+        return load(content[DIGEST_BYTES:])
 
     with suppress(OSError, ValueError):
         return kept()
@@ -52,8 +63,9 @@ def remember(name: str, compute: Callable[[], T], dump: Callable[[T], bytes], lo
         with suppress(OSError, ValueError):  # another process may have been quicker
             return kept()
         value = compute()
+        data = dump(value)
         with suppress(PrefineError):
-            write_bytes(path, dump(value))
+            write_bytes(path, hashlib.sha256(data).digest() + data)
         return value
 
 

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 
 LEAVES = tuple(
-    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
+    f"prefine.emulator.{name}"
+    for name in ("types", "errors", "units", "physics", "randomness", "files", "archives", "text")
 )
 TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
@@ -75,6 +76,7 @@ STOREYS = (
         "files",
         "text",
         "records",
+        "archives",
         "bound",
         "charge",
         "dependencies",

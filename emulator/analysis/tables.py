@@ -153,20 +153,30 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     targets = [column for column in frame.columns if is_target(column)]
     frame = frame.assign(**{column: frame[column].replace("", math.nan) for column in targets})
     for column in targets:
-        _check_numbers(path, frame[column], may_be_missing=True)
+        _check_numbers(path, frame[column], "float64")
     for column in numbers:
-        _check_numbers(path, frame[column], may_be_missing=types[column] == "float64")
+        _check_numbers(path, frame[column], types[column])
     return frame.astype({column: types.get(column, "float64") for column in (*numbers, *targets)})
 
 
-def _check_numbers(path: Path, column: "pd.Series[Any]", *, may_be_missing: bool) -> None:
-    """Raises InputError with the line of the first value that is no number."""
-    wrong = pd.to_numeric(column, errors="coerce").isna()
-    if may_be_missing:
+def _check_numbers(path: Path, column: "pd.Series[Any]", kind: str) -> None:
+    """Raises InputError with the line of the first value that is no number of ``kind``, a missing float excepted."""
+    is_numeric = column.dtype.kind in "if"
+    wrong = column.isna() if is_numeric else column.map(lambda value: not _is_number(value, kind))
+    if kind == "float64":
         wrong &= column.notna()
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(f"{path}, line {row + 2}: {column.name} = {str(column.iloc[row])!r} is not a number")
+
+
+def _is_number(value: object, kind: str) -> bool:
+    """Whether ``value``, which pandas took for no number it can hold, is one nevertheless."""
+    try:
+        number = float(str(value))
+    except (OverflowError, ValueError):
+        return False
+    return not math.isnan(number) and (kind == "float64" or abs(number) < 2**63)
 
 
 def require_parquet() -> None:
