@@ -18,7 +18,7 @@ from prefine.emulator.bound import Prediction
 from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
 from prefine.emulator.section import NonNegative, Positive, Section
-from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, Relaxed, ServerPlan
+from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, RehearsalTable, Relaxed, ServerPlan
 
 MAY_BE_ZERO = (
     "discrepancy",
@@ -142,7 +142,7 @@ def plan_document(
 ) -> dict[str, Any]:
     """The plan document (docs/formats.md): JSON-ready, and ``null`` for what is not finite.
 
-    ``relaxed`` and ``integer_gap`` only where the policy has a certificate.
+    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``rehearsal`` where it rehearses.
     """
     document: dict[str, Any] = {
         "policy": policy_name,
@@ -164,8 +164,19 @@ def plan_document(
         document["relaxed"] = _relaxed(plan.relaxed)
     if plan.integer_gap is not None:
         document["integer_gap"] = plan.integer_gap
+    if plan.rehearsal is not None:
+        document["rehearsal"] = _rehearsal(plan.rehearsal)
     document["solve_s"] = solve_s
     return document
+
+
+def _rehearsal(table: RehearsalTable) -> dict[str, Any]:
+    rows = [{name: _plain_number(value) for name, value in row._asdict().items()} for row in table.rows]
+    return {"on": table.on, "rounds": table.rounds, "processor_s": table.processor_s, "candidates": rows}
+
+
+def _plain_number(value: Any) -> Any:
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _relaxed(relaxed: Relaxed) -> dict[str, Any]:

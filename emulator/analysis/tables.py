@@ -10,6 +10,7 @@ import pandas as pd
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import atomic_path
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
 Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord]
 Varied = tuple[tuple[str, object], ...]
@@ -54,8 +55,12 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_tables(folder: Path, results: Iterable[tuple[Varied, RunResult]]) -> pd.DataFrame:
-    """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs."""
+    """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs.
+
+    Where policies rehearsed, rehearsals.csv too.
+    """
     rows: list[tuple[Varied, RunRecord]] = []
+    rehearsals: dict[tuple[str, Varied], tuple[Rehearsed, ...]] = {}
     with (
         atomic_path(folder / "rounds.csv") as rounds_path,
         atomic_path(folder / "devices.csv") as devices_path,
@@ -67,9 +72,24 @@ def write_tables(folder: Path, results: Iterable[tuple[Varied, RunResult]]) -> p
             table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
             table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
             rows.append((varied, result.run))
+            rehearsals.setdefault((result.run.policy, varied), result.rehearsal)
     runs = runs_table(rows)
     write_csv(folder / "runs.csv", runs)
+    _write_rehearsals(folder / "rehearsals.csv", rehearsals)
     return runs
+
+
+def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, Varied], tuple[Rehearsed, ...]]) -> None:
+    """One row per candidate of each policy that rehearsed, in each scenario; no file where none did."""
+    rows = [
+        {"policy": policy, **dict(varied), **row._asdict()}
+        for (policy, varied), table in rehearsals.items()
+        for row in table
+    ]
+    if rows:
+        write_csv(path, pd.DataFrame(rows))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

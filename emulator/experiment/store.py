@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
 _SUFFIX = ".json.gz"
 _COMPRESSION = 3
@@ -45,6 +46,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
         "devices": _columns(DeviceRecord, result.devices),
+        "rehearsal": result.rehearsal,
     }
 
 
@@ -56,7 +58,8 @@ def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
 def _decode(data: Mapping[str, Any], run_id: str) -> RunResult:
     (run,) = _rows(RunRecord, data["run"], run_id)
     rounds = _rows(RoundRecord, data["rounds"], run_id)
-    return RunResult(run, rounds, _rows(DeviceRecord, data["devices"], run_id))
+    devices = _rows(DeviceRecord, data["devices"], run_id)
+    return RunResult(run, rounds, devices, tuple(Rehearsed(*row) for row in data["rehearsal"]))
 
 
 def _rows(record: type[R], columns: Mapping[str, list[Any]], run_id: str) -> tuple[R, ...]:
