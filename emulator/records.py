@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from prefine.emulator.types import Rehearsed
+
 
 class RunRecord(NamedTuple):
     """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw.
@@ -91,8 +93,9 @@ class DeviceRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class RunResult:
-    """Everything one run left behind."""
+    """Everything one run left behind; ``rehearsal`` is what its policy found before, the chosen candidate first."""
 
     run: RunRecord
     rounds: tuple[RoundRecord, ...]
     devices: tuple[DeviceRecord, ...]
+    rehearsal: tuple[Rehearsed, ...] = ()

@@ -200,14 +200,13 @@ class Rehearsed(NamedTuple):
 
 @dataclass(frozen=True)
 class RehearsalTable:
-    """What a policy saw in its rehearsals: every candidate, the one it ``chose``, and the ``rounds`` that were trained.
+    """What a policy saw in its rehearsals: all candidates, the chosen one first, and the ``rounds`` that were trained.
 
     ``on`` says whose samples were used. ``processor_s`` is how long it took; it alone differs from host to host.
     """
 
     on: "Audience"
     rows: tuple[Rehearsed, ...]
-    chosen: str
     rounds: int = 0
     processor_s: float = 0.0
 

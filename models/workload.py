@@ -22,7 +22,7 @@ from prefine.models.data.pairs import load
 from prefine.models.data.partition import split
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
-from prefine.models.objective import Objective
+from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
@@ -109,7 +109,8 @@ class Workload:
         generator = stream(self._seed, f"rehearsal {fold.on}", fold.number // fold.folds)
         federation = (held_out if fold.on == "task" else imagined)(self._federation, fold, generator)
         objective = self.objective(seed)
-        return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
+        with one_thread():
+            return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
 
     def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
         training = self._training

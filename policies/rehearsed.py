@@ -57,7 +57,8 @@ class Share(NamedTuple):
     @property
     def label(self) -> str:
         """As tables show it."""
-        return f"{self.rounds} x {self.batch}" + ("" if self.noise in (0.0, 1.0) else f", noise {self.noise:.3g}")
+        devices = {0.0: ", server alone", 1.0: ""}.get(self.noise, f", noise {self.noise:.3g}")
+        return f"{self.rounds} x {self.batch}{devices}"
 
 
 @dataclass
@@ -175,22 +176,16 @@ class _Search:
     def _decided(self) -> Plan:
         winner, scores = self._ranked()[0], self._scores()
         columns = zip(self._candidates, scores.mean, scores.half_width, self._smoothed(scores), strict=True)
-        rows = tuple(
-            Rehearsed(
-                one.label,
-                one.plan.pretrain_rounds,
-                float(one.plan.server.batch),
-                one.plan.finetune_rounds,
-                float(mean),
-                float(half_width),
-                float(smoothed),
-                float(np.mean(one.loss)),
-                len(one.score),
-            )
-            for one, mean, half_width, smoothed in columns
-        )
-        table = RehearsalTable(self._policy.on, rows, winner.label)
+        rows = [_row(one, *map(float, figures)) for one, *figures in columns]
+        rows.sort(key=lambda row: (row.candidate != winner.label, -row.rehearsals, -row.smoothed_score))
+        table = RehearsalTable(self._policy.on, tuple(rows))
         return replace(winner.plan, relaxed=None, integer_gap=None, rehearsal=table)
+
+
+def _row(one: Candidate, score: float, half_width: float, smoothed: float) -> Rehearsed:
+    plan, loss, count = one.plan, float(np.mean(one.loss)), len(one.loss)
+    rounds = plan.pretrain_rounds, float(plan.server.batch), plan.finetune_rounds
+    return Rehearsed(one.label, *rounds, score, half_width, smoothed, loss, count)
 
 
 def _designs(problem: Problem) -> Iterator[Candidate]:

@@ -12,8 +12,9 @@ from prefine.emulator.analysis.targets import Best, Targets, climb, columns, is_
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import atomic_path
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
-Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord]
+Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[Rehearsed]
 Varied = tuple[tuple[str, object], ...]
 """The scenario keys that a sweep varied, with one run's values."""
 
@@ -84,9 +85,11 @@ def write_tables(
 ) -> pd.DataFrame:
     """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs.
 
-    The results of ``hindsight`` go to hindsight.csv alone, under the same targets; without any, that file is removed.
+    Where policies rehearsed, rehearsals.csv too. The results of ``hindsight`` go to hindsight.csv alone, under the same
+    targets. What there is no result for is removed.
     """
     rows: list[_Row] = []
+    rehearsals: dict[tuple[str, Varied], tuple[Rehearsed, ...]] = {}
     with (
         atomic_path(folder / "rounds.csv") as rounds_path,
         atomic_path(folder / "devices.csv") as devices_path,
@@ -98,9 +101,11 @@ def write_tables(
             table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
             table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
             rows.append(_Row(varied, result.run, climb(result.rounds)))
+            rehearsals.setdefault((result.run.policy, tuple(varied)), result.rehearsal)
     first = targets.first((row.case, row.run) for row in rows)
     runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)
+    _write_rehearsals(folder / "rehearsals.csv", rehearsals)
     family = [_Row(varied, result.run, climb(result.rounds)) for varied, result in hindsight]
     if family:
         write_csv(folder / f"{HINDSIGHT}.csv", _reaching(family, targets, first))
@@ -124,6 +129,19 @@ def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]
         for index, name in enumerate(columns(target)):
             runs[name] = [spent[index] for spent in found]
     return runs
+
+
+def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, Varied], tuple[Rehearsed, ...]]) -> None:
+    """One row per candidate of each policy that rehearsed, in each scenario; no file where none did."""
+    rows = [
+        {"policy": policy, **dict(varied), **row._asdict()}
+        for (policy, varied), table in rehearsals.items()
+        for row in table
+    ]
+    if rows:
+        write_csv(path, pd.DataFrame(rows))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

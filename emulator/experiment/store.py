@@ -10,6 +10,7 @@ from prefine.emulator.analysis.tables import column_types
 from prefine.emulator.archives import gunzip
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
 _SUFFIX = ".json.gz"
 _COMPRESSION = 3
@@ -49,6 +50,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
         "devices": _columns(DeviceRecord, result.devices),
+        "rehearsal": result.rehearsal,
     }
 
 
@@ -59,12 +61,23 @@ def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
 
 def _decode(data: object, run_id: str) -> RunResult:
     """Raises ValueError where ``data`` is not what `_encode` makes of a finished run."""
-    if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices"}:
+    if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices", "rehearsal"}:
         raise ValueError("is no result")
     runs = _rows(RunRecord, data["run"], run_id)
     if len(runs) != 1 or runs[0].status != "done":
         raise ValueError("is no finished run")
-    return RunResult(runs[0], _rows(RoundRecord, data["rounds"], run_id), _rows(DeviceRecord, data["devices"], run_id))
+    rounds, devices = _rows(RoundRecord, data["rounds"], run_id), _rows(DeviceRecord, data["devices"], run_id)
+    return RunResult(runs[0], rounds, devices, _rehearsal(data["rehearsal"]))
+
+
+def _rehearsal(rows: object) -> tuple[Rehearsed, ...]:
+    """Raises ValueError where ``rows`` are not those of a table of rehearsals."""
+    kinds = [KINDS[kind] for kind in column_types(Rehearsed).values()]
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(kinds) for row in rows):
+        raise ValueError("rehearsal is no table of its columns")
+    if not all(type(value) in kind for row in rows for value, kind in zip(row, kinds, strict=True)):
+        raise ValueError("rehearsal holds something of another kind")
+    return tuple(Rehearsed(*row) for row in rows)
 
 
 def _rows(record: type[R], columns: object, run_id: str) -> tuple[R, ...]:

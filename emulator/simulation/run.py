@@ -29,6 +29,7 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
         _summary(spec, run_id, policy, seed, clock),
         tuple(clock.server.rounds),
         tuple(chain.from_iterable(clock.server.device_rounds)),
+        spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
     )
     audit(result, spec, clock.uplink.peak_band_hz)
     return result
