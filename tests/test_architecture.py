@@ -93,7 +93,7 @@ STOREYS = (
     ("cli", "terminal"),
 )
 """Parts of the emulator from the ground up: each may import what stands below it or beside it."""
-BESIDE = {"analysis": ("records", "errors", "files"), "report": ("analysis", "records", "errors", "files")}
+BESIDE = {"analysis": ("records", "types", "errors", "files"), "report": ("analysis", "records", "errors", "files")}
 """Beside the storeys: tables and statistics, and the report drawn from them."""
 
 
