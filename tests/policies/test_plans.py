@@ -182,10 +182,12 @@ def test_uniform_is_what_it_says() -> None:
 def test_literature_on_one_device_by_hand() -> None:
     """One device, only its frequency free: f from delay (min-energy), from energy (min-delay), from kappa (fedl)."""
     problem = load("base")
-    first = {name: getattr(problem.devices, name)[:1] for name in problem.devices.__dataclass_fields__}
-    first["weight"], first["max_power_w"] = np.ones(1), np.full(1, 1e-6)
-    first["gain"] = np.full(1, 1e-9)  # little power at little gain: the cap binds, so the upload is what it is
-    devices = replace(problem.devices, **first)
+    devices = replace(
+        problem.devices.at(np.zeros(1, dtype=np.int64)),
+        weight=np.ones(1),
+        max_power_w=np.full(1, 1e-6),
+        gain=np.full(1, 1e-9),  # little power at little gain: the cap binds, so the upload is what it is
+    )
     problem = replace(problem, devices=devices, budget=Budget(100.0, 50.0))
     rounds, cycles, capacitance = 20, 32 * float(devices.cycles_per_sample[0]), 1e-28
     slow = MinEnergy(batch=32, share=0.0, rounds=rounds).plan(problem)
