@@ -18,7 +18,7 @@ from prefine.emulator.bound import Prediction
 from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
 from prefine.emulator.section import NonNegative, Positive, Section
-from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, Relaxed, ServerPlan
+from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, RehearsalTable, Relaxed, ServerPlan
 
 MAY_BE_ZERO = (
     "discrepancy",
@@ -161,7 +161,8 @@ def plan_document(
 ) -> dict[str, Any]:
     """The plan document (docs/formats.md): JSON-ready, and ``null`` for what is not finite.
 
-    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``integer_lower_bound`` where it is known.
+    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``integer_lower_bound`` where it is known,
+    ``rehearsal`` where it rehearses.
     """
     document: dict[str, Any] = {
         "policy": policy_name,
@@ -184,8 +185,19 @@ def plan_document(
     for name in ("integer_gap", "integer_lower_bound"):
         if getattr(plan, name) is not None:
             document[name] = getattr(plan, name)
+    if plan.rehearsal is not None:
+        document["rehearsal"] = _rehearsal(plan.rehearsal)
     document["solve_s"] = solve_s
     return document
+
+
+def _rehearsal(table: RehearsalTable) -> dict[str, Any]:
+    rows = [{name: _plain_number(value) for name, value in row._asdict().items()} for row in table.rows]
+    return {"on": table.on, "rounds": table.rounds, "processor_s": table.processor_s, "candidates": rows}
+
+
+def _plain_number(value: Any) -> Any:
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _relaxed(relaxed: Relaxed) -> dict[str, Any]:

@@ -4,9 +4,9 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,17 @@ def frozen_array(values: ArrayLike) -> FloatArray:
     array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array
+
+
+Record = TypeVar("Record")
+
+
+def own_copy(record: Record) -> Record:
+    """A copy of a frozen ``record`` that shares nothing with it that can be changed: records and arrays are new."""
+    if is_dataclass(record) and not isinstance(record, type):
+        made: Record = type(record)(**{field.name: own_copy(getattr(record, field.name)) for field in fields(record)})
+        return made
+    return frozen_array(record) if isinstance(record, np.ndarray) else record  # type: ignore[return-value]  # as it is
 
 
 class _ArrayFields:
@@ -169,6 +180,37 @@ class Relaxed:
     energy_price: float
 
 
+class Rehearsed(NamedTuple):
+    """One candidate of a rehearsal: what it is called and plans, and how it did on validation samples.
+
+    ``score`` is its mean score with the effect of the samples that all candidates shared taken out, ``score_ci95`` the
+    half-width of its 95 % interval, ``smoothed_score`` what its neighbours make of it, ``loss`` its mean loss.
+    """
+
+    candidate: str
+    pretrain_rounds: int
+    server_batch: float
+    finetune_rounds: int
+    score: float
+    score_ci95: float
+    smoothed_score: float
+    loss: float
+    rehearsals: int
+
+
+@dataclass(frozen=True)
+class RehearsalTable:
+    """What a policy saw in its rehearsals: all candidates, the chosen one first, and the ``rounds`` that were trained.
+
+    ``on`` says whose samples were used. ``processor_s`` is how long it took; it alone differs from host to host.
+    """
+
+    on: "Audience"
+    rows: tuple[Rehearsed, ...]
+    rounds: int = 0
+    processor_s: float = 0.0
+
+
 @dataclass(frozen=True)
 class Plan:
     """Integers N and M and what server and devices do in each of their rounds.
@@ -176,7 +218,7 @@ class Plan:
     ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
     (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
     ``integer_lower_bound``: no plan with whole rounds and batches has an objective below it; ``None`` where nobody
-    computed it.
+    computed it. ``rehearsal`` is what a policy that rehearses found.
     """
 
     pretrain_rounds: int
@@ -187,6 +229,7 @@ class Plan:
     integer_gap: float | None = None
     objective: Literal["bound", "bound_ft"] = "bound"
     integer_lower_bound: float | None = None
+    rehearsal: RehearsalTable | None = None
 
 
 Stage = Literal["pretrain", "finetune"]
@@ -238,6 +281,48 @@ class Policy(Protocol):
         ...
 
 
+Audience = Literal["task", "general"]
+"""Whose samples a rehearsal trains and validates on: the devices' task samples, or the server's general ones alone."""
+
+
+class Rehearsal(NamedTuple):
+    """P plans rehearsed with S seeds: mean loss and score on validation samples, (P, S), and the rounds trained."""
+
+    loss: FloatArray
+    score: FloatArray
+    rounds: int
+
+
+class Rehearse(Protocol):
+    """Trains plans on a part of the data and validates them on the rest. No run's seed and no test sample is used."""
+
+    def __call__(
+        self, plans: Sequence[Plan], seeds: Sequence[int], *, folds: int = 5, on: Audience = "task"
+    ) -> Rehearsal:
+        """Every plan with every seed.
+
+        ``seeds`` number rehearsals 0, 1, ...: seed r holds out fold r modulo ``folds`` and each ``folds`` of them in
+        a row hold out every sample once; then the folds are dealt anew. The same seed means the same samples, initial
+        model, channel and faults for every plan. Raises PolicyError where a plan is none, InputError where there is
+        too little data.
+        """
+        ...
+
+
+@runtime_checkable
+class RehearsingPolicy(Protocol):
+    """A policy that tries plans out before it decides: one whose ``rehearses`` is true."""
+
+    rehearses: bool
+
+    def plan(self, problem: Problem, rehearse: Rehearse) -> Plan:
+        """The plan before anything has happened; ``rehearse`` tells how plans do in training.
+
+        Raises InfeasibleError as `Policy.plan`.
+        """
+        ...
+
+
 @runtime_checkable
 class AdaptivePolicy(Policy, Protocol):
     """A policy that also decides every round anew."""
@@ -248,11 +333,16 @@ class AdaptivePolicy(Policy, Protocol):
 
 
 class Evaluation(NamedTuple):
-    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set."""
+    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
+
+    ``chance_accuracy`` is the test score of the best constant answer: the share of the commonest class, or 0 for a
+    coefficient of determination; NaN where nobody knows.
+    """
 
     train_loss: float
     test_accuracy: float
     grad_norm_sq: float
+    chance_accuracy: float = math.nan
 
 
 class Learner(Protocol):
@@ -272,6 +362,33 @@ class Learner(Protocol):
     def evaluate(self) -> Evaluation:
         """The exact task loss, test accuracy and squared norm of the full task gradient at the present model."""
         ...
+
+
+class Schedule(NamedTuple):
+    """All that one run makes a learner do.
+
+    ``pretrain_rounds`` steps on ``server_batch`` general samples each, then ``finetuning``: a round's batches (K,) and
+    weights (K,), as `Learner.finetune` takes them.
+    """
+
+    pretrain_rounds: int
+    server_batch: int
+    finetuning: Sequence[tuple[IntArray, FloatArray]]
+
+
+class Validation(NamedTuple):
+    """Loss and score on samples that were held out of the training."""
+
+    loss: float
+    score: float
+
+
+class Fold(NamedTuple):
+    """Which samples the rehearsal ``number`` holds out: fold ``number`` modulo ``folds``, of ``on``'s samples."""
+
+    number: int
+    folds: int
+    on: Audience
 
 
 class WorkloadCost(NamedTuple):
@@ -367,4 +484,19 @@ class Workload(Protocol):
 
     def provenance(self) -> Mapping[str, str]:
         """What the manifest should say of the data: names, sizes, checksums."""
+        ...
+
+
+@runtime_checkable
+class RehearsableWorkload(Workload, Protocol):
+    """A workload on which policies can rehearse."""
+
+    def rehearse(
+        self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
+    ) -> tuple[list[Validation], int]:
+        """Each schedule trained without ``fold`` and validated on it, and how many rounds that took.
+
+        A schedule's numbers do not depend on the others beside it. Test samples are not touched. ``seed`` and
+        ``learning_rate`` are as for `learner`. Raises InputError where there is too little data to hold out.
+        """
         ...

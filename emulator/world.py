@@ -1,5 +1,6 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,23 +13,29 @@ from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.files import Files
-from prefine.emulator.plugins import Part, calling, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
+from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
 from prefine.emulator.scenario.learning import learning
+from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.simulation.availability import OnOff, availability_of
-from prefine.emulator.simulation.control import check_plan, controller_of
+from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
-from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Radio, Workload
 
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's."""
+    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's.
+
+    ``content`` is all that determines what happens in it, fit for JSON.
+    """
 
     scenario: Scenario
     files: Files
+    content: Mapping[str, object]
     own_workload: Part | None = None
     own_channel: Part | None = None
 
@@ -106,9 +113,17 @@ class World:
         return make_policy(name, self.scenario.policies.get(name, {}))
 
     def plan(self, name: str, policy: Policy) -> Plan:
-        """What ``policy`` plans here, checked."""
+        """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
         problem = self.problem_of(policy)
-        return check_plan(name, problem, calling(name, "plan", problem, policy))
+        if not rehearses(policy):
+            return check_plan(name, problem, calling(name, "plan", problem, policy))
+        charge = self.charge(policy)
+
+        def spec(plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
+            return self._spec(plan, FollowPlan(plan), seed, channel, learner, charge)
+
+        rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
+        return rehearsed_plan(name, policy, problem, rehearser, self.content)
 
     def charge(self, policy: object) -> Charge:
         """What measuring the constants takes from the budgets of ``policy``.
@@ -138,12 +153,16 @@ class World:
         return self.files.parsed(name, availability_of, devices)
 
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
-        """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy.
+        """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
+        learner = self.workload.learner(seed, self.learning_rate)
+        controller = controller_of(name, policy, plan)
+        return self._spec(plan, controller, seed, self.channel(seed), learner, self.charge(policy))
 
-        What measuring the constants takes is spent before the first round: the run, its prediction and its budgets are
-        those of both together.
-        """
-        scenario, charge, planned = self.scenario, self.charge(policy), predict(self.problem, plan)
+    def _spec(
+        self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner, charge: Charge
+    ) -> RunSpec:
+        """The run of ``plan``; its prediction and budgets are those of the run and of ``charge``, spent before it."""
+        scenario, planned = self.scenario, predict(self.problem, plan)
         return RunSpec(
             problem=self.problem,
             plan=plan,
@@ -151,9 +170,9 @@ class World:
                 delay_s=charge.delay_s + planned.delay_s, energy_j=charge.energy_j + planned.energy_j
             ),
             charge=charge,
-            controller=controller_of(name, policy, plan),
-            learner=self.workload.learner(seed, self.learning_rate),
-            channel=self.channel(seed),
+            controller=controller,
+            learner=learner,
+            channel=channel,
             access=scenario.radio.access_to(self.bands_hz),
             downlink=self.downlink,
             selection=stream(seed, "participation"),
@@ -165,4 +184,5 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
+            outside_proof=outside_proof(scenario.training, scenario.faults, self.constants.smoothness),
         )

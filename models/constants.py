@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from prefine.emulator import cache
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import Calibrated, CalibrationWork, Constants, FloatArray
-from prefine.models import cache
 from prefine.models.calibration import (
     ROUNDS,
     DivergedError,

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from prefine.emulator.section import Count, Positive, Section
+from prefine.emulator.section import Count, Finite, Positive, Section
 from prefine.emulator.types import Budget
 
 
@@ -26,7 +26,8 @@ class BudgetSettings(Section):
 class CompareSettings(Section):
     """What ``prefine compare`` does when the command line does not say.
 
-    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``.
+    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``. ``targets`` are test
+    accuracies; tables say when each run reached them and what it had spent (docs/tables.md, "Targets").
     """
 
     policies: tuple[str, ...] = Field(
@@ -35,3 +36,11 @@ class CompareSettings(Section):
     reference: str = "finetune-only"
     seeds: Count = 5
     evaluate_every: Count = 1
+    targets: tuple[Finite, ...] = ()
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(targets)) < len(targets):
+            raise ValueError("must not name an accuracy twice")
+        return targets

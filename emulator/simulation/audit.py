@@ -44,6 +44,7 @@ def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable
     columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
     yield from _energy(result, columns, spec.charge)
     yield from _budgets(result.run, spec)
+    yield from _batteries(columns, spec)
     yield from _rounds(result)
     yield from _times(columns)
     yield from _limits(columns, spec)
@@ -74,6 +75,15 @@ def _budgets(run: RunRecord, spec: RunSpec) -> Iterable[str]:
         yield f"{run.energy_j} J spent of {budget.energy_j} J"
     if spec.stop_at_budget and run.delay_s > budget.delay_s * (1.0 + 2.0 * BUDGET_SLACK):
         yield f"{run.delay_s} s used of {budget.delay_s} s"
+
+
+def _batteries(columns: Columns, spec: RunSpec) -> Iterable[str]:
+    if math.isinf(spec.faults.capacity_j):
+        return
+    drawn_j = np.add(columns["compute_energy_j"], columns["uplink_energy_j"])
+    spent_j = np.bincount(columns["device"], drawn_j, len(spec.problem.devices)) if len(drawn_j) else np.zeros(0)
+    for device in np.flatnonzero(spent_j > spec.faults.capacity_j * (1.0 + SLACK))[:1]:
+        yield f"device {device} drew {spent_j[device]} J from a battery of {spec.faults.capacity_j} J"
 
 
 def _rounds(result: RunResult) -> Iterable[str]:

@@ -26,8 +26,8 @@ class RunSpec:
 
     ``controller``, ``learner``, ``channel``, ``selection`` (who is drawn for a round), ``availability`` and ``load``
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
-    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``charge`` what was spent of
-    the budgets before the first.
+    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
+    of the bound does not cover, ``charge`` what was spent of the budgets before the first round.
     """
 
     problem: Problem
@@ -47,6 +47,7 @@ class RunSpec:
     participation: float = 1.0
     stop_at_budget: bool = True
     evaluate_every: int = 1
+    outside_proof: tuple[str, ...] = ()
     charge: Charge = NO_CHARGE
 
     @property

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from prefine.emulator.api import Solution
 from prefine.emulator.bound import device_round, server_round
-from prefine.emulator.types import Plan, Problem
+from prefine.emulator.types import Plan, Problem, RehearsalTable
 from prefine.emulator.units import to_db
 
 ROWS = 20
@@ -36,6 +36,8 @@ def show_plan(solution: Solution, console: Console) -> None:
     if plan.finetune_rounds:
         console.print(_devices(problem, plan))
     bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if isfinite(predicted.bound_ft) else ""
+    if plan.rehearsal is not None:
+        _show_rehearsal(plan.rehearsal, console)
     console.print(f"predicted: Phi {predicted.bound:.6g}{bound_ft}", highlight=False)
     if plan.relaxed is not None and plan.integer_gap is not None:
         name = "Phi" if plan.objective == "bound" else "Phi_FT"
@@ -48,6 +50,27 @@ def show_plan(solution: Solution, console: Console) -> None:
     else:
         console.print("certificate: none, this policy makes no claim of optimality", highlight=False)
     console.print(f"solved in {1e3 * solution.solve_s:.1f} ms", highlight=False)
+
+
+def _show_rehearsal(seen: RehearsalTable, console: Console) -> None:
+    """The best candidates, the chosen one first, and what it took to find them."""
+    table = Table(title="Rehearsed, the chosen one first")
+    for heading in ("candidate", "N", "b0", "M", "score", "95 %", "smoothed", "loss", "rehearsals"):
+        table.add_column(heading, justify="right")
+    for row in seen.rows[:ROWS]:
+        counts = str(row.pretrain_rounds), f"{row.server_batch:g}", str(row.finetune_rounds)
+        figures = f"{row.score:.4f}", f"± {row.score_ci95:.4f}", f"{row.smoothed_score:.4f}", f"{row.loss:.4f}"
+        table.add_row(escape(row.candidate), *counts, *figures, str(row.rehearsals))
+    if len(seen.rows) > ROWS:
+        table.caption = f"and {len(seen.rows) - ROWS} more; all of them with --json"
+    console.print(table)
+    whose = "the devices' task samples, seen centrally" if seen.on == "task" else "the server's general samples alone"
+    rehearsals = sum(row.rehearsals for row in seen.rows)
+    console.print(
+        f"rehearsed on {whose}: {rehearsals} rehearsals of {len(seen.rows)} candidates, {seen.rounds} rounds, "
+        f"{seen.processor_s:.1f} s of processor time when they were made",
+        highlight=False,
+    )
 
 
 def _rounds(problem: Problem, plan: Plan) -> Table:

@@ -106,7 +106,7 @@ def test_quadratic_follows_its_closed_form_and_stays_below_the_bound(rounds: tup
 def test_measured_constants_of_the_quadratic_are_the_known_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The step is 1/L = 1: a round forgets all, w is the mean of its batch, E gap = (Delta^2 + sigma0^2/b) / 2."""
+    """The step is 1/L = 1: a round forgets all before it, w is its batch's mean, E gap = (Delta^2 + sigma0^2/b) / 2."""
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path))
     pair, federation = quadratic()
     general, task = pair.general.y.astype(float), pair.task.y.astype(float)
