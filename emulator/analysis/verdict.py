@@ -13,9 +13,9 @@ from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.comparison import groups
 from prefine.emulator.analysis.statistics import estimate, level_with_best
 from prefine.emulator.analysis.tables import REALISED, SCORE, varied_keys
-from prefine.emulator.analysis.wording import label, listed, number, plus_minus
+from prefine.emulator.analysis.wording import label, listed, number, regret
 
-METHOD = "one-sided paired t-tests over seeds, Holm-corrected, 95 %"
+METHOD = "one-sided paired t-tests, Holm-corrected, 95 %"
 ALL_NAMED = 4
 """Up to so many policies are each named; of more, the first or the extreme ones."""
 
@@ -63,15 +63,21 @@ def _ranking(runs: pd.DataFrame) -> Iterator[str]:
         yield f"One seed decides nothing: {_with_means(scores, level[:1])} has the highest test accuracy under it."
     elif len(level) == 1 < len(scores.columns):
         yield (
-            f"{_with_means(scores, level)} is the best: every other policy is beaten ({METHOD}, {seeds} seeds). "
+            f"{_with_means(scores, level)} is the best: every other policy is beaten ({seeds} seeds; {METHOD}). "
             f"It took {_cost(runs, level[0])}."
         )
     else:
+        yield f"{_level(scores, level)} ({seeds} seeds; {METHOD})."
         cheapest = _cheapest(runs, level)
-        yield f"{_level(scores, level)} ({METHOD}, {seeds} seeds)."
-        yield f"Of these, {cheapest} costs least: {_cost(runs, cheapest)}."
+        who = "Each costs" if cheapest == level else f"Of these, {listed(cheapest)} {_verb(cheapest, 'costs')} least:"
+        yield f"{who} {_cost(runs, *cheapest)}."
     if out:
-        yield f"{listed(out)} failed under some seed and {'is' if len(out) == 1 else 'are'} not ranked."
+        yield f"{listed(out)} failed under some seed and {_verb(out, 'is')} not ranked."
+
+
+def _verb(subjects: Sequence[str], verb: str) -> str:
+    """``verb`` (``costs`` or ``is``) as one or several ``subjects`` have it."""
+    return verb if len(subjects) == 1 else {"costs": "cost", "is": "are"}[verb]
 
 
 def _level(scores: pd.DataFrame, level: Sequence[str]) -> str:
@@ -88,16 +94,20 @@ def _with_means(scores: pd.DataFrame, policies: Sequence[str]) -> str:
     return listed([f"{policy} ({scores[policy].mean():.3f})" for policy in policies])
 
 
-def _cost(runs: pd.DataFrame, policy: str) -> str:
-    mean = runs.loc[(runs["policy"] == policy) & (runs["status"] == "done"), ["delay_s", "energy_j"]].mean()
+def _cost(runs: pd.DataFrame, *policies: str) -> str:
+    mean = runs.loc[runs["policy"].isin(policies) & (runs["status"] == "done"), ["delay_s", "energy_j"]].mean()
     return f"{number(mean['delay_s'], 3)} s and {number(mean['energy_j'], 3)} J"
 
 
-def _cheapest(runs: pd.DataFrame, policies: Sequence[str]) -> str:
-    """The least time; of those within a percent of it, the least energy."""
-    means = runs[runs["policy"].isin(policies)].groupby("policy")[["delay_s", "energy_j"]].mean()
-    quick = means[means["delay_s"] <= _SAME_COST * means["delay_s"].min()]
-    return str(quick["energy_j"].idxmin())
+def _cheapest(runs: pd.DataFrame, policies: Sequence[str]) -> list[str]:
+    """Those with the least time, and of these those with the least energy, both to within a percent."""
+    means = runs.groupby("policy")[["delay_s", "energy_j"]].mean().loc[list(policies)]
+    return _least(means.loc[_least(means["delay_s"]), "energy_j"])
+
+
+def _least(costs: "pd.Series[float]") -> list[str]:
+    """The policies whose cost is the least, to within a percent."""
+    return [str(policy) for policy in costs[costs <= _SAME_COST * costs.min()].index]
 
 
 def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
@@ -112,34 +122,35 @@ def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
     if spent.empty:
         yield f"No policy reaches a test accuracy of {target} under every seed."
         return
-    first = str(spent["time_to_accuracy_s"].idxmin())
-    sentence = f"{first} is the first to reach a test accuracy of {target}, after {_spent(spent, first)}"
-    frugal = str(spent["energy_to_accuracy_j"].idxmin())
-    if spent["energy_to_accuracy_j"][first] > _SAME_COST * spent["energy_to_accuracy_j"][frugal]:
-        sentence += f", and {frugal} does so with the least energy, after {_spent(spent, frugal)}"
-    if reference in spent.index and reference not in (first, frugal):
-        sentence += f"; the reference {reference} needs {_spent(spent, reference)}"
+    first, frugal = _least(spent["time_to_accuracy_s"]), _least(spent["energy_to_accuracy_j"])
+    both = [policy for policy in first if policy in frugal]
+    if both:
+        sentence = f"First at a test accuracy of {target}: {listed(both)}, after {_spent(spent, both)}"
+    else:
+        sentence = (
+            f"First at a test accuracy of {target}: {listed(first)}, after {_spent(spent, first)}; "
+            f"with the least energy: {listed(frugal)}, after {_spent(spent, frugal)}"
+        )
+    if reference in spent.index and reference not in (both or [*first, *frugal]):
+        sentence += f"; the reference {reference} needs {_spent(spent, [reference])}"
     yield f"{sentence}."
 
 
-def _spent(spent: pd.DataFrame, policy: str) -> str:
-    return (
-        f"{number(spent['time_to_accuracy_s'][policy], 3)} s and {number(spent['energy_to_accuracy_j'][policy], 3)} J"
-    )
+def _spent(spent: pd.DataFrame, policies: Sequence[str]) -> str:
+    mean = spent.loc[list(policies)].mean()
+    return f"{number(mean['time_to_accuracy_s'], 3)} s and {number(mean['energy_to_accuracy_j'], 3)} J"
 
 
 def _broken(runs: pd.DataFrame) -> Iterator[str]:
     """Promises that were not kept, and why."""
     done = runs[runs["status"] == "done"]
-    found = [*_broken_bounds(done)]
+    yield from _broken_bounds(done)
     for warning in _WARNINGS:
         warned = done["warning"].str.split(",").map(lambda words, wanted=warning: wanted in words)
         counts = warned.groupby(done["policy"], sort=False).agg(["sum", "size"])
         named = [f"{policy} ({row['sum']} of {row['size']} runs)" for policy, row in counts.iterrows() if row["sum"]]
         if named:
-            found.append(f"{warning}: {listed(named)}")
-    if found:
-        yield f"Not as promised: {'; '.join(found)}."
+            yield f"{warning.capitalize()}: {listed(named)}."
 
 
 def _broken_bounds(done: pd.DataFrame) -> Iterator[str]:
@@ -157,7 +168,7 @@ def _broken_bounds(done: pd.DataFrame) -> Iterator[str]:
     if named:
         unique = list(dict.fromkeys(reasons))
         why = f"outside its proof: {listed(unique)}" if unique else "the constants of the bound are too small here"
-        yield f"bound broken: {listed(_each_once(named))} ({why})"
+        yield f"Bound broken: {listed(_each_once(named))}; {why}."
 
 
 def _each_once(named: Sequence[tuple[str, str]]) -> list[str]:
@@ -165,7 +176,7 @@ def _each_once(named: Sequence[tuple[str, str]]) -> list[str]:
     found: dict[str, list[str]] = {}
     for policy, what in named:
         found.setdefault(policy, []).append(what)
-    return [f"{p}, {w[0]}" if len(w) == 1 else f"{p} in {len(w)} combinations" for p, w in found.items()]
+    return [f"{p} ({w[0] if len(w) == 1 else f'in {len(w)} combinations'})" for p, w in found.items()]
 
 
 def _regret(comparison: pd.DataFrame, *, asked: bool) -> Iterator[str]:
@@ -177,8 +188,8 @@ def _regret(comparison: pd.DataFrame, *, asked: bool) -> Iterator[str]:
     if rows.empty or known.empty:
         return
     best = rows.iloc[0]
-    loses = [f"{row['policy']} {plus_minus(row['regret'], row['regret_ci95'], 2)}" for row in known.to_dict("records")]
-    shown = listed(loses) if len(loses) <= ALL_NAMED else f"{loses[0]} at least and {loses[-1]} at most"
+    loses = [f"{row['policy']} {regret(row)}" for row in known.to_dict("records")]
+    shown = listed(loses) if len(loses) <= ALL_NAMED else f"least {loses[0]}, most {loses[-1]}"
     yield (
         f"Test accuracy lost against the best share in hindsight ({hindsight.described(best['member'])}, "
         f"{best[f'{SCORE}_mean']:.3f}): {shown}."
@@ -229,7 +240,8 @@ def _short(case: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
         yield f"{_with_means(scores, level)} is the best"
     else:
         leading = _with_means(scores, level[:ALL_NAMED]) + (" and others" if len(level) > ALL_NAMED else "")
-        yield f"{leading} are level, {_cheapest(case, level)} costs least"
+        cheapest = _cheapest(case, level)
+        yield f"{leading} are level" + (f", {cheapest[0]} costs least" if len(cheapest) == 1 else "")
     known: Sequence[Mapping[str, object]] = _by_regret(compared).head(1).to_dict("records")  # type: ignore[assignment]
     for row in known:
         yield f"least regret {row['policy']} {row['regret']:.3f}"

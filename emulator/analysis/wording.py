@@ -1,6 +1,7 @@
 """Numbers and names as a reader wants them: short, with their intervals, and a dash for what is not known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -42,6 +43,14 @@ def signed(mean: float, half_width: float) -> str:
     if pd.isna(mean):
         return "-"
     return f"{mean:+.3f}" if pd.isna(half_width) else f"{mean:+.3f} ± {half_width:.3f}"
+
+
+def regret(row: Mapping[Hashable, Any]) -> str:
+    """A row of comparison.csv: the accuracy lost against the best share in hindsight; a dash where nobody asked."""
+    if pd.isna(row["regret"]):
+        return "-"
+    half_width = row["regret_ci95"]
+    return f"{row['regret']:.3f}" + ("" if pd.isna(half_width) else f" ± {half_width:.3f}")
 
 
 def listed(items: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
-from prefine.emulator.report import bars, course, predicted, sweeps, words
+from prefine.emulator.report import bars, course, predicted, regret, sweeps, words
 from prefine.emulator.report.figure import Figure, Format
 
-_FAMILIES = (sweeps, course, bars, predicted)
+_FAMILIES = (sweeps, course, regret, bars, predicted)
+_FIRST = "test-accuracy-over-time-s"
 
 
 def write_report(folder: Path, tables: Tables, formats: Sequence[Format] = ()) -> Path:
@@ -37,7 +38,11 @@ def write_report(folder: Path, tables: Tables, formats: Sequence[Format] = ()) -
 
 
 def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
-    """The report as HTML; ``pictures`` are the figures as SVG, by name."""
+    """The report as HTML; ``pictures`` are the figures as SVG, by name. Accuracy over time comes first."""
+    ordered = sorted(figures, key=lambda figure: figure.name != _FIRST)
+    shown = [(figure, _embedded(pictures[figure.name])) for figure in ordered]
+    leading = [pair for pair in shown if pair[0].name == _FIRST]
+    overall, *by_case = tables.verdict.split("\n")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("prefine.emulator", "report"),
         autoescape=True,
@@ -56,6 +61,7 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         failures=tables.runs[tables.runs["status"] == "failed"].to_dict("records"),
         stops=stop_reasons(tables),
         reference=tables.reference,
+        hindsight=len(tables.hindsight) > 0,
         findings=words.findings(tables),
         gains=words.gains(tables),
         others=words.others(tables),
@@ -63,7 +69,11 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         ranking=tables.ranking.to_dict("records"),
         bounds=bound_rows(tables),
         training=_mapping(tables.manifest, "scenario", "training"),
-        figures=[(figure, _embedded(pictures[figure.name])) for figure in figures],
+        overall=overall,
+        by_case=by_case,
+        warnings=warnings(tables),
+        leading=leading,
+        figures=shown[len(leading) :],
         number=wording.number,
         shown=wording.shown,
     )
@@ -81,6 +91,7 @@ def comparison_rows(comparison: pd.DataFrame, keys: Sequence[str]) -> list[dict[
             "difference": words.difference(row),
             "win_rate": wording.number(row[f"{SCORE}_win_rate"], 2),
             "gradient": _estimate(row, REALISED),
+            "regret": wording.regret(row),
             "delay": _estimate(row, "delay_s"),
             "predicted_delay": wording.number(row["predicted_delay_s_mean"]),
             "energy": _estimate(row, "energy_j"),
@@ -123,6 +134,13 @@ def stop_reasons(tables: Tables) -> list[tuple[str, str, int]]:
     """How often each policy's finished runs ended for which reason."""
     counts = tables.done.groupby(["policy", "stop_reason"], sort=False).size().reset_index(name="count")
     return [(row["policy"], row["stop_reason"], row["count"]) for row in counts.to_dict("records")]
+
+
+def warnings(tables: Tables) -> list[tuple[str, str, int]]:
+    """How many of each policy's finished runs have which warning."""
+    each = tables.done.assign(warning=tables.done["warning"].str.split(",")).explode("warning")
+    counts = each[each["warning"] != ""].groupby(["policy", "warning"], sort=False).size().reset_index(name="count")
+    return [(row["policy"], row["warning"], row["count"]) for row in counts.to_dict("records")]
 
 
 def _embedded(svg: bytes) -> str:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE
-from prefine.emulator.analysis.wording import number, plus_minus, shown
+from prefine.emulator.analysis.wording import number, plus_minus, regret, shown
 from prefine.emulator.report.words import difference
 
 
@@ -23,12 +24,15 @@ def show_comparison(tables: Tables, console: Console) -> None:
         "Means over seeds, ± half-width of the 95 % interval. Gain: test accuracy against "
         f"{escape(reference)}, same seeds. Rounds: pre-training+fine-tuning; in brackets what the plan promised."
     )
+    if len(tables.hindsight):
+        caption += " Regret: test accuracy lost against hindsight, the best share of pre-training known afterwards."
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for key in tables.keys:
         table.add_column(escape(key).replace(".", ".\n"), justify="right")
     table.add_column("policy", no_wrap=True)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=heading != _HEADINGS[-1])
+    headings = [*_HEADINGS, *(["regret"] if len(tables.hindsight) else []), "stopped by"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=heading != headings[-1])
     reasons = _reasons(tables)
     for row in tables.comparison.to_dict("records"):
         case = tuple(row[key] for key in tables.keys)
@@ -36,7 +40,8 @@ def show_comparison(tables: Tables, console: Console) -> None:
             *(escape(shown(value)) for value in case),
             escape(row["policy"]),
             *_cells(row),
-            escape(reasons.get((*case, row["policy"]), "failed")),
+            *([regret(row).replace(" ± ", "\n±")] if len(tables.hindsight) else []),
+            "-" if row["policy"] == hindsight.NAME else escape(reasons.get((*case, row["policy"]), "failed")),
         )
     console.print(table)
     for run in tables.runs[tables.runs["status"] == "failed"].to_dict("records"):
@@ -50,7 +55,6 @@ _HEADINGS = (
     "grad²\n(bound)",
     "delay s\n(plan)",
     "energy J\n(plan)",
-    "stopped by",
 )
 
 
