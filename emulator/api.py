@@ -150,18 +150,20 @@ def plan(
     overrides: Overrides = (),
     problem: Problem | str | Path | None = None,
     workload: object = None,
+    channel: object = None,
 ) -> Solution:
     """What ``policy`` plans for ``scenario``, with its ``[policies.NAME]`` parameters; or for ``problem``.
 
-    ``problem`` is one from Python or the path of a JSON file. Raises InputError where scenario or problem is wrong,
-    InfeasibleError where the budgets do not allow one round, PolicyError where the policy's answer is no plan.
+    ``problem`` is one from Python or the path of a JSON file; the rest is as for `compare`. Raises InputError where
+    scenario or problem is wrong, InfeasibleError where the budgets do not allow one round, PolicyError where the
+    policy's answer is no plan.
     """
     wanted = part(POLICY, policy)
     if problem is None:
-        source = read_source(scenario, overrides, workload)
+        source = read_source(scenario, overrides, workload, channel)
         posed, parameters = source.world().problem, source.scenario.policies.get(wanted.name, {})
-    elif scenario is not None or overrides or workload is not None:
-        raise InputError("give a scenario (with overrides) or a problem, not both")
+    elif scenario is not None or overrides or workload is not None or channel is not None:
+        raise InputError("give a scenario (with what goes with it) or a problem, not both")
     else:
         posed, parameters = problem if isinstance(problem, Problem) else _read_problem(Path(problem)), {}
     made = make_policy(wanted, parameters)

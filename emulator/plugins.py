@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from prefine.emulator import loading
-from prefine.emulator.channel.base import Channel
+from prefine.emulator.complaints import unknown_key
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
 from prefine.emulator.loading import installed, own_file, said
 from prefine.emulator.text import unknown
-from prefine.emulator.types import FloatArray, Policy, Workload
+from prefine.emulator.types import Policy, Workload
 
 
 class Kind(NamedTuple):
@@ -29,8 +29,8 @@ class Kind(NamedTuple):
 
 POLICY = Kind("policy", "prefine.policies", "plan")
 WORKLOAD = Kind("workload", "prefine.workloads")
-"""Its members are checked when it is made: an attribute may be set by the constructor."""
-CHANNEL = Kind("channel", "prefine.channels", "gain")
+CHANNEL = Kind("channel", "prefine.channels")
+"""The members of both are checked when they are made: an attribute may be set by the constructor."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
     known = {} if is_made else parameters_of(made)
     for key in parameters:
         if key not in known:
-            raise InputError(unknown(f"policies.{wanted.name}.{key}", key, known))
+            raise InputError(unknown_key(f"policies.{wanted.name}.{key}", known))
     try:
         policy: Policy = copy.deepcopy(made) if is_made else made(**parameters)
     except PrefineError:
@@ -173,22 +173,6 @@ def make_workload(asked: str | Part, folder: Path, **parameters: Any) -> Workloa
         if not member.startswith("_") and inspect.getattr_static(workload, member, None) is None:
             raise InputError(f"workload {name}: {type(workload).__name__} has no {member}")
     return workload
-
-
-def make_channel(asked: Part, distance_m: FloatArray, seed: int) -> Channel:
-    """A channel from Python: a class is made with the devices' distances (K,) and the run's seed, an instance is taken
-    as it is, the same in every run.
-
-    Raises InputError where a constructor fails.
-    """
-    is_class = inspect.isclass(asked.given)
-    try:
-        channel: Channel = asked.given(distance_m, seed) if is_class else asked.given
-    except PrefineError:
-        raise
-    except Exception as error:
-        raise InputError(f"channel {asked.label}: {said(error)} when it was made") from error
-    return channel
 
 
 def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
-from prefine.emulator.channel.planner import planning_channel, planning_gain
+from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_seed
+from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.files import Files
-from prefine.emulator.plugins import Part, calling, make_channel, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.scenario.study import learning
@@ -89,19 +88,14 @@ class World:
     def _planning_gain(self) -> FloatArray:
         """The gain (K,) that policies reckon with."""
         scenario, section = self.scenario, self.scenario.channel
-        if self.own_channel is None:
-            channel = planning_channel(section, self.site)
-            horizon_s = section.horizon_s(self.site, scenario.budget.delay_s)
-        else:
-            channel = self.channel(int(stream(scenario.seed, "planning").integers(2**63)))
-            horizon_s = np.full(len(self.site), scenario.budget.delay_s)
+        own = self.own_channel is not None
         return planning_gain(
-            channel,
+            self.channel(planning_seed(self.site)) if own else planning_channel(section, self.site),
             scenario.fleet.max_power_w,
             scenario.radio.uplink_bits(self.workload.cost),
             self.bands_hz,
             scenario.radio.noise_psd_w_hz,
-            horizon_s=horizon_s,
+            horizon_s=section.horizon_s(self.site, scenario.budget.delay_s),
             statistic=section.planning,
             quantile=section.planning_quantile,
         )
@@ -116,9 +110,8 @@ class World:
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
-        if self.own_channel is not None:
-            return make_channel(self.own_channel, self.scenario.fleet.distance_m, seed)
-        return self.scenario.channel.build(self.site, seed)
+        own, section = self.own_channel, self.scenario.channel
+        return section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
 
     def _trace(self, name: str) -> Trace:
         return self.files.parsed(name, trace_of)

@@ -70,8 +70,12 @@ def planning_channel(section: ChannelSection, site: Site) -> Channel:
 
     A trace is planned with as if it repeated, whatever ``on_end`` says.
     """
-    seed = int(stream(site.layout_seed, "planning").integers(2**63))
-    return section.model_copy(update={"on_end": "wrap"}).build(site, seed)
+    return section.model_copy(update={"on_end": "wrap"}).build(site, planning_seed(site))
+
+
+def planning_seed(site: Site) -> int:
+    """The seed of the fading that a planner takes its statistics from: no run's."""
+    return int(stream(site.layout_seed, "planning").integers(2**63))
 
 
 def _mean_upload_s(

@@ -19,6 +19,7 @@ from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.complaints import unknown_key
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.loading import find, installed, own_file, said
+from prefine.emulator.plugins import Part
 from prefine.emulator.types import FloatArray
 
 CHANNELS = "prefine.channels"
@@ -37,19 +38,8 @@ class OwnModel(ChannelSection):
 
     def build(self, site: Site, seed: int) -> Channel:
         """The user's channel, or the section's large-scale gain with the user's fading; every answer is checked."""
-        distance_m = np.hypot(*site.position_m.T) if site.location_m.ndim == 2 else site.location_m
-        made = self._made(self._class(site.folder), distance_m, seed)
-        if isinstance(made, Channel):
-            return CheckedChannel(self.model, made)
-        if not callable(getattr(made, "sample", None)):
-            raise InputError(
-                f"channel {self.model}: is no Channel and has no sample(device, grid); derive it from "
-                "prefine.emulator.channel.base.Channel"
-            )
-        step_s = self.step_s or self.coherence_time_s / self.steps_per_coherence_time
-        if not np.isfinite(step_s):
-            raise InputError(f"channel {self.model}: needs step_s, or speed_m_s > 0 to take the coherence time from")
-        return self.faded(self.large_scale(site), CheckedProcess(self.model, made), step_s)
+        made = self._made(self._class(site.folder), _distance_m(site), seed)
+        return _whole(self, self.model, made, site)
 
     def _class(self, folder: Path) -> Callable[..., object]:
         """The one place where a class is loaded."""
@@ -66,6 +56,36 @@ class OwnModel(ChannelSection):
                 if key not in known:
                     raise InputError(unknown_key(f"channel.parameters.{key}", known))
         return _answer(self.model, "when it was made", lambda: kind(distance_m, seed, **self.parameters))
+
+
+def channel_of(section: ChannelSection, part: Part, site: Site, seed: int) -> Channel:
+    """The channel of a class or an instance from Python, completed by ``section`` and checked as `OwnModel` is.
+
+    An instance is the same in every run. Raises InputError where a constructor fails, or what it makes is no channel.
+    """
+    made, is_class = part.given, inspect.isclass(part.given)
+    made = _answer(part.label, "when it was made", lambda: part.given(_distance_m(site), seed)) if is_class else made
+    return _whole(section, part.label, made, site)
+
+
+def _distance_m(site: Site) -> FloatArray:
+    distance_m: FloatArray = np.hypot(*site.position_m.T) if site.location_m.ndim == 2 else site.location_m
+    return distance_m
+
+
+def _whole(section: ChannelSection, name: str, made: Any, site: Site) -> Channel:
+    """``made`` where it is a channel; the section's large-scale gain with it where it is fading."""
+    if isinstance(made, Channel):
+        return CheckedChannel(name, made)
+    if not callable(getattr(made, "sample", None)):
+        raise InputError(
+            f"channel {name}: is no Channel and has no sample(device, grid); derive it from "
+            "prefine.emulator.channel.base.Channel"
+        )
+    step_s = section.step_s or section.coherence_time_s / section.steps_per_coherence_time
+    if not np.isfinite(step_s):
+        raise InputError(f"channel {name}: needs step_s, or speed_m_s > 0 to take the coherence time from")
+    return section.faded(section.large_scale(site), CheckedProcess(name, made), step_s)
 
 
 class CheckedChannel(Channel):

@@ -58,7 +58,7 @@ class Source:
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
         code = [
-            own_file(spec) for spec in (task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
+            own_file(name) for name in (task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
         ]
         names = (trace, availability, task.data, *code)
         found = [name for name in names if name and (self.files.folder / name).exists()]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import prefine
-from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.base import Channel, Grid, StaticChannel
 from prefine.emulator.plugins import POLICY, Part, part, policy_parts
 from prefine.emulator.scenario.source import read_source
 from prefine.emulator.types import FloatArray, Observation, Plan, Problem, RoundDecision
@@ -52,6 +52,16 @@ class Far(StaticChannel):
 
     def __init__(self, distance_m: FloatArray, seed: int) -> None:
         super().__init__(1e-6 * distance_m**-2.0)
+
+
+class Halves:
+    """Fading alone: half of the section's gain, always."""
+
+    def __init__(self, distance_m: FloatArray, seed: int) -> None:
+        pass
+
+    def sample(self, device: int, grid: Grid) -> FloatArray:
+        return np.full(grid.count, 0.5)
 
 
 def _rounds(tables: prefine.Tables) -> dict[str, list[int]]:
@@ -140,6 +150,14 @@ def test_a_channel_from_python(given: type[Channel] | Channel) -> None:
     tables = prefine.run(SMALL, "uniform", channel=given)
     assert np.allclose(tables.runs["delay_s"], tables.runs["predicted_delay_s"], rtol=1e-9)
     assert tables.runs["uplink_energy_j"].item() != prefine.run(SMALL, "uniform").runs["uplink_energy_j"].item()
+
+
+def test_fading_from_python_goes_with_the_sections_large_scale_gain() -> None:
+    plain = prefine.plan(SMALL, "uniform").problem.devices.gain
+    halved = prefine.plan(SMALL, "uniform", channel=Halves).problem.devices.gain
+    assert np.allclose(halved, 0.5 * plain, rtol=1e-9)
+    with pytest.raises(prefine.InputError, match=r"^channel int: is no Channel and has no sample"):
+        prefine.plan(SMALL, "uniform", channel=7)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.planner import planning_channel
 from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.errors import InputError
-from prefine.emulator.files import Files
-from prefine.emulator.scenario.scenario import parse_scenario
-from prefine.emulator.scenario.source import Source
+from prefine.emulator.scenario.source import read_source
 from prefine.emulator.simulation.run import run
 from tests.emulator.channel.test_docs import blocks
 from tests.emulator.scenario.small import SMALL
@@ -123,7 +121,8 @@ def test_other_mistakes_are_one_line(tmp_path: Path) -> None:
 
 def test_its_file_is_an_input_and_every_policy_meets_it(folder: Path) -> None:
     text = SMALL.replace('model = "static"', 'model = "mine.py:TwoState"\n[channel.parameters]\nbad_db = -115.0')
-    source = Source(parse_scenario(text, "small"), Files(folder), "small")
+    (folder / "small.toml").write_text(text)
+    source = read_source(folder / "small.toml")
     before = dict(source.checksums)
     assert list(before) == ["mine.py"]
     world = source.world()
@@ -131,4 +130,4 @@ def test_its_file_is_an_input_and_every_policy_meets_it(folder: Path) -> None:
     result = run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
     assert result.run.finetune_rounds > 0
     (folder / "mine.py").write_text((folder / "mine.py").read_text() + "# edited\n")
-    assert dict(Source(source.scenario, Files(folder), "small").checksums) != before
+    assert dict(read_source(folder / "small.toml").checksums) != before
