@@ -4,25 +4,30 @@
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from prefine.emulator.analysis.output import Tables, analyse
+from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
+from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
-from prefine.emulator.plugins import POLICY, calling, find, make_policy, part, policy_parts
+from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
@@ -45,17 +50,25 @@ Watch = Callable[[int], AbstractContextManager[OnDone]]
 
 @dataclass(frozen=True)
 class Solution:
-    """What a policy plans for a problem, what that promises, and how long it took."""
+    """What a policy plans for a problem, what that promises, and how long it took.
+
+    ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
+    left, and ``predicted`` is of the plan alone.
+    """
 
     policy: str
     problem: Problem
     plan: Plan
     predicted: Prediction
     solve_s: float
+    charge: Charge = NO_CHARGE
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        return plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        if self.charge == NO_CHARGE:
+            return document
+        return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
 
 
 def _unheard(total: int) -> AbstractContextManager[OnDone]:
@@ -78,6 +91,7 @@ def compare(
     scheduler: str | None = None,
     tables: Literal["csv", "parquet"] = "csv",
     figures: Sequence[Format] = (),
+    hindsight: bool = False,
     command: str = "prefine.compare",
     watch: Watch = _unheard,
 ) -> Tables:
@@ -87,7 +101,8 @@ def compare(
     with, by name or label. What is None comes from the scenario's ``[compare]``. ``overrides`` are ``KEY=VALUE`` texts
     or a dictionary of dotted keys. ``vary`` makes it a sweep: texts such as ``"budget.delay_s=16,32"``, all
     combinations or, with ``pairs``, all keys together. ``workload`` and ``channel`` are classes or instances in
-    place of the scenario's. ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
+    place of the scenario's. ``hindsight`` also runs the family of shares in hindsight: a row ``hindsight`` and a regret
+    for each policy (docs/tables.md). ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
 
     Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it only the
     tables are returned. Raises InputError where something asked for is wrong, PrefineError where ``out`` cannot be
@@ -96,7 +111,11 @@ def compare(
     source = read_source(scenario, overrides, workload, channel)
     settings = source.scenario.compare
     chosen = policy_parts(settings.policies if policies is None else policies)
-    work = jobs_of(source, vary, chosen, seeds_of(settings.seeds if seeds is None else seeds), pairs=pairs)
+    numbers = seeds_of(settings.seeds if seeds is None else seeds)
+    shares = family() if hindsight else []
+    if hindsight:
+        check_hindsight(chosen, numbers)
+    work = jobs_of(source, vary, [*chosen, *shares], numbers, pairs=pairs)
     against = reference_of(source, reference, chosen)
     where = workers(jobs, scheduler)
     if not isinstance(where, Serial):
@@ -111,9 +130,15 @@ def compare(
         results = run_many(work, execute, where, result_store(folder), on_done)
         checksums = {**source.world().workload.provenance(), **dict(source.checksums)}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
-        content = manifest(work, described, against.label, command, checksums, source.origin())
-        write_folder(folder, results, content, tables)
+        own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
+        members = [each.label for each in shares]
+        content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
+        write_folder(folder, own, content, tables, Targets(settings.targets, against.label), yardstick)
         return report(folder, figures)
+
+
+def _is_of(job: Job, parts: Sequence[Part]) -> bool:
+    return job.part in parts
 
 
 def run(scenario: Scenario, policy: object, seed: int = 0, **options: Any) -> Tables:
@@ -161,17 +186,24 @@ def plan(
     wanted = part(POLICY, policy)
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
-        posed, parameters = source.world().problem, source.scenario.policies.get(wanted.name, {})
-    elif scenario is not None or overrides or workload is not None or channel is not None:
+        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        made = make_policy(wanted, parameters)
+        return _solution(wanted, world.problem_of(made), lambda: world.plan(wanted.name, made), world.charge(made))
+    if scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
-    else:
-        posed, parameters = problem if isinstance(problem, Problem) else _read_problem(Path(problem)), {}
-    made = make_policy(wanted, parameters)
+    posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
+    made = make_policy(wanted, {})
+    if rehearses(made):
+        raise InputError(f"policy {wanted.name}: rehearses on data and model, which a problem lacks; give a scenario")
+    return _solution(wanted, posed, lambda: check_plan(wanted.name, posed, calling(wanted.name, "plan", posed, made)))
+
+
+def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE) -> Solution:
     start = time.perf_counter()
-    answer = calling(wanted.name, "plan", posed, made)
+    decided = decide()
     solve_s = time.perf_counter() - start
-    checked = check_plan(wanted.name, posed, answer)
-    return Solution(wanted.name, posed, checked, predict(posed, checked), solve_s)
+    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
@@ -185,11 +217,25 @@ def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem
 
 
 def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[str, Any]:
-    """The measured constants of the bound, by name: ``value``, ``spread`` and ``definition`` each.
+    """The measured constants of the bound, by name: ``value``, ``spread``, ``least``, ``most``, ``definition`` each.
 
-    Raises InputError where the scenario is wrong.
+    One more key, ``cost``: how many runs and rounds measuring them takes, what time and energy that would be in this
+    world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
-    return read_source(scenario, overrides).world().workload.calibration()
+    world = read_source(scenario, overrides).world()
+    work = world.workload.constants().work
+    charge = charge_of(world.problem, work)
+    cost = {
+        "runs": work.runs,
+        "step_size_searches": work.searches,
+        "pretrain_rounds": dict(work.pretrain),
+        "finetune_rounds": dict(work.finetune),
+        "delay_s": charge.delay_s if math.isfinite(charge.delay_s) else None,
+        "energy_j": charge.energy_j if math.isfinite(charge.energy_j) else None,
+        "charged": world.scenario.learning.charge_pilots,
+        "sees": "the raw task data of every device, in one place",
+    }
+    return {**world.workload.calibration(), "cost": cost}
 
 
 def new_scenario(file: str | Path, like: str = "default") -> None:

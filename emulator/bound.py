@@ -7,12 +7,14 @@ channel they cannot disagree.
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from prefine.emulator.physics import Mixed, Number, compute_energy, compute_time, upload_time
 from prefine.emulator.types import Budget, Devices, DevicesPlan, FloatArray, Problem, Radio, Server, ServerPlan
+
+Curvature = TypeVar("Curvature", float, FloatArray)
 
 
 class RoundCost(NamedTuple):
@@ -41,31 +43,28 @@ class Planned(Protocol):
     @property
     def pretrain_rounds(self) -> float:
         """N."""
-        ...
 
     @property
     def finetune_rounds(self) -> float:
         """M."""
-        ...
 
     @property
     def server(self) -> ServerPlan:
         """Of every pre-training round."""
-        ...
 
     @property
     def devices(self) -> DevicesPlan:
         """Of every fine-tuning round."""
-        ...
 
 
 @dataclass(frozen=True)
 class BoundTerms:
-    """Coefficients of both bounds (docs/theory.md, sections 2 and 3c).
+    """Coefficients of both bounds (docs/theory.md, sections 2, 3c and 3d).
 
-    ``start`` is A = 2 (F(w0) - F*) / eta, ``server_noise`` alpha0 = L eta sigma0^2, ``device_noise`` (K,)
-    alpha_k = L eta rho_k^2 sigma_k^2, ``shift`` Delta^2. ``contraction`` (a), ``removable`` (B) and ``floor`` (C)
-    belong to Phi_FT and are NaN where the problem lacks its constants.
+    ``start`` is A = 2 (F(w0) - F*) / eta, ``server_noise`` alpha0 = L_n0 eta sigma0^2, ``device_noise`` (K,)
+    alpha_k = L_nk eta rho_k^2 sigma_k^2 (L_n is L unless measured). ``shift`` Delta^2, ``relief`` (c) and
+    ``relief_rate`` (r) make D(N). ``contraction`` (a), ``removable`` (B), ``floor`` (C) belong to Phi_FT and are NaN
+    where the problem lacks them; ``settled_noise`` is its nu = 2 v / eta, None where noise adds up without end.
     """
 
     start: float
@@ -75,24 +74,43 @@ class BoundTerms:
     contraction: float
     removable: float
     floor: float
+    relief: float = 0.0
+    relief_rate: float = 0.0
+    settled_noise: float | None = None
 
     @staticmethod
     def of(problem: Problem) -> "BoundTerms":
         """The coefficients of ``problem``; NaN for those of Phi_FT where the problem lacks its constants."""
-        learning = problem.learning
-        noise = learning.smoothness * learning.learning_rate
+        learning, server, devices = problem.learning, problem.server, problem.devices
+        server_noise = _curvature(server.noise_curvature, learning.smoothness) * learning.learning_rate
+        device_noise = _curvature(devices.noise_curvature, learning.smoothness) * learning.learning_rate
         twice_per_step = 2.0 / learning.learning_rate
         contraction = math.nan if learning.pretrain_contraction is None else learning.pretrain_contraction
         gap_floor = math.nan if learning.pretrain_floor is None else learning.pretrain_floor
         return BoundTerms(
             start=twice_per_step * learning.initial_gap,
             shift=learning.discrepancy,
-            server_noise=noise * problem.server.gradient_variance,
-            device_noise=noise * problem.devices.weight**2 * problem.devices.gradient_variance,
+            server_noise=server_noise * server.gradient_variance,
+            device_noise=device_noise * devices.weight**2 * devices.gradient_variance,
             contraction=contraction,
             removable=twice_per_step * (learning.initial_gap - gap_floor),
             floor=twice_per_step * gap_floor,
+            relief=learning.discrepancy_relief,
+            relief_rate=learning.discrepancy_rate,
+            settled_noise=None if learning.pretrain_noise is None else twice_per_step * learning.pretrain_noise,
         )
+
+    @property
+    def bends(self) -> bool:
+        """Whether the shift summed over the rounds is more than a straight line (docs/theory.md, section 3d)."""
+        return self.relief * self.relief_rate > 0.0
+
+    def total_shift(self, pretrain_rounds: Number) -> Number:
+        """D(N) = Delta^2 N - c (1 - exp(-r N)): the shift summed over N pre-training rounds."""
+        return pretrain_rounds * self.shift + self._relieved(pretrain_rounds)  # type: ignore[no-any-return]  # as below
+
+    def _relieved(self, pretrain_rounds: Number) -> Any:
+        return self.relief * np.expm1(-self.relief_rate * pretrain_rounds) if self.bends else 0.0
 
     def round_noise(self, batch: FloatArray) -> FloatArray | float:
         """Noise of a fine-tuning round, sum_k alpha_k / b_k, of ``batch`` (..., K) in samples; shape (...)."""
@@ -100,13 +118,17 @@ class BoundTerms:
         return noise
 
     def pretrained(self, pretrain_rounds: Number, server_batch: Mixed) -> Number:
-        """Phi's numerator after N pre-training rounds: A + N (Delta^2 + alpha0 / b0)."""
+        """Phi's numerator after N pre-training rounds: A + D(N) + N alpha0 / b0."""
         result: Any = self.start + pretrain_rounds * (self.shift + self.server_noise / server_batch)
-        return result  # type: ignore[no-any-return]  # NumPy's scalars are floats, its types do not say so
+        return result + self._relieved(pretrain_rounds)  # type: ignore[no-any-return]  # NumPy's scalars are floats, its types do not say so
 
     def pretrained_ft(self, pretrain_rounds: Number, server_batch: Mixed) -> Number:
-        """Phi_FT's numerator after N pre-training rounds: B exp(-a N) + C + N alpha0 / b0."""
-        result: Any = self.remaining(pretrain_rounds) + pretrain_rounds * self.server_noise / server_batch
+        """Phi_FT's numerator after N rounds: B exp(-a N) + C + (nu / b0) (1 - exp(-a N)); else + N alpha0 / b0."""
+        result: Any = self.remaining(pretrain_rounds)
+        if self.settled_noise is None:
+            result = result + pretrain_rounds * self.server_noise / server_batch
+        else:
+            result = result - self.settled_noise / server_batch * np.expm1(-self.contraction * pretrain_rounds)
         return result  # type: ignore[no-any-return]  # as above
 
     def remaining(self, pretrain_rounds: Number) -> Number:
@@ -117,7 +139,7 @@ class BoundTerms:
     def bound(self, pretrain_rounds: Number, finetune_rounds: Mixed, server_batch: Mixed, noise: Mixed) -> Number:
         """Phi: bounds the mean of E||grad F||^2 over all N + M rounds (docs/theory.md, section 2).
 
-        (A + N (Delta^2 + alpha0 / b0) + M ``noise``) / (N + M) with ``noise`` from `round_noise`; infinite without
+        (A + D(N) + N alpha0 / b0 + M ``noise``) / (N + M) with ``noise`` from `round_noise`; infinite without
         any round. Elementwise: arguments broadcast.
         """
         total: Any = self.pretrained(pretrain_rounds, server_batch) + finetune_rounds * noise
@@ -126,24 +148,29 @@ class BoundTerms:
     def bound_ft(self, pretrain_rounds: Number, finetune_rounds: Mixed, server_batch: Mixed, noise: Mixed) -> Number:
         """Phi_FT: predicts the mean of E||grad F||^2 over the M fine-tuning rounds (docs/theory.md, section 3c).
 
-        (B exp(-a N) + C + N alpha0 / b0) / M + ``noise`` with ``noise`` from `round_noise`. A fitted predictor, not a
-        proven bound. Infinite at M = 0, NaN without its constants. Elementwise: arguments broadcast.
+        `pretrained_ft` / M + ``noise`` with ``noise`` from `round_noise`. A fitted predictor, not a proven bound.
+        Infinite at M = 0, NaN without its constants. Elementwise: arguments broadcast.
         """
         paid: Any = _per_round(self.pretrained_ft(pretrain_rounds, server_batch), finetune_rounds)
         return paid + noise  # type: ignore[no-any-return]  # as above
 
-    def best_pretraining(self, price: Number) -> Number:
-        """The real N >= 0 that minimises B exp(-a N) + N ``price``: max(0, ln(a B / price) / a).
+    def best_pretraining(self, price: Number, settled: float = 0.0) -> Number:
+        """The real N >= 0 that minimises (B - ``settled``) exp(-a N) + N ``price``, in closed form.
 
-        ``price`` (>= 0) is what a pre-training round adds to Phi_FT's numerator, elementwise. Infinite where a round is
-        free and helps, zero where pre-training does not help (B <= 0).
+        ``price`` (>= 0) is what a pre-training round adds to Phi_FT's numerator, elementwise; ``settled`` is nu / b0.
+        Infinite where a round is free and helps, zero where pre-training does not help (B <= ``settled``).
         """
-        pull = self.contraction * self.removable
+        pull = self.contraction * (self.removable - settled)
         if not pull > 0.0:
             return price * 0.0
         with np.errstate(divide="ignore"):
             result: Any = np.maximum(np.log(pull / price) / self.contraction, 0.0)
         return result  # type: ignore[no-any-return]  # as above
+
+
+def _curvature(measured: Curvature | None, smoothness: float) -> Curvature | float:
+    """The curvature that noise meets: what was measured, else the largest there is."""
+    return smoothness if measured is None else measured
 
 
 def _per_round(total: Any, rounds: Any) -> Any:

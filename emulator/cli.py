@@ -47,6 +47,9 @@ Reference = Annotated[str | None, typer.Option(help="The policy that the others 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
 TablesOption = Annotated[Literal["csv", "parquet"], typer.Option(help="Also write Parquet beside CSV.")]
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
+Hindsight = Annotated[
+    bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
+]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
 
 
@@ -92,6 +95,7 @@ def compare(
     overrides: Set = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
+    hindsight: Hindsight = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare policies on identical channels, batches and faults; write tables and report.html."""
@@ -107,6 +111,7 @@ def compare(
         scheduler=scheduler,
         tables=tables,
         figures=_formats(figures),
+        hindsight=hindsight,
     )
 
 
@@ -141,6 +146,7 @@ def sweep(
     overrides: Set = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
+    hindsight: Hindsight = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
@@ -158,6 +164,7 @@ def sweep(
         scheduler=scheduler,
         tables=tables,
         figures=_formats(figures),
+        hindsight=hindsight,
     )
 
 

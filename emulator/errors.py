@@ -3,11 +3,30 @@
 Constructors take positional arguments only: SimPy and ``multiprocessing`` rebuild exceptions from ``.args``.
 """
 
+MOST_CHARACTERS = 1000
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line that a terminal can show: white space is one space, what does not print is escaped.
+
+    >>> one_line("no such key: a\\x1b[31m\\n  b")
+    'no such key: a\\\\x1b[31m b'
+    """
+    words = " ".join(text.split())
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words)
+    return shown if len(shown) <= MOST_CHARACTERS else f"{shown[: MOST_CHARACTERS - 3]}..."
+
 
 class PrefineError(Exception):
-    """Base of all errors this project raises on purpose; ``exit_status`` is what the command line returns."""
+    """Base of all errors this project raises on purpose; ``exit_status`` is what the command line returns.
+
+    What it says is one printable line, whatever keys, paths and foreign messages it quotes.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputError(PrefineError):

@@ -4,7 +4,6 @@ Policies, workloads, networks and algorithms are all found here, so all give the
 evaluated; the file is imported, which runs it.
 """
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -18,7 +17,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.dependencies import Sources, neighbours, sources_of_file
+from prefine.emulator.errors import InputError, PrefineError, one_line
 
 FILE = ".py:"
 
@@ -51,18 +51,16 @@ def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
         if not names:
             raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
         raise InputError(f"{noun} {spec!r} is unknown, allowed: {', '.join(names)}, or path/to/file.py:Name")
-    try:
+    with foreign(f"{noun} {spec!r}", "when it was loaded"):
         loaded: object = found[0].load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{noun} {spec!r} cannot be loaded: {error}") from error
     return loaded
 
 
 def load_attribute(spec: str, noun: str, folder: Path = Path()) -> object:
     """What ``Name`` is in ``path/to/file.py:Name``; the path starts from ``folder``.
 
-    A file is run once; when its content has changed, it is run again as another module. While it runs, it can import
-    the modules and packages that lie beside it; so its imports belong at its top, not inside its functions.
+    A file is run once; when it or a file that it imports has changed, it is run again as another module. While it runs,
+    it can import the modules and packages that lie beside it; so its imports belong at its top, not in its functions.
     Raises InputError where the file is missing or fails, or has no such name.
     """
     path, name = folder / own_file(spec), spec.rpartition(":")[2]
@@ -77,14 +75,40 @@ def load_attribute(spec: str, noun: str, folder: Path = Path()) -> object:
     return loaded
 
 
-def said(error: Exception) -> str:
-    """What ``error`` is and says, on one line."""
-    text = " ".join(str(error).split())
-    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+def sources(spec: str, folder: Path = Path()) -> Sources:
+    """The files behind ``path/to/file.py:Name``: that one, and what it imports from outside the installed packages.
+
+    No files where ``spec`` is a plain name or there is no such file.
+    """
+    path = folder / own_file(spec)
+    return sources_of_file(path) if own_file(spec) and path.is_file() else Sources((), is_open=False)
+
+
+@contextmanager
+def foreign(who: str, doing: str, kind: type[PrefineError] = InputError) -> Iterator[None]:
+    """Inside the block runs code that a user brought: whatever it raises becomes one line, an error of ``kind``.
+
+    ``who`` begins the line, ``doing`` ends it. Errors of ours, and Ctrl-C, go through; ``sys.exit`` does not.
+    """
+    try:
+        yield
+    except (PrefineError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise kind(f"{who} {_said(error)} {doing}") from error
+
+
+def _said(error: BaseException) -> str:
+    """What ``error`` is and says; its own ``__str__`` may be anything, and may fail."""
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001  # it is the user's code
+        text = f"its message cannot be shown: {type(failure).__name__}"
+    return f"raised {type(error).__name__}" + (f": {one_line(text)}" if text else "")
 
 
 def _module(path: Path, place: str) -> ModuleType:
-    edition = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    edition = sources_of_file(path).digest()[:16]
     name = f"prefine_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}_{edition}"
     if name in sys.modules:
         return sys.modules[name]
@@ -94,14 +118,11 @@ def _module(path: Path, place: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:
-        with _neighbours_importable(path.resolve().parent):
+        with foreign(f"{place}: {path}", "when it was read"), _neighbours_importable(path.resolve().parent):
             spec.loader.exec_module(module)
-    except PrefineError:
+    except BaseException:
         del sys.modules[name]
         raise
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"{place}: {path} {said(error)} when it was read") from error
     return module
 
 
@@ -111,17 +132,11 @@ class _Neighbours(MetaPathFinder):
 
     folder: Path
 
-    def names(self) -> set[str]:
-        """Python files, and folders that hold some; the standard library's names are left to it."""
-        files = {path.stem for path in self.folder.glob("*.py")}
-        packages = {path.parent.name for path in self.folder.glob("*/*.py")}
-        return (files | packages) - {"prefine"} - sys.stdlib_module_names
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Of a top-level name in the folder; ``None``, so that others look for it, of any other."""
-        return PathFinder.find_spec(fullname, [str(self.folder)]) if fullname in self.names() else None
+        return PathFinder.find_spec(fullname, [str(self.folder)]) if fullname in neighbours(self.folder) else None
 
 
 @contextmanager
@@ -131,7 +146,7 @@ def _neighbours_importable(folder: Path) -> Iterator[None]:
     After it that is forgotten, and what had the names is back: another folder may have its own of the same name.
     """
     finder = _Neighbours(folder)
-    names = finder.names()
+    names = neighbours(folder)
     hidden = _taken_out(names)
     sys.meta_path.insert(0, finder)
     importlib.invalidate_caches()

@@ -3,20 +3,22 @@
 import copy
 import hashlib
 import inspect
+import pickle
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cloudpickle
 
 from prefine.emulator import loading
 from prefine.emulator.complaints import unknown_key
+from prefine.emulator.dependencies import Sources, sources_of_module
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.loading import installed, own_file, said
+from prefine.emulator.loading import foreign, installed, own_file
 from prefine.emulator.text import unknown
-from prefine.emulator.types import Policy, Workload
+from prefine.emulator.types import Observation, Policy, Problem, RehearsingPolicy, Workload, own_copy
 
 
 class Kind(NamedTuple):
@@ -37,9 +39,10 @@ CHANNEL = Kind("channel", "prefine.channels")
 class Part:
     """One part as it was asked for: by ``name``, or as the class or instance ``given`` from Python.
 
-    ``label`` is its name in tables. ``identity`` tells it from every other part and from edited versions of itself:
-    for an object from Python it covers the source file of its class and its attributes. Where an object has no source
-    file (one typed into a notebook), the identity holds for this process only and ``lasting`` is false.
+    ``label`` is its name in tables. ``identity`` tells it from every other part and from edited versions of itself: it
+    covers the source file of its class, every file that this imports from outside the installed packages, and of an
+    object from Python the attributes. Where an object has no source file (one typed into a notebook), the identity
+    holds for this process only; then, and where its files may import others that cannot be known, ``lasting`` is false.
 
     Parts can be pickled; an object from Python goes along by value (cloudpickle).
     """
@@ -53,8 +56,16 @@ class Part:
 
     @property
     def found(self) -> Any:
-        """The class behind the name, or the object given; raises InputError where there is none."""
-        return find(self.kind, self.name) if self.given is None else self.given
+        """The class behind the name, or the object given.
+
+        Raises InputError where there is none, PrefineError where its files have changed since it was asked for.
+        """
+        if self.given is not None:
+            return self.given
+        found = find(self.kind, self.name)
+        if sources_of(self.name, found).digest() != self.identity:
+            raise PrefineError(f"{self.kind.noun} {self.name}: has changed since the command was started; run it again")
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         given = None if self.given is None else cloudpickle.dumps(self.given)
@@ -85,14 +96,16 @@ def part(kind: Kind, asked: object, label: str | None = None) -> Part:
     if isinstance(asked, Part):
         return asked
     if isinstance(asked, str):
-        return Part(kind, asked, label or label_of(asked), _digest(_source(find(kind, asked))))
+        sources = sources_of(asked, find(kind, asked))
+        return Part(kind, asked, label or label_of(asked), sources.digest(), not sources.is_open)
     _check_method(kind, asked, f"{kind.noun} {asked!r}")
     made = asked if inspect.isclass(asked) else type(asked)
     label = label or made.__name__
     try:
-        lasting = "<locals>" not in made.__qualname__
+        sources = sources_of("", made)
+        lasting = "<locals>" not in made.__qualname__ and not sources.is_open
         state = b"" if inspect.isclass(asked) else cloudpickle.dumps(asked.__getstate__())
-        identity = _digest(_source(made), made.__qualname__.encode(), state)
+        identity = _digest(sources.digest().encode(), made.__qualname__.encode(), state)
     except Exception:  # noqa: BLE001  # no source file, or attributes of any kind that cannot be pickled
         lasting, identity = False, ""
     return Part(kind, label, label, identity if lasting else uuid.uuid4().hex, lasting, asked)
@@ -146,12 +159,8 @@ def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
     for key in parameters:
         if key not in known:
             raise InputError(unknown_key(f"policies.{wanted.name}.{key}", known))
-    try:
+    with foreign(f"policy {wanted.name}:", "when it was made", PolicyError):
         policy: Policy = copy.deepcopy(made) if is_made else made(**parameters)
-    except PrefineError:
-        raise
-    except Exception as error:
-        raise PolicyError(f"policy {wanted.name}: {said(error)} when it was made") from error
     return policy
 
 
@@ -187,14 +196,26 @@ def parameters_of(policy: Callable[..., object]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 
-def calling(name: str, method: str, argument: object, policy: Policy) -> Any:
-    """Call a policy's method; whatever a plug-in throws becomes one line that names it."""
-    try:
-        return getattr(policy, method)(argument)
-    except PrefineError:
-        raise
-    except Exception as error:
-        raise PolicyError(f"policy {name}: {said(error)} in {method}()") from error
+def rehearses(policy: object) -> TypeGuard[RehearsingPolicy]:
+    """Whether ``policy`` wants to try plans out before it decides."""
+    return bool(getattr(policy, "rehearses", False))
+
+
+def calling(
+    name: str, method: str, argument: Problem | Observation, policy: Policy | RehearsingPolicy, *further: object
+) -> Any:
+    """Call a policy's method with a copy of ``argument`` of its own; whatever it throws becomes one line that names it.
+
+    ``further`` arguments are handed on as they are. Raises PolicyError also where the policy has changed what it was
+    given.
+    """
+    given = own_copy(argument)
+    before = pickle.dumps(given)
+    with foreign(f"policy {name}:", f"in {method}()", PolicyError):
+        answer = getattr(policy, method)(given, *further)
+    if pickle.dumps(given) != before:
+        raise PolicyError(f"policy {name}: {method}() has changed the {type(argument).__name__.lower()} it was given")
+    return answer
 
 
 def _check_method(kind: Kind, found: object, who: str) -> None:
@@ -202,9 +223,14 @@ def _check_method(kind: Kind, found: object, who: str) -> None:
         raise InputError(f"{who} has no method {kind.method}, so it is no {kind.noun}")
 
 
-def _source(found: Any) -> bytes:
-    """The bytes of the file that ``found`` is written in; raises TypeError or OSError where there is none."""
-    return Path(inspect.getfile(found)).read_bytes()
+def sources_of(name: str, found: Any) -> Sources:
+    """The files that ``found`` is written in, found as ``name`` or by importing its module.
+
+    Raises TypeError or OSError where there are none.
+    """
+    if own_file(name):
+        return loading.sources(name)
+    return sources_of_module(found.__module__, Path(inspect.getfile(found)))
 
 
 def _digest(*contents: bytes) -> str:

@@ -18,10 +18,14 @@ from prefine.emulator.bound import Prediction
 from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
 from prefine.emulator.section import NonNegative, Positive, Section
-from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, Relaxed, ServerPlan
+from prefine.emulator.types import DevicesPlan, FloatArray, Plan, Problem, RehearsalTable, Relaxed, ServerPlan
 
 MAY_BE_ZERO = (
     "discrepancy",
+    "discrepancy_relief",
+    "discrepancy_rate",
+    "pretrain_noise",
+    "noise_curvature",
     "pretrain_contraction",
     "pretrain_floor",
     "gradient_variance",
@@ -57,7 +61,18 @@ class _Table(Section):
         total = math.fsum(columns.get("weight", [1.0]))
         if abs(total - 1.0) > WEIGHT_TOLERANCE:
             raise ValueError(f"weight sums to {total:.9g}; it must sum to 1")
+        _check_shift(dict(self))
         return self
+
+
+def _check_shift(table: dict[str, Any]) -> None:
+    """Raises ValueError where the shift summed over the rounds would fall: relief times rate above the discrepancy."""
+    relief, rate = table.get("discrepancy_relief", 0.0), table.get("discrepancy_rate", 0.0)
+    if relief * rate > table.get("discrepancy", math.inf) * (1.0 + WEIGHT_TOLERANCE):
+        raise ValueError(
+            f"discrepancy_relief * discrepancy_rate = {relief * rate:g} exceeds discrepancy = "
+            f"{table['discrepancy']:g}; it must not, or the shift of a round would be negative"
+        )
 
 
 def _check_order(name: str, least: Any, most: Any) -> None:
@@ -114,16 +129,20 @@ def _record(record: type[Record], document: _Table) -> Record:
 
 
 def problem_document(problem: Problem) -> dict[str, Any]:
-    """``problem`` as JSON-ready data, as `parse_problem` reads it; what is unknown, and an empty name, is left out."""
+    """``problem`` as JSON-ready data, as `parse_problem` reads it; what is as if it were left out is left out."""
     document = _document(problem)
-    name = document.pop("name")
-    return {"name": name, **document} if name else document
+    name = {"name": document.pop("name")} if problem.name else {}
+    return {**name, **document}
 
 
 def _document(record: Any) -> dict[str, Any]:
-    """A frozen record as tables of plain values; fields that are None are left out."""
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: _plain(value) for name, value in values.items() if value is not None}
+    """A frozen record as tables of plain values; fields at their defaults are left out."""
+    values = {field.name: (getattr(record, field.name), field.default) for field in fields(record)}
+    return {name: _plain(value) for name, (value, default) in values.items() if not _same(value, default)}
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, (float, str)) and value == default)
 
 
 def _plain(value: Any) -> Any:
@@ -142,7 +161,8 @@ def plan_document(
 ) -> dict[str, Any]:
     """The plan document (docs/formats.md): JSON-ready, and ``null`` for what is not finite.
 
-    ``relaxed`` and ``integer_gap`` only where the policy has a certificate.
+    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``integer_lower_bound`` where it is known,
+    ``rehearsal`` where it rehearses.
     """
     document: dict[str, Any] = {
         "policy": policy_name,
@@ -162,10 +182,22 @@ def plan_document(
     }
     if plan.relaxed is not None:
         document["relaxed"] = _relaxed(plan.relaxed)
-    if plan.integer_gap is not None:
-        document["integer_gap"] = plan.integer_gap
+    for name in ("integer_gap", "integer_lower_bound"):
+        if getattr(plan, name) is not None:
+            document[name] = getattr(plan, name)
+    if plan.rehearsal is not None:
+        document["rehearsal"] = _rehearsal(plan.rehearsal)
     document["solve_s"] = solve_s
     return document
+
+
+def _rehearsal(table: RehearsalTable) -> dict[str, Any]:
+    rows = [{name: _plain_number(value) for name, value in row._asdict().items()} for row in table.rows]
+    return {"on": table.on, "rounds": table.rounds, "processor_s": table.processor_s, "candidates": rows}
+
+
+def _plain_number(value: Any) -> Any:
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _relaxed(relaxed: Relaxed) -> dict[str, Any]:

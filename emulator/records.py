@@ -4,9 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from prefine.emulator.types import Rehearsed
+
 
 class RunRecord(NamedTuple):
-    """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw."""
+    """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw.
+
+    The last three are known only beside the other runs of a comparison: whoever writes the table fills them in.
+    """
 
     run_id: str
     policy: str
@@ -33,6 +38,11 @@ class RunRecord(NamedTuple):
     train_loss: float
     test_accuracy: float
     stop_reason: str
+    outside_proof: str = ""
+    warning: str = ""
+    target_accuracy: float = math.nan
+    time_to_accuracy_s: float = math.nan
+    energy_to_accuracy_j: float = math.nan
 
 
 class RoundRecord(NamedTuple):
@@ -83,8 +93,9 @@ class DeviceRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class RunResult:
-    """Everything one run left behind."""
+    """Everything one run left behind; ``rehearsal`` is what its policy found before, the chosen candidate first."""
 
     run: RunRecord
     rounds: tuple[RoundRecord, ...]
     devices: tuple[DeviceRecord, ...]
+    rehearsal: tuple[Rehearsed, ...] = ()

@@ -3,9 +3,10 @@
 Everything is SI and every name carries its unit. Per-device fields are read-only float64 arrays of shape (K,).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,12 +22,25 @@ def frozen_array(values: ArrayLike) -> FloatArray:
     return array
 
 
+Record = TypeVar("Record")
+
+
+def own_copy(record: Record) -> Record:
+    """A copy of a frozen ``record`` that shares nothing with it that can be changed: records and arrays are new."""
+    if is_dataclass(record) and not isinstance(record, type):
+        made: Record = type(record)(**{field.name: own_copy(getattr(record, field.name)) for field in fields(record)})
+        return made
+    return frozen_array(record) if isinstance(record, np.ndarray) else record  # type: ignore[return-value]  # as it is
+
+
 class _ArrayFields:
     """Makes every array field of a frozen dataclass float64 and read-only."""
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            object.__setattr__(self, field.name, frozen_array(getattr(self, field.name)))
+            values = getattr(self, field.name)
+            if values is not None:
+                object.__setattr__(self, field.name, frozen_array(values))
 
 
 @dataclass(frozen=True)
@@ -41,8 +55,11 @@ class Budget:
 class Learning:
     """Constants of the convergence bound (docs/theory.md): L, eta, F(w0) - F*, Delta^2; and of its fitted variant.
 
-    ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
-    they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated.
+    The shift summed over N pre-training rounds is D(N) = ``discrepancy`` N - c (1 - exp(-r N)) with c =
+    ``discrepancy_relief`` and r = ``discrepancy_rate`` per round (section 3d); c r <= ``discrepancy``, so that D never
+    falls. ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
+    they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated. ``pretrain_noise`` (loss times
+    samples) is what the noise of the server's batches adds to the gap in the end; ``None``: it adds up without end.
     """
 
     smoothness: float
@@ -51,11 +68,18 @@ class Learning:
     discrepancy: float
     pretrain_contraction: float | None = None
     pretrain_floor: float | None = None
+    discrepancy_relief: float = 0.0
+    discrepancy_rate: float = 0.0
+    pretrain_noise: float | None = None
 
 
 @dataclass(frozen=True)
 class Server:
-    """The edge server: cycles per sample, capacitance in J/(cycle Hz^2), gradient variance, and box limits."""
+    """The edge server: cycles per sample, capacitance in J/(cycle Hz^2), gradient variance, and box limits.
+
+    ``noise_curvature`` is the curvature of the task loss that its gradient noise meets (docs/theory.md, section 3d), in
+    the unit of ``Learning.smoothness``; ``None`` is ``smoothness``, the largest it can be.
+    """
 
     cycles_per_sample: float
     capacitance: float
@@ -64,11 +88,15 @@ class Server:
     max_frequency_hz: float
     min_batch: float
     max_batch: float
+    noise_curvature: float | None = None
 
 
 @dataclass(frozen=True)
 class Devices(_ArrayFields):
-    """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with."""
+    """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with.
+
+    ``noise_curvature`` is that of `Server`, for the noise of each device.
+    """
 
     cycles_per_sample: FloatArray
     capacitance: FloatArray
@@ -81,9 +109,16 @@ class Devices(_ArrayFields):
     max_power_w: FloatArray
     gain: FloatArray
     bandwidth_hz: FloatArray
+    noise_curvature: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.gain)
+
+    def at(self, index: IntArray) -> "Devices":
+        """The devices with the numbers ``index`` (n,), which may repeat; their weights as they are."""
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return Devices(**chosen)
 
 
 @dataclass(frozen=True)
@@ -145,12 +180,45 @@ class Relaxed:
     energy_price: float
 
 
+class Rehearsed(NamedTuple):
+    """One candidate of a rehearsal: what it is called and plans, and how it did on validation samples.
+
+    ``score`` is its mean score with the effect of the samples that all candidates shared taken out, ``score_ci95`` the
+    half-width of its 95 % interval, ``smoothed_score`` what its neighbours make of it, ``loss`` its mean loss.
+    """
+
+    candidate: str
+    pretrain_rounds: int
+    server_batch: float
+    finetune_rounds: int
+    score: float
+    score_ci95: float
+    smoothed_score: float
+    loss: float
+    rehearsals: int
+
+
+@dataclass(frozen=True)
+class RehearsalTable:
+    """What a policy saw in its rehearsals: all candidates, the chosen one first, and the ``rounds`` that were trained.
+
+    ``on`` says whose samples were used. ``processor_s`` is how long it took; it alone differs from host to host.
+    """
+
+    on: "Audience"
+    rows: tuple[Rehearsed, ...]
+    rounds: int = 0
+    processor_s: float = 0.0
+
+
 @dataclass(frozen=True)
 class Plan:
     """Integers N and M and what server and devices do in each of their rounds.
 
     ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
     (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
+    ``integer_lower_bound``: no plan with whole rounds and batches has an objective below it; ``None`` where nobody
+    computed it. ``rehearsal`` is what a policy that rehearses found.
     """
 
     pretrain_rounds: int
@@ -160,6 +228,8 @@ class Plan:
     relaxed: Relaxed | None = None
     integer_gap: float | None = None
     objective: Literal["bound", "bound_ft"] = "bound"
+    integer_lower_bound: float | None = None
+    rehearsal: RehearsalTable | None = None
 
 
 Stage = Literal["pretrain", "finetune"]
@@ -199,13 +269,56 @@ class Policy(Protocol):
     """Decides from immutable data and never sees the engine.
 
     A policy is a class whose constructor takes only keyword parameters with defaults (the scenario's
-    ``[policies.NAME]``).
+    ``[policies.NAME]``). One that ignores the constants of the bound may say ``uses_constants = False``: it then pays
+    nothing for measuring them (``[learning] charge_pilots``).
     """
 
     def plan(self, problem: Problem) -> Plan:
         """The plan before anything has happened.
 
         Raises InfeasibleError where the budgets do not allow one round.
+        """
+        ...
+
+
+Audience = Literal["task", "general"]
+"""Whose samples a rehearsal trains and validates on: the devices' task samples, or the server's general ones alone."""
+
+
+class Rehearsal(NamedTuple):
+    """P plans rehearsed with S seeds: mean loss and score on validation samples, (P, S), and the rounds trained."""
+
+    loss: FloatArray
+    score: FloatArray
+    rounds: int
+
+
+class Rehearse(Protocol):
+    """Trains plans on a part of the data and validates them on the rest. No run's seed and no test sample is used."""
+
+    def __call__(
+        self, plans: Sequence[Plan], seeds: Sequence[int], *, folds: int = 5, on: Audience = "task"
+    ) -> Rehearsal:
+        """Every plan with every seed.
+
+        ``seeds`` number rehearsals 0, 1, ...: seed r holds out fold r modulo ``folds`` and each ``folds`` of them in
+        a row hold out every sample once; then the folds are dealt anew. The same seed means the same samples, initial
+        model, channel and faults for every plan. Raises PolicyError where a plan is none, InputError where there is
+        too little data.
+        """
+        ...
+
+
+@runtime_checkable
+class RehearsingPolicy(Protocol):
+    """A policy that tries plans out before it decides: one whose ``rehearses`` is true."""
+
+    rehearses: bool
+
+    def plan(self, problem: Problem, rehearse: Rehearse) -> Plan:
+        """The plan before anything has happened; ``rehearse`` tells how plans do in training.
+
+        Raises InfeasibleError as `Policy.plan`.
         """
         ...
 
@@ -220,11 +333,16 @@ class AdaptivePolicy(Policy, Protocol):
 
 
 class Evaluation(NamedTuple):
-    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set."""
+    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
+
+    ``chance_accuracy`` is the test score of the best constant answer: the share of the commonest class, or 0 for a
+    coefficient of determination; NaN where nobody knows.
+    """
 
     train_loss: float
     test_accuracy: float
     grad_norm_sq: float
+    chance_accuracy: float = math.nan
 
 
 class Learner(Protocol):
@@ -246,6 +364,33 @@ class Learner(Protocol):
         ...
 
 
+class Schedule(NamedTuple):
+    """All that one run makes a learner do.
+
+    ``pretrain_rounds`` steps on ``server_batch`` general samples each, then ``finetuning``: a round's batches (K,) and
+    weights (K,), as `Learner.finetune` takes them.
+    """
+
+    pretrain_rounds: int
+    server_batch: int
+    finetuning: Sequence[tuple[IntArray, FloatArray]]
+
+
+class Validation(NamedTuple):
+    """Loss and score on samples that were held out of the training."""
+
+    loss: float
+    score: float
+
+
+class Fold(NamedTuple):
+    """Which samples the rehearsal ``number`` holds out: fold ``number`` modulo ``folds``, of ``on``'s samples."""
+
+    number: int
+    folds: int
+    on: Audience
+
+
 class WorkloadCost(NamedTuple):
     """What one sample, one round, one upload and one download cost.
 
@@ -259,8 +404,25 @@ class WorkloadCost(NamedTuple):
     model_bits: float
 
 
+class CalibrationWork(NamedTuple):
+    """The training that measured the constants: plain SGD, central, outside the run's clock.
+
+    ``pretrain`` and ``finetune`` list (samples of a round, rounds): samples of the server, samples of each device. Of
+    the ``runs``, all but ``searches`` (runs that only look for the step size) measured something.
+    """
+
+    runs: int = 0
+    searches: int = 0
+    pretrain: tuple[tuple[int, int], ...] = ()
+    finetune: tuple[tuple[int, int], ...] = ()
+
+
 class Constants(NamedTuple):
-    """Measured constants of the bound; ``device_variance`` has one value per device."""
+    """Measured constants of the bound; ``device_variance`` and ``device_curvature`` have one value per device.
+
+    The names are those of `Learning`, and of the scenario's ``[learning]``. What has a default need not be measured:
+    NaN, and no device curvature at all, are unknown. ``work`` is what measuring them took.
+    """
 
     smoothness: float
     learning_rate: float
@@ -270,16 +432,25 @@ class Constants(NamedTuple):
     device_variance: tuple[float, ...]
     pretrain_contraction: float
     pretrain_floor: float
+    server_curvature: float = math.nan
+    device_curvature: tuple[float, ...] = ()
+    discrepancy_relief: float = 0.0
+    discrepancy_rate: float = 0.0
+    pretrain_noise: float = math.nan
+    work: CalibrationWork = CalibrationWork()
 
 
 class Calibrated(TypedDict):
     """One measured constant: ``value``, ``spread`` (its standard error), and its ``definition`` in one line.
 
-    Of the device variance, ``value`` and ``spread`` are lists with one number per device.
+    ``least`` and ``most`` are the extremes that were seen. Of what each device has, all four are lists with one number
+    per device.
     """
 
     value: float | list[float]
     spread: float | list[float]
+    least: NotRequired[float | list[float]]
+    most: NotRequired[float | list[float]]
     definition: str
 
 
@@ -313,4 +484,19 @@ class Workload(Protocol):
 
     def provenance(self) -> Mapping[str, str]:
         """What the manifest should say of the data: names, sizes, checksums."""
+        ...
+
+
+@runtime_checkable
+class RehearsableWorkload(Workload, Protocol):
+    """A workload on which policies can rehearse."""
+
+    def rehearse(
+        self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
+    ) -> tuple[list[Validation], int]:
+        """Each schedule trained without ``fold`` and validated on it, and how many rounds that took.
+
+        A schedule's numbers do not depend on the others beside it. Test samples are not touched. ``seed`` and
+        ``learning_rate`` are as for `learner`. Raises InputError where there is too little data to hold out.
+        """
         ...

@@ -1,6 +1,7 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from prefine.emulator.bound import predict
@@ -10,24 +11,31 @@ from prefine.emulator.channel.planner import planning_channel, planning_gain, pl
 from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
+from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.files import Files
-from prefine.emulator.plugins import Part, calling, make_policy, make_workload
+from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
+from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
+from prefine.emulator.scenario.learning import learning
+from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
-from prefine.emulator.scenario.study import learning
 from prefine.emulator.simulation.availability import OnOff, availability_of
-from prefine.emulator.simulation.control import check_plan, controller_of
+from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
-from prefine.emulator.types import Constants, FloatArray, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Radio, Workload
 
 
 @dataclass(frozen=True)
 class World:
-    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's."""
+    """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's.
+
+    ``content`` is all that determines what happens in it, fit for JSON.
+    """
 
     scenario: Scenario
     files: Files
+    content: Mapping[str, object]
     own_workload: Part | None = None
     own_channel: Part | None = None
 
@@ -79,7 +87,7 @@ class World:
         return Problem(
             budget=scenario.budget.build(),
             learning=learning(self.constants, self.learning_rate),
-            server=scenario.server.build(cost, self.constants.server_variance),
+            server=scenario.server.build(cost, self.constants),
             devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
             radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
@@ -105,8 +113,33 @@ class World:
         return make_policy(name, self.scenario.policies.get(name, {}))
 
     def plan(self, name: str, policy: Policy) -> Plan:
-        """What ``policy`` plans here, checked."""
-        return check_plan(name, self.problem, calling(name, "plan", self.problem, policy))
+        """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
+        problem = self.problem_of(policy)
+        if not rehearses(policy):
+            return check_plan(name, problem, calling(name, "plan", problem, policy))
+        charge = self.charge(policy)
+
+        def spec(plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
+            return self._spec(plan, FollowPlan(plan), seed, channel, learner, charge)
+
+        rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
+        return rehearsed_plan(name, policy, problem, rehearser, self.content)
+
+    def charge(self, policy: object) -> Charge:
+        """What measuring the constants takes from the budgets of ``policy``.
+
+        Nothing, unless the scenario says ``charge_pilots``, constants were measured, and the policy uses them: a class
+        that does not says ``uses_constants = False``.
+        """
+        charged = self.scenario.learning.charge_pilots and getattr(policy, "uses_constants", True)
+        return charge_of(self.problem, self.constants.work) if charged else NO_CHARGE
+
+    def problem_of(self, policy: object) -> Problem:
+        """What ``policy`` sees: `problem` with what measuring the constants leaves of the budgets.
+
+        Raises InfeasibleError where it leaves nothing.
+        """
+        return replace(self.problem, budget=self.charge(policy).left(self.problem.budget))
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
@@ -121,14 +154,25 @@ class World:
 
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
-        scenario = self.scenario
+        learner = self.workload.learner(seed, self.learning_rate)
+        controller = controller_of(name, policy, plan)
+        return self._spec(plan, controller, seed, self.channel(seed), learner, self.charge(policy))
+
+    def _spec(
+        self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner, charge: Charge
+    ) -> RunSpec:
+        """The run of ``plan``; its prediction and budgets are those of the run and of ``charge``, spent before it."""
+        scenario, planned = self.scenario, predict(self.problem, plan)
         return RunSpec(
             problem=self.problem,
             plan=plan,
-            prediction=predict(self.problem, plan),
-            controller=controller_of(name, policy, plan),
-            learner=self.workload.learner(seed, self.learning_rate),
-            channel=self.channel(seed),
+            prediction=planned._replace(
+                delay_s=charge.delay_s + planned.delay_s, energy_j=charge.energy_j + planned.energy_j
+            ),
+            charge=charge,
+            controller=controller,
+            learner=learner,
+            channel=channel,
             access=scenario.radio.access_to(self.bands_hz),
             downlink=self.downlink,
             selection=stream(seed, "participation"),
@@ -140,4 +184,5 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
+            outside_proof=outside_proof(scenario.training, scenario.faults, self.constants.smoothness),
         )

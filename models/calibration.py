@@ -9,16 +9,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.optimize import curve_fit, minimize
+from scipy.optimize import minimize
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import FloatArray
+from prefine.emulator.types import CalibrationWork, FloatArray
 from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Batch, Objective
-from prefine.models.probes import gradient_variance, top_curvature
+from prefine.models.probes import GradientNoise, Hessian, Probes, gradient_noise, top_curvature
 from prefine.models.recipe import LastIterate, Step
 
 Stage = Literal["pretrain", "finetune"]
@@ -29,12 +29,27 @@ ROUNDS = 200
 PROBE_EVERY = 20
 """Rounds between two points at which everything is measured."""
 
+EARLY_SHIFT = (3, 7, 13, 30)
+"""Further rounds at which the shift is measured: designs choose between few rounds of pre-training."""
+
+GAP_EVERY = 5
+"""Rounds between two values of the task gap during pre-training."""
+
 SERVER_BATCH = 32
+OTHER_BATCHES = (8, 128)
+"""Server batches of two more pre-trainings from the same initial model; three tell noise from a floor."""
+
 DEVICE_SAMPLES = 160
 """Samples of a fine-tuning round, over all devices."""
 
 PROBED = 1000
-"""General samples, at most, on which curvature and variance are measured."""
+"""General samples, at most, on which curvature and noise are measured."""
+
+CURVED = 512
+"""Task samples, at most, of the Hessian that the noise meets: bounds the work where devices hold much."""
+
+PROBE_COUNT = 8
+"""Random directions at each point: their error averages out over points and runs."""
 
 
 class DivergedError(ValueError):
@@ -45,47 +60,85 @@ class DivergedError(ValueError):
 class Trajectory:
     """What one calibration run saw; each array has one row per measured point.
 
-    ``smoothness`` (2p,) over both stages, ``discrepancy`` and ``server_variance`` (p,) over pre-training,
-    ``device_variance`` (p, K) over fine-tuning. ``task_loss`` (rounds + 1,) is F after each pre-training round, from
-    w_0 on; ``lowest_loss`` the least F found.
+    ``smoothness`` (2p,) over both stages; over pre-training ``shift`` (q,) at ``shift_rounds`` (q,) and
+    ``server_variance``, ``server_curved`` (p,); over fine-tuning ``device_variance``, ``device_curved`` (p, K). What is
+    curved is tr(H C), H the task loss's Hessian and C the covariance whose trace the variance is. ``task_loss`` (3, m)
+    is F at ``loss_rounds`` (m,) of pre-training with the server batches `gap_batches`; ``lowest_loss`` the least F
+    found.
     """
 
     smoothness: FloatArray
-    discrepancy: FloatArray
+    shift_rounds: FloatArray
+    shift: FloatArray
     server_variance: FloatArray
+    server_curved: FloatArray
     device_variance: FloatArray
+    device_curved: FloatArray
+    loss_rounds: FloatArray
     task_loss: FloatArray
     lowest_loss: float
+
+
+def gap_batches() -> FloatArray:
+    """The server batches of ``Trajectory.task_loss``, in its order, (3,)."""
+    return np.array([SERVER_BATCH, *OTHER_BATCHES], dtype=np.float64)
+
+
+def training_of(searches: int, runs: int, devices: int) -> CalibrationWork:
+    """What ``searches`` (calls of `largest_curvature`) and ``runs`` (of `measure`) train, with ``devices`` devices.
+
+    One that diverged counts as a whole.
+    """
+    both = (searches + runs) * ROUNDS
+    return CalibrationWork(
+        runs=searches + runs,
+        searches=searches,
+        pretrain=((SERVER_BATCH, both), *((batch, runs * ROUNDS) for batch in OTHER_BATCHES)),
+        finetune=((_device_batch(devices), both),),
+    )
 
 
 def measure(federation: Federation, objective: Objective, rate: float, seed: int) -> Trajectory:
     """Train at step size ``rate`` from the objective's present weights and measure.
 
-    Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, variance of F0's sample gradients (on at most 1,000
-    general samples); fine-tuning: curvature of F and each device's variance over all its samples.
+    Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, noise of F0's sample gradients (on at most 1,000 general
+    samples); fine-tuning: curvature of F and each device's noise over all its samples. Then pre-training again, from
+    the same weights, at the other server batches.
 
     Raises DivergedError where the loss does not stay finite.
     """
+    initial = objective.weights.clone()
     curvature = _Curvature(federation, objective, seed)
-    smoothness, discrepancy, server_variance, device_variance, task_loss = [], [], [], [], []
+    smoothness, shifts, server, devices, losses = [], [], [], [], [list[float]()]
     for stage, done in _train(federation, objective, rate, seed):
-        if stage == "pretrain" or done == 0:
-            task_loss.append(objective.loss(federation.task))
+        if _looks_at_gap(stage, done):
+            losses[0].append(objective.loss(federation.task))
+        if stage == "pretrain" and _looks_at_shift(done):
+            shifts.append((done, _shift(objective, federation)))
         if done % PROBE_EVERY:
             continue
         smoothness.append(curvature.along(stage))
         if stage == "pretrain":
-            discrepancy.append(_discrepancy(objective, federation))
-            server_variance.append(gradient_variance(objective, curvature.general))
+            server.append(gradient_noise(objective, curvature.general, curvature.probes()))
         else:
-            device_variance.append(_device_variances(objective, federation))
+            devices.append(_device_noise(objective, federation, curvature.probes()))
+    lowest = lowest_loss(objective, federation.task)
+    for batch in OTHER_BATCHES:
+        with objective.at(initial):
+            losses.append(_pretrained(federation, objective, rate, seed, batch))
+    shift_rounds, shift = np.array(shifts).T
+    device_noise = np.array(devices)
     return Trajectory(
         smoothness=np.array(smoothness),
-        discrepancy=np.array(discrepancy),
-        server_variance=np.array(server_variance),
-        device_variance=np.array(device_variance),
-        task_loss=np.array(task_loss),
-        lowest_loss=lowest_loss(objective, federation.task),
+        shift_rounds=shift_rounds,
+        shift=shift,
+        server_variance=np.array([noise.variance for noise in server]),
+        server_curved=np.array([noise.curved for noise in server]),
+        device_variance=device_noise[:, :, 0],
+        device_curved=device_noise[:, :, 1],
+        loss_rounds=np.arange(0.0, ROUNDS + 1.0, GAP_EVERY),
+        task_loss=np.array(losses),
+        lowest_loss=lowest,
     )
 
 
@@ -98,11 +151,9 @@ def largest_curvature(federation: Federation, objective: Objective, rate: float,
 
 def _train(federation: Federation, objective: Objective, rate: float, seed: int) -> Iterator[tuple[Stage, int]]:
     """Both stages with plain SGD; stops before each round, with the stage and its rounds done so far."""
-    step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
-    fused = FusedRound(FedSGD(), objective, federation.task)
-    learner = Learner(federation, objective, fused, step, LastIterate(), seed)
+    learner = _learner(federation, objective, rate, seed)
     weights = np.array(federation.weights)
-    batches = np.full(len(weights), max(1, DEVICE_SAMPLES // len(weights)))
+    batches = np.full(len(weights), _device_batch(len(weights)))
     for done in range(ROUNDS):
         yield "pretrain", done
         learner.pretrain(SERVER_BATCH)
@@ -112,24 +163,56 @@ def _train(federation: Federation, objective: Objective, rate: float, seed: int)
     _check_finite(objective, federation)
 
 
-def _check_finite(objective: Objective, federation: Federation) -> None:
-    if not np.isfinite(objective.loss(federation.task)):
+def _pretrained(federation: Federation, objective: Objective, rate: float, seed: int, batch: int) -> list[float]:
+    """The task loss as in ``Trajectory.task_loss``, from the objective's present weights, which are moved."""
+    losses, learner = [], _learner(federation, objective, rate, seed)
+    for done in range(ROUNDS):
+        if done % GAP_EVERY == 0:
+            losses.append(_check_finite(objective, federation))
+        learner.pretrain(batch)
+    return [*losses, _check_finite(objective, federation)]
+
+
+def _device_batch(devices: int) -> int:
+    return max(1, DEVICE_SAMPLES // devices)
+
+
+def _learner(federation: Federation, objective: Objective, rate: float, seed: int) -> Learner:
+    step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
+    fused = FusedRound(FedSGD(), objective, federation.task)
+    return Learner(federation, objective, fused, step, LastIterate(), seed)
+
+
+def _looks_at_gap(stage: Stage, done: int) -> bool:
+    """What fine-tuning starts from is what the last pre-training round left."""
+    return done % GAP_EVERY == 0 if stage == "pretrain" else done == 0
+
+
+def _looks_at_shift(done: int) -> bool:
+    return done % PROBE_EVERY == 0 or done in EARLY_SHIFT
+
+
+def _check_finite(objective: Objective, federation: Federation) -> float:
+    """The task loss, if it is finite; raises DivergedError where it is not."""
+    loss = objective.loss(federation.task)
+    if not np.isfinite(loss):
         raise DivergedError("the training of a calibration run diverges")
+    return loss
 
 
 class _Curvature:
-    """Top eigenvalues at the present weights; each search starts from the last eigenvector of the same data set.
+    """Curvature at the present weights; each search for an eigenvalue starts from the last vector of its data set.
 
     ``general`` is what stands for the general data: a part of it where it is large.
     """
 
     def __init__(self, federation: Federation, objective: Objective, seed: int) -> None:
         self._federation, self._objective = federation, objective
-        few = stream(seed, "probed").permutation(len(federation.general))[:PROBED]
-        self.general = federation.general.take(torch.from_numpy(few), torch.full((len(few),), 1.0 / len(few)))
-        self.general.share = self.general.share.to(objective.weights.dtype)
+        self.general = _sample(federation.general, PROBED, seed, "probed", objective)
+        self._curved = _sample(federation.task, CURVED, seed, "curved", objective)
         first = stream(seed, "curvature").standard_normal(len(objective.weights))
         self._last = {"general": first, "task": first}
+        self._signs = stream(seed, "probes")
 
     def along(self, stage: Stage) -> float:
         """Of the task, and while pre-training of the general data if that is larger."""
@@ -141,13 +224,24 @@ class _Curvature:
         """Of the task loss F."""
         return self._of("task", self._federation.task)
 
+    def probes(self) -> Probes:
+        """Fresh ones, of the task loss's Hessian."""
+        hessian = Hessian(self._objective, self._curved)
+        return Probes.of(hessian, PROBE_COUNT, self._objective.weights, self._signs)
+
     def _of(self, name: str, batch: Batch) -> float:
         """Of F over ``batch``, the data set called ``name``."""
         value, self._last[name] = top_curvature(self._objective, batch, self._last[name])
         return value
 
 
-def _discrepancy(objective: Objective, federation: Federation) -> float:
+def _sample(batch: Batch, most: int, seed: int, purpose: str, objective: Objective) -> Batch:
+    """At most so many samples of ``batch``, drawn without replacement, each with the same share."""
+    few = torch.from_numpy(stream(seed, purpose).permutation(len(batch))[:most])
+    return batch.take(few, torch.full((len(few),), 1.0 / len(few), dtype=objective.weights.dtype))
+
+
+def _shift(objective: Objective, federation: Federation) -> float:
     """|grad F0 - grad F|^2 over all general and all task data; the weight decay cancels."""
     objective.full_gradient(federation.general)
     general = objective.gradient.clone()
@@ -155,9 +249,9 @@ def _discrepancy(objective: Objective, federation: Federation) -> float:
     return float((general - objective.gradient).double().square().sum())
 
 
-def _device_variances(objective: Objective, federation: Federation) -> list[float]:
+def _device_noise(objective: Objective, federation: Federation, probes: Probes) -> list[GradientNoise]:
     held = (torch.from_numpy(part) for part in federation.parts)
-    return [gradient_variance(objective, federation.task.take(rows, torch.ones(len(rows)))) for rows in held]
+    return [gradient_noise(objective, federation.task.take(rows, torch.ones(len(rows))), probes) for rows in held]
 
 
 def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
@@ -176,21 +270,3 @@ def lowest_loss(objective: Objective, batch: Batch) -> float:
     start = objective.weights.to(torch.float64, copy=True).numpy()
     found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
     return float(found.fun)
-
-
-def fit_contraction(task_loss: FloatArray, lowest: float) -> tuple[float, float]:
-    """a and G_floor of G_N = (G_0 - G_floor) exp(-a N) + G_floor, by least squares.
-
-    ``task_loss`` (rounds + 1,) is F after each pre-training round and ``lowest`` stands for F*, so that
-    G_N = task_loss[N] - lowest.
-    """
-    gap = task_loss - lowest
-    rounds = np.arange(len(gap), dtype=np.float64)
-
-    def curve(n: FloatArray, contraction: float, floor: float) -> FloatArray:
-        result: FloatArray = (gap[0] - floor) * np.exp(-contraction * n) + floor
-        return result
-
-    guess = (3.0 / len(gap), float(np.clip(gap.min(), 0.0, gap[0])))
-    (contraction, floor), _ = curve_fit(curve, rounds, gap, p0=guess, bounds=([1e-6, 0.0], [5.0, float(gap[0])]))
-    return float(contraction), float(floor)

@@ -1,11 +1,13 @@
 """One model in training: mini-batch SGD on the server, then rounds of a federated algorithm on the devices."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import Evaluation, FloatArray, IntArray
+from prefine.emulator.types import Evaluation, FloatArray, IntArray, Validation
 from prefine.models.algorithms.round import Round
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
@@ -36,6 +38,7 @@ class Learner:
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
         self._finetune_rounds = 0
+        self._chance_accuracy = objective.constant_score(federation.test)
 
     def pretrain(self, batch: int) -> None:
         """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
@@ -78,7 +81,16 @@ class Learner:
             grad_norm_sq = float(self._objective.gradient.double().square().sum())
             kept = self._average.kept(self._objective.weights)
             if kept is self._objective.weights:
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
             with self._objective.at(kept):
                 loss = self._objective.loss(self._data.task)
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq)
+                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+
+    def continue_from(self, other: "Learner") -> None:
+        """Fine-tune from where ``other``, on the same objective, has pre-trained to: with its velocity."""
+        self._step = copy.deepcopy(other._step)
+
+    def validate(self) -> Validation:
+        """Loss and score on the test samples of the model that would be kept."""
+        with one_thread(), self._objective.at(self._average.kept(self._objective.weights)):
+            return Validation(self._objective.loss(self._data.test), self._objective.score(self._data.test))

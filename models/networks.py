@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.loading import load_attribute, own_file
+from prefine.emulator.loading import foreign, load_attribute, own_file, sources
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 """Makes a network from the shape of one sample and the number of outputs."""
@@ -108,9 +108,8 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Pa
 
 
 def identity(name: str, network: nn.Module, folder: Path = Path()) -> bytes:
-    """What tells a network from others for caching: its layers, and the source where it is the user's own."""
-    source = (folder / own_file(name)).read_bytes() if own_file(name) else b""
-    return repr(network).encode() + source
+    """What tells a network from others for caching: its layers, and the sources where it is the user's own."""
+    return repr(network).encode() + (sources(name, folder).digest().encode() if own_file(name) else b"")
 
 
 def _initialised(network: nn.Module) -> nn.Module:
@@ -140,12 +139,10 @@ def _own_factory(name: str, folder: Path) -> Factory:
 
 
 def _made(factory: Factory, name: str, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    try:
+    if not own_file(name):
         return factory(shape, outputs)
-    except ValueError:
-        raise
-    except Exception as error:  # the user's own function may raise anything
-        raise ValueError(f"model {name!r} fails with {type(error).__name__}: {error}") from error
+    with foreign(f"model {name!r}:", f"when it was made for samples of shape {shape}"):
+        return factory(shape, outputs)
 
 
 def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> None:
@@ -157,11 +154,7 @@ def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> 
         raise ValueError(f"model {name!r} keeps buffers (batch normalisation?); use group normalisation instead")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ValueError(f"model {name!r} has no parameters to train")
-    try:
-        with torch.no_grad():
-            made = network(torch.zeros(2, *shape))
-    except Exception as error:  # the user's own network may raise anything; say what it was given
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"model {name!r} fails on an input of shape {(2, *shape)}: {first}") from error
+    with foreign(f"model {name!r}:", f"on an input of shape {(2, *shape)}"), torch.no_grad():
+        made = network(torch.zeros(2, *shape))
     if made.shape != (2, outputs):
         raise ValueError(f"model {name!r} gives shape {tuple(made.shape)} for two samples; it must be {(2, outputs)}")

@@ -102,6 +102,10 @@ class Objective:
         residual = (predicted[:, 0] - batch.y).double().square().sum()
         return 1.0 - float(residual / (batch.y - batch.y.mean()).double().square().sum())
 
+    def constant_score(self, batch: Batch) -> float:
+        """The `score` of the best answer that is the same for every sample: the commonest class, or the mean."""
+        return float(batch.y.bincount().max()) / len(batch) if self.kind == "classification" else 0.0
+
     @contextmanager
     def at(self, weights: Tensor) -> Iterator[None]:
         """The network at ``weights`` (P,) inside the ``with`` block; its own come back after it, errors included."""

@@ -1,16 +1,19 @@
 """Data, model and training recipe of one scenario, behind the interface the emulator asks for."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from prefine.emulator import cache
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
-from prefine.emulator.types import Calibrated, Constants, WorkloadCost
-from prefine.models import cache, networks
+from prefine.emulator.types import Calibrated, Constants, Fold, Schedule, Validation, WorkloadCost
+from prefine.models import networks
+from prefine.models.algorithms.build import algorithm_class
 from prefine.models.algorithms.build import build as build_algorithm
 from prefine.models.algorithms.round import round_of
 from prefine.models.constants import Estimate, estimate
@@ -19,8 +22,9 @@ from prefine.models.data.pairs import load
 from prefine.models.data.partition import split
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
-from prefine.models.objective import Objective
+from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
+from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 
@@ -35,13 +39,14 @@ class Workload:
     def __init__(
         self, task: TaskSettings, training: TrainingSettings, devices: int, seed: int, folder: Path = Path()
     ) -> None:
-        self._task, self._training, self._folder = task, training, folder
+        self._task, self._training, self._folder, self._seed = task, training, folder, seed
         self._pair = load(task, folder, seed)
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
         self._federation = Federation.of(self._pair, parts)
         self._parameters = len(self.objective(0).weights)
-        build_algorithm(training, folder)  # so that what is wrong with it is said before anything is measured
+        self._algorithm = algorithm_class(training, folder)
+        build_algorithm(self._algorithm, training)  # so that what is wrong with it is said before anything is measured
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -91,13 +96,30 @@ class Workload:
         ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far the real step goes
         beyond it: not at all for ``"1/L"``, three times as far for ``"3/L"``; a recipe with a number uses that.
         """
-        objective, training = self.objective(seed), self._training
-        algorithm = build_algorithm(training, self._folder)
-        finetuning = round_of(algorithm, objective, self._federation.task, training.local_steps, self._upload())
+        return self._learner(self._federation, self.objective(seed), seed, learning_rate)
+
+    def rehearse(
+        self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
+    ) -> tuple[list[Validation], int]:
+        """Each schedule trained without the samples of ``fold`` and validated on them; and the rounds that took.
+
+        ``fold.on = "task"`` holds out task samples, ``"general"`` uses none of them: it trains and validates on the
+        general data alone. Raises InputError where there are too few samples.
+        """
+        generator = stream(self._seed, f"rehearsal {fold.on}", fold.number // fold.folds)
+        federation = (held_out if fold.on == "task" else imagined)(self._federation, fold, generator)
+        objective = self.objective(seed)
+        with one_thread():
+            return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
+
+    def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
+        training = self._training
+        algorithm = build_algorithm(self._algorithm, training)
+        finetuning = round_of(algorithm, objective, federation.task, training.local_steps, self._upload())
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return Learner(self._federation, objective, finetuning, step, average, seed)
+        return Learner(federation, objective, finetuning, step, average, seed)
 
     def _upload(self) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task.parameter_bits

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -111,6 +112,8 @@ class MaxFrequency:
 class Uniform:
     """No design: one batch for all, mid frequencies, full power, as many rounds as fit, ``share`` pre-training."""
 
+    uses_constants: ClassVar[bool] = False
+
     batch: int = 32
     share: float = 0.5
 
@@ -145,6 +148,8 @@ class Uniform:
 @dataclass(frozen=True)
 class Random:
     """A random plan that fits: share, batches, frequencies and powers drawn from their ranges (``seed``)."""
+
+    uses_constants: ClassVar[bool] = False
 
     seed: int = 0
 

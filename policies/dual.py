@@ -55,7 +55,7 @@ class _Search:
         prices = objective.prices(stages, log_odds)
         devices = stages.devices.solve(prices.ratio, prices.energy, self._state, self._tolerance())
         self._state = devices.snr_state
-        trial = Trial(log_odds, prices, stages.server.respond(prices.ratio, prices.energy), devices)
+        trial = Trial(log_odds, prices, objective.server(stages, prices), devices)
         lower_bound = objective.lower_bound(stages, trial)
         if lower_bound > self.lower_bound or self.proof is None:
             self.lower_bound, self.proof = lower_bound, trial
@@ -99,19 +99,19 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
     return _relaxed(search), _start(search)
 
 
-def relax_all_rounds(stages: Stages) -> tuple[Relaxed, Start]:
-    """The optimum of Phi.
+def relax_all_rounds(stages: Stages, start: Start | None = None) -> tuple[Relaxed, Start]:
+    """The optimum of Phi where the shift does not bend (else `prefine.policies.bent_shift`); ``start`` as in `relax`.
 
     Pre-training alone is tried first: at its best prices a rough lower bound on h1 often shows that fine-tuning does
     not pay.
     """
-    alone, start = relax_pretraining(stages)
+    alone, end = relax_pretraining(stages)
     if not stages.reachable:
-        return alone, start
-    prices = start.prices(stages.problem.budget)
+        return alone, end
+    prices = end.prices(stages.problem.budget)
     if stages.devices.least_price(prices.ratio, prices.energy) >= alone.lower_bound:
-        return alone, start
-    return relax(stages, AllRounds())
+        return alone, end
+    return relax(stages, AllRounds(), start)
 
 
 def _start(search: _Search) -> Start:

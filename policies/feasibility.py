@@ -82,6 +82,12 @@ def require_at_least(policy: str, name: str, value: int, least: int) -> None:
         raise InputError(f"policies.{policy}.{name}: must be a whole number, at least {least}, not {value!r}")
 
 
+def require_one_of(policy: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raises InputError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise InputError(f"policies.{policy}.{name}: must be one of {', '.join(allowed)}, not {value!r}")
+
+
 def require_positive(policy: str, name: str, value: float) -> None:
     """Raises InputError unless ``value`` is finite and exceeds zero."""
     _require_number(policy, name, value)

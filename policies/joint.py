@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from prefine.emulator.bound import RoundCost, server_round
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.types import Budget, Plan, Problem, Relaxed, ServerPlan
-from prefine.policies.dual import Start, relax, relax_all_rounds, relax_pretraining
+from prefine.policies.bent_shift import relax_phi
+from prefine.policies.dual import Start, relax
 from prefine.policies.feasibility import (
     require_fraction,
     require_pretraining_constants,
@@ -18,8 +19,8 @@ from prefine.policies.feasibility import (
 )
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective
-from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.objectives.settling import fine_tuned
 from prefine.policies.rounding import IntegerSearch
 from prefine.policies.subproblems import Stages
 
@@ -108,7 +109,7 @@ class JointSimple:
 def design_all_rounds(stages: Stages) -> Plan:
     """The best design for Phi; where a device cannot be reached, pre-training alone."""
     objective = AllRounds()
-    relaxed, start = relax_all_rounds(stages)
+    relaxed, start = relax_phi(stages)
     plan = IntegerSearch(stages, relaxed, start, objective).plan()
     share = float(relaxed.pretrain_rounds > relaxed.finetune_rounds)
     return _or_one_stage(stages, plan, relaxed, objective, share)
@@ -118,7 +119,7 @@ def design_finetuned(stages: Stages) -> Plan:
     """The best design for Phi_FT. Raises InputError without its constants, InfeasibleError as `Joint`."""
     require_pretraining_constants(stages.problem)
     require_reachable(stages)
-    objective = FineTuned()
+    objective = fine_tuned(stages.terms)
     relaxed, start = relax(stages, objective)
     plan = IntegerSearch(stages, relaxed, start, objective).plan()
     return _or_one_stage(stages, plan, relaxed, objective, share=0.0)
@@ -126,13 +127,10 @@ def design_finetuned(stages: Stages) -> Plan:
 
 def design_share(stages: Stages, share: float) -> Plan:
     """The best design for Phi with N / (N + M) = ``share``. Raises InfeasibleError where not one round fits."""
-    objective = GivenShare(share)
-    if share == 1.0:
-        relaxed, start = relax_pretraining(stages)
-    else:
+    if share < 1.0:
         require_reachable(stages)
-        relaxed, start = relax(stages, objective)
-    return IntegerSearch(stages, relaxed, start, objective).plan()
+    relaxed, start = relax_phi(stages, share)
+    return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
 
 
 def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, objective: Objective, share: float) -> Plan:
@@ -155,7 +153,7 @@ def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, objective: Objec
 
 def _server(stages: Stages) -> ServerPlan:
     """The server's round in the pretrain-only design, with a whole batch."""
-    server, plan = stages.problem.server, relax_pretraining(stages)[0].server
+    server, plan = stages.problem.server, relax_phi(stages, 1.0)[0].server
     batch = min(max(round(plan.batch), math.ceil(server.min_batch)), math.floor(server.max_batch))
     return ServerPlan(batch, plan.frequency_hz)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.errors import InfeasibleError
@@ -38,6 +39,8 @@ class MinDelay:
     which ``share`` are pre-training, or with ``rounds`` = 0 the plan of `uniform` with this batch and share.
     """
 
+    uses_constants: ClassVar[bool] = False
+
     batch: int = 32
     share: float = 0.5
     rounds: int = 0
@@ -61,6 +64,8 @@ class MinEnergy:
 
     Source: Yang et al. (arXiv 1911.02417), its energy problem; parameters as in `MinDelay`.
     """
+
+    uses_constants: ClassVar[bool] = False
 
     batch: int = 32
     share: float = 0.5
@@ -87,6 +92,8 @@ class Fedl:
     2019 (FEDL). There devices share the uplink in time; here each has its own band. As many rounds as both budgets
     allow, ``share`` of them pre-training.
     """
+
+    uses_constants: ClassVar[bool] = False
 
     batch: int = 32
     share: float = 0.5

@@ -9,7 +9,6 @@ from prefine.emulator.bound import BoundTerms, server_round
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import (
     Budget,
-    Devices,
     DevicesPlan,
     FloatArray,
     Observation,
@@ -23,8 +22,8 @@ from prefine.policies.feasibility import require_fraction
 from prefine.policies.joint import Joint, JointFinetune
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective
-from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.objectives.settling import fine_tuned
 from prefine.policies.rounding import SLIVER
 from prefine.policies.subproblems import Stages
 
@@ -97,18 +96,15 @@ class JointOnline:
         last = allocator.best(last_s, last_j) if last_s > 0.0 and last_j > 0.0 else None
         return None if last is None else _spread(observation.plan.devices, present, last)
 
-    @property
-    def _objective(self) -> Objective:
-        return AllRounds() if self.objective == "bound" else FineTuned()
-
     def _prices(self, observation: Observation, budget: Budget) -> tuple[float, float, float]:
         """Rounds left, the worth of a second in joules, and the price of a joule.
 
         The rest of the training has to reach the level phi at which [spent bound + m noise] / (done + m) = phi, so
         its own start is what is spent less phi for every round done (section 6).
         """
-        problem, plan, objective = observation.problem, observation.plan, self._objective
+        problem, plan = observation.problem, observation.plan
         terms, rounds = BoundTerms.of(problem), (observation.pretrain_rounds_done, observation.finetune_rounds_done)
+        objective: Objective = AllRounds() if self.objective == "bound" else fine_tuned(terms)
         done = objective.counted(*rounds)
         noise = float(terms.round_noise(plan.devices.batch))
         spent = objective.numerator(terms, rounds, plan.server.batch, noise)
@@ -134,8 +130,7 @@ def _usable(remaining: Budget) -> Budget | None:
 
 def _only(problem: Problem, present: np.typing.NDArray[np.intp], gain: FloatArray) -> Problem:
     """``problem`` with the devices ``present`` alone, at ``gain`` (K,)."""
-    devices = replace(problem.devices, gain=gain)
-    return replace(problem, devices=Devices(*(getattr(devices, field.name)[present] for field in fields(devices))))
+    return replace(problem, devices=replace(problem.devices, gain=gain).at(present))
 
 
 def _spread(plan: DevicesPlan, present: np.typing.NDArray[np.intp], allocation: BatchAllocation) -> DevicesPlan:

@@ -46,11 +46,20 @@ class ServerStage:
 
     def respond(self, ratio: float, energy_price: float) -> ServerRound:
         """The best round where a second costs ``ratio`` joules and a joule costs ``energy_price`` (both > 0)."""
+        batch = math.sqrt(self.noise / self.sample_price(ratio, energy_price))
+        made = self.round(min(max(batch, self.server.min_batch), self.server.max_batch), ratio)
+        return ServerRound(made.plan, made.cost, self.noise / made.plan.batch)
+
+    def sample_price(self, ratio: float, energy_price: float) -> float:
+        """What a sample costs at the best frequency."""
         server, frequency = self.server, self.frequency(ratio)
         cycle_j = ratio / frequency + compute_energy(1.0, 1.0, frequency, server.capacitance)
-        batch = math.sqrt(self.noise / (energy_price * (server.cycles_per_sample * cycle_j)))
-        plan = ServerPlan(min(max(batch, server.min_batch), server.max_batch), frequency)
-        return ServerRound(plan, server_round(server, plan), self.noise / plan.batch)
+        return energy_price * (server.cycles_per_sample * cycle_j)
+
+    def round(self, batch: float, ratio: float) -> ServerRound:
+        """The round with ``batch`` at the best frequency, without noise."""
+        plan = ServerPlan(batch, self.frequency(ratio))
+        return ServerRound(plan, server_round(self.server, plan), 0.0)
 
 
 @dataclass(frozen=True)

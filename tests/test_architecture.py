@@ -13,14 +13,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("emulator", "models", "policies", "traces", "scenarios")
 
 LEAVES = tuple(
-    f"prefine.emulator.{name}" for name in ("types", "errors", "units", "physics", "randomness", "files", "text")
+    f"prefine.emulator.{name}"
+    for name in ("types", "errors", "units", "physics", "randomness", "files", "archives", "text")
 )
-TASK = tuple(f"prefine.emulator.{name}" for name in ("loading", "scenario.task", "scenario.training"))
+TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
 
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.bound"),
-    "models": (*LEAVES, *TASK),
+    "models": (*LEAVES, *TASK, "prefine.emulator.cache"),
     "traces": (*LEAVES, "prefine.emulator.channel"),
     "emulator": (),
     "scenarios": (),
@@ -66,18 +67,33 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 STOREYS = (
-    ("types", "errors", "units", "physics", "randomness", "files", "text", "records", "bound", "loading"),
+    (
+        "types",
+        "errors",
+        "units",
+        "physics",
+        "randomness",
+        "files",
+        "text",
+        "records",
+        "archives",
+        "bound",
+        "charge",
+        "dependencies",
+        "loading",
+    ),
+    ("cache", "identity"),
     ("section", "complaints"),
     ("plugins",),
     ("channel",),
     ("simulation",),
-    ("scenario", "world", "problem_file"),
+    ("scenario", "world", "problem_file", "rehearsal"),
     ("experiment",),
     ("api",),
     ("cli", "terminal"),
 )
 """Parts of the emulator from the ground up: each may import what stands below it or beside it."""
-BESIDE = {"analysis": ("records", "errors", "files"), "report": ("analysis", "records", "errors", "files")}
+BESIDE = {"analysis": ("records", "types", "errors", "files"), "report": ("analysis", "records", "errors", "files")}
 """Beside the storeys: tables and statistics, and the report drawn from them."""
 
 

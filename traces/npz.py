@@ -1,9 +1,8 @@
 """NumPy archives of gains over time, as ray tracers export them. Pickles are never loaded."""
 
-import io
-
 import numpy as np
 
+from prefine.emulator.archives import npz_arrays
 from prefine.emulator.channel.trace import natural_end_s
 from prefine.emulator.errors import InputError
 from prefine.emulator.text import quoted
@@ -27,10 +26,9 @@ def parse_npz(data: bytes, source: str, step_s: float | None = None) -> tuple[Se
 
 def _arrays(data: bytes, source: str) -> dict[str, np.ndarray]:
     try:
-        archive = np.load(io.BytesIO(data), allow_pickle=False)
-        return {name: np.asarray(archive[name]) for name in archive.files}
-    except Exception as error:  # readers of zip and npy raise whatever a damaged file makes them
-        raise InputError(f"{source}: cannot be read ({_first_line(error)}); allowed: {ALLOWED}") from error
+        return npz_arrays(data)
+    except ValueError as error:
+        raise InputError(f"{source}: {error}; allowed: {ALLOWED}") from error
 
 
 def _gain_db(arrays: dict[str, np.ndarray], source: str) -> FloatArray:
@@ -78,7 +76,3 @@ def _times(arrays: dict[str, np.ndarray], rows: int, step_s: float | None, sourc
         raise InputError(f"{source}: time_s[{at}] is {time_s[at]}, times must be finite and rise strictly")
     from_zero: FloatArray = time_s.astype(np.float64) - float(time_s[0])
     return from_zero
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -5,17 +5,17 @@ seed by seed. Intervals are Student's t at 95 %, without correction for the numb
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from prefine.emulator.analysis import statistics
-from prefine.emulator.analysis.tables import column_types, varied_keys
+from prefine.emulator.analysis import hindsight, statistics
+from prefine.emulator.analysis.tables import REALISED, SCORE, column_types, varied_keys
+from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.records import RunRecord
 
 FIGURES = tuple(name for name, kind in column_types(RunRecord).items() if kind != "str" and name != "seed")
-SCORE = "test_accuracy"
-REALISED = "mean_grad_norm_sq"
 
 
 def groups(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
@@ -32,37 +32,110 @@ def default_reference(runs: pd.DataFrame) -> str:
     return str(runs["policy"].iloc[0])
 
 
-def comparison(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+def figures_of(runs: pd.DataFrame) -> list[str]:
+    """The numeric columns of ``runs`` that have a mean: all but the seed and the varied keys."""
+    return [*FIGURES, *(name for name in runs.columns if is_target(name))]
+
+
+def comparison(runs: pd.DataFrame, reference: str, family: pd.DataFrame | None = None) -> pd.DataFrame:
     """comparison.csv: for each policy and combination of varied values, all figures of its finished runs.
 
     Columns: varied keys, policy, reference, runs, failed, ``test_accuracy_win_rate`` (share of shared seeds with
-    a higher accuracy than the reference, ties half), then for each figure ``*_mean``, ``*_ci95`` (half-width),
+    a higher accuracy than the reference, ties half), ``target_reach_rate`` (share of runs that reached the first
+    target), ``regret`` and ``regret_ci95``, ``member``, then for each figure ``*_mean``, ``*_ci95`` (half-width),
     ``*_diff`` (mean of figure minus the reference's at the same seed) and ``*_diff_ci95``.
+
+    ``family`` are the runs of hindsight.csv: with them, each combination has a row ``hindsight`` too, and each policy
+    its regret (`prefine.emulator.analysis.hindsight`).
     """
+    keys, figures = varied_keys(runs), figures_of(runs)
+    yardsticks = _yardsticks(family, keys)
     return pd.DataFrame(
-        [row for varied, group in groups(runs, varied_keys(runs)) for row in _rows(varied, group, reference)]
+        [
+            row
+            for varied, group in groups(runs, keys)
+            for row in _rows(varied, group, reference, figures, yardsticks.get(repr(varied), _NO_FAMILY))
+        ]
     )
 
 
-def _rows(varied: dict[str, object], group: pd.DataFrame, reference: str) -> Iterator[dict[str, object]]:
+class _Yardstick(NamedTuple):
+    """The cross-fitted runs of the family in one combination, and its best member."""
+
+    runs: pd.DataFrame
+    member: str
+
+
+_NO_FAMILY = _Yardstick(pd.DataFrame({name: [] for name in RunRecord._fields}), "")
+
+
+def _yardsticks(family: pd.DataFrame | None, keys: Sequence[str]) -> dict[str, _Yardstick]:
+    """By combination of varied values; those where no member of the family is left have none."""
+    if family is None:
+        return {}
+    found = {
+        repr(varied): _Yardstick(hindsight.cross_fitted(group), hindsight.best_member(group))
+        for varied, group in groups(family, keys)
+    }
+    return {case: yardstick for case, yardstick in found.items() if len(yardstick.runs)}
+
+
+def _rows(
+    varied: dict[str, object], group: pd.DataFrame, reference: str, figures: Sequence[str], yardstick: _Yardstick
+) -> Iterator[dict[str, object]]:
     done = group[group["status"] == "done"]
     baseline = done[done["policy"] == reference].set_index("seed")
     for policy in group["policy"].drop_duplicates():
-        mine = done[done["policy"] == policy].set_index("seed")
-        shared = mine.index.intersection(baseline.index)
-        row: dict[str, object] = {
+        mine = done[done["policy"] == policy]
+        regret = hindsight.regret(yardstick.runs, mine)
+        yield {
             **varied,
             "policy": policy,
             "reference": reference,
             "runs": len(mine),
             "failed": int((group["policy"] == policy).sum()) - len(mine),
-            f"{SCORE}_win_rate": statistics.win_rate(mine.loc[shared, SCORE], baseline.loc[shared, SCORE]),
+            **_shares(mine, baseline),
+            "regret": regret.mean,
+            "regret_ci95": regret.half_width,
+            "member": "",
+            **_estimates(mine, baseline, figures),
         }
-        for figure in FIGURES:
-            row[f"{figure}_mean"], row[f"{figure}_ci95"] = statistics.estimate(mine[figure])
-            difference = statistics.paired(mine.loc[shared, figure], baseline.loc[shared, figure])
-            row[f"{figure}_diff"], row[f"{figure}_diff_ci95"] = statistics.estimate(difference)
-        yield row
+    if len(yardstick.runs):
+        yield {
+            **varied,
+            "policy": hindsight.NAME,
+            "reference": reference,
+            "runs": len(yardstick.runs),
+            "failed": 0,
+            **_shares(yardstick.runs, baseline),
+            "regret": np.nan,
+            "regret_ci95": np.nan,
+            "member": yardstick.member,
+            **_estimates(yardstick.runs, baseline, figures),
+            f"{SCORE}_mean": hindsight.accuracy(yardstick.runs),
+        }
+
+
+def _shares(mine: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, float]:
+    """How often ``mine`` beat the reference under the same seed, and how often it reached the target."""
+    scores = mine.set_index("seed")[SCORE]
+    shared = scores.index.intersection(baseline.index)
+    known = mine[mine["target_accuracy"].notna()]
+    return {
+        f"{SCORE}_win_rate": statistics.win_rate(scores.loc[shared], baseline.loc[shared, SCORE]),
+        "target_reach_rate": float(known["time_to_accuracy_s"].notna().mean()) if len(known) else np.nan,
+    }
+
+
+def _estimates(mine: pd.DataFrame, baseline: pd.DataFrame, figures: Sequence[str]) -> dict[str, float]:
+    """Mean and difference to the reference of each figure, with their intervals."""
+    by_seed, row = mine.set_index("seed"), {}
+    shared = by_seed.index.intersection(baseline.index)
+    for figure in figures:
+        row[f"{figure}_mean"], row[f"{figure}_ci95"] = statistics.estimate(by_seed[figure])
+        difference = statistics.paired(by_seed.loc[shared, figure], baseline.loc[shared, figure])
+        row[f"{figure}_diff"], row[f"{figure}_diff_ci95"] = statistics.estimate(difference)
+    return row
 
 
 def ranking(runs: pd.DataFrame) -> pd.DataFrame:

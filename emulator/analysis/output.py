@@ -8,19 +8,24 @@ from pathlib import Path
 import pandas as pd
 
 from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
-from prefine.emulator.analysis.tables import read_table, varied_keys, write_csv
+from prefine.emulator.analysis.tables import HINDSIGHT, read_table, varied_keys, write_csv
+from prefine.emulator.analysis.verdict import verdict
 from prefine.emulator.errors import InputError
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of an output folder; ``comparison`` and ``ranking`` are worked out anew from ``runs``."""
+    """The tables of an output folder; ``comparison`` and ``ranking`` are worked out anew from ``runs``.
+
+    ``hindsight`` has the runs of the family of shares in hindsight; no rows where it was not asked for.
+    """
 
     runs: pd.DataFrame
     rounds: pd.DataFrame
     devices: pd.DataFrame
     comparison: pd.DataFrame
     ranking: pd.DataFrame
+    hindsight: pd.DataFrame
     manifest: Mapping[str, object]
 
     @property
@@ -32,6 +37,16 @@ class Tables:
     def policies(self) -> list[str]:
         """In order of appearance."""
         return list(self.runs["policy"].drop_duplicates())
+
+    @property
+    def competitors(self) -> pd.DataFrame:
+        """``comparison`` without the row of hindsight, which is a yardstick."""
+        return self.comparison[self.comparison["policy"].isin(self.policies)]
+
+    @property
+    def verdict(self) -> str:
+        """What the tables say in two or three sentences; in a sweep, a line for each combination besides."""
+        return verdict(self.runs, self.comparison, self.hindsight)
 
     @property
     def reference(self) -> str:
@@ -65,7 +80,9 @@ def read_tables(folder: Path, reference: str | None = None) -> Tables:
         known = ", ".join(runs["policy"].drop_duplicates())
         raise InputError(f"reference policy {named!r} is not among the policies that were run: {known}")
     rounds, devices = read_table(folder, "rounds"), read_table(folder, "devices")
-    return Tables(runs, rounds, devices, comparison(runs, named), ranking(runs), manifest)
+    family = read_table(folder, HINDSIGHT) if (folder / f"{HINDSIGHT}.csv").exists() else runs.iloc[:0]
+    compared = comparison(runs, named, family)
+    return Tables(runs, rounds, devices, compared, ranking(runs), family, manifest)
 
 
 def _manifest(path: Path) -> Mapping[str, object]:

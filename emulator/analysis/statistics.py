@@ -10,6 +10,9 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 
+_NO_SPREAD = 1e-9
+"""Standard deviation of differences, as a part of the largest, up to which they are all the same but for rounding."""
+
 
 class Estimate(NamedTuple):
     """A mean and the half-width of its 95 % confidence interval (Student's t; NaN for fewer than two values)."""
@@ -73,3 +76,39 @@ def kendall_w(scores: ArrayLike) -> float:
 def paired(values: "pd.Series[float]", reference: "pd.Series[float]") -> "pd.Series[float]":
     """``values - reference`` over the labels (seeds) that both have."""
     return (values - reference).dropna()
+
+
+def better(values: "pd.Series[float]", reference: "pd.Series[float]") -> float:
+    """One-sided p-value of the paired differences against "``values`` are no higher on average than ``reference``".
+
+    Student's t over the labels that both have. Where every difference is the same the t-test has nothing to divide by:
+    then the sign test's 2^-n speaks. NaN for fewer than two pairs.
+    """
+    difference = paired(values, reference).to_numpy(dtype=np.float64)
+    if difference.size < 2:
+        return np.nan
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    if spread <= _NO_SPREAD * float(np.abs(difference).max()):
+        return 0.5**difference.size if mean > 0.0 else 1.0
+    return float(stats.t.sf(mean * np.sqrt(difference.size) / spread, difference.size - 1))
+
+
+def level_with_best(scores: pd.DataFrame) -> list[str]:
+    """Which columns of ``scores`` (seeds by policies, without gaps) may be the best: with 95 % confidence the best is.
+
+    A policy is out where another is `better` at 5 % divided by the number of others: the first step of Holm's
+    procedure over its comparisons. The best of m policies is so wrongly left out with a chance of 5 % at most (subset
+    selection, Gupta 1965; multiple comparisons with the best, Hsu 1984). Order of means, highest first; with fewer than
+    two seeds, all.
+    """
+    policies = list(scores.mean().sort_values(ascending=False, kind="stable").index)
+    others = max(1, len(policies) - 1)
+    return [
+        policy
+        for policy in policies
+        if not any(
+            better(scores[other], scores[policy]) <= (1.0 - CONFIDENCE) / others
+            for other in policies
+            if other != policy
+        )
+    ]

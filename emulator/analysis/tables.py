@@ -1,22 +1,46 @@
 """Records as pandas tables, and tables as files: column names are field names, floats keep every digit."""
 
 import importlib.util
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import pandas as pd
 
+from prefine.emulator.analysis.targets import Best, Targets, climb, columns, is_target, reached
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import atomic_path
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
-Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord]
+Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[Rehearsed]
 Varied = tuple[tuple[str, object], ...]
 """The scenario keys that a sweep varied, with one run's values."""
 
 FILES: Mapping[str, Record] = {"runs": RunRecord, "rounds": RoundRecord, "devices": DeviceRecord}
+HINDSIGHT = "hindsight"
+"""The table of the runs that are only a yardstick: the same columns as ``runs``, and there only where asked for."""
+
+SCORE = "test_accuracy"
+"""The column of runs.csv that policies are compared by."""
+
+REALISED = "mean_grad_norm_sq"
+"""The column of runs.csv that Phi bounds."""
+
 _VARIED_AFTER = "seed"
+
+
+class _Row(NamedTuple):
+    """What is kept of a result until the tables of runs can be written."""
+
+    varied: Varied
+    run: RunRecord
+    bests: tuple[Best, ...]
+
+    @property
+    def case(self) -> str:
+        return repr(self.varied)
 
 
 def column_types(record: Record) -> dict[str, str]:
@@ -42,9 +66,9 @@ def runs_table(rows: Sequence[tuple[Varied, RunRecord]]) -> pd.DataFrame:
 
 
 def varied_keys(runs: pd.DataFrame) -> list[str]:
-    """The scenario keys that were varied: the columns of ``runs`` that no RunRecord has."""
+    """The scenario keys that were varied: the columns of ``runs`` that no RunRecord has, nor any target."""
     known = column_types(RunRecord)
-    return [name for name in runs.columns if name not in known]
+    return [name for name in runs.columns if name not in known and not is_target(name)]
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -53,9 +77,19 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def write_tables(folder: Path, results: Iterable[tuple[Varied, RunResult]]) -> pd.DataFrame:
-    """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs."""
-    rows: list[tuple[Varied, RunRecord]] = []
+def write_tables(
+    folder: Path,
+    results: Iterable[tuple[Varied, RunResult]],
+    targets: Targets = Targets(),  # noqa: B008  # frozen
+    hindsight: Iterable[tuple[Varied, RunResult]] = (),
+) -> pd.DataFrame:
+    """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs.
+
+    Where policies rehearsed, rehearsals.csv too. The results of ``hindsight`` go to hindsight.csv alone, under the same
+    targets. What there is no result for is removed.
+    """
+    rows: list[_Row] = []
+    rehearsals: dict[tuple[str, Varied], tuple[Rehearsed, ...]] = {}
     with (
         atomic_path(folder / "rounds.csv") as rounds_path,
         atomic_path(folder / "devices.csv") as devices_path,
@@ -66,19 +100,58 @@ def write_tables(folder: Path, results: Iterable[tuple[Varied, RunResult]]) -> p
             header = not rows
             table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
             table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
-            rows.append((varied, result.run))
-    runs = runs_table(rows)
+            rows.append(_Row(varied, result.run, climb(result.rounds)))
+            rehearsals.setdefault((result.run.policy, tuple(varied)), result.rehearsal)
+    first = targets.first((row.case, row.run) for row in rows)
+    runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)
+    _write_rehearsals(folder / "rehearsals.csv", rehearsals)
+    family = [_Row(varied, result.run, climb(result.rounds)) for varied, result in hindsight]
+    if family:
+        write_csv(folder / f"{HINDSIGHT}.csv", _reaching(family, targets, first))
+    else:
+        (folder / f"{HINDSIGHT}.csv").unlink(missing_ok=True)
     return runs
 
 
+def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]) -> pd.DataFrame:
+    """The table of ``rows`` with the columns of all targets; ``first`` is the first target of each case."""
+    filled = []
+    for row in rows:
+        time_s, energy_j = reached(row.bests, first[row.case])
+        run = row.run._replace(
+            target_accuracy=first[row.case], time_to_accuracy_s=time_s, energy_to_accuracy_j=energy_j
+        )
+        filled.append((row.varied, run))
+    runs = runs_table(filled)
+    for target in targets.named[1:]:
+        found = [reached(row.bests, target) for row in rows]
+        for index, name in enumerate(columns(target)):
+            runs[name] = [spent[index] for spent in found]
+    return runs
+
+
+def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, Varied], tuple[Rehearsed, ...]]) -> None:
+    """One row per candidate of each policy that rehearsed, in each scenario; no file where none did."""
+    rows = [
+        {"policy": policy, **dict(varied), **row._asdict()}
+        for (policy, varied), table in rehearsals.items()
+        for row in table
+    ]
+    if rows:
+        write_csv(path, pd.DataFrame(rows))
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """The table ``name`` (``runs``, ``rounds`` or ``devices``) of an output folder.
+    """The table ``name`` (``runs``, ``rounds``, ``devices`` or ``hindsight``) of an output folder.
 
     Raises InputError, one line, where the file is missing, lacks a column or holds something that is no number.
     """
     path = folder / f"{name}.csv"
-    types = column_types(FILES[name])
+    record = FILES["runs" if name == HINDSIGHT else name]
+    types = column_types(record)
     numbers = [column for column, kind in types.items() if kind != "str"]
     try:
         frame = pd.read_csv(
@@ -91,22 +164,37 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; is {folder} an output folder of compare, run or sweep?") from None
     except (OSError, ValueError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {_one_line(error)}") from error
-    missing = [column for column in types if column not in frame.columns]
+    missing = [column for column in types if column not in frame.columns and column not in record._field_defaults]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; its columns are {', '.join(types)}")
+    frame = frame.assign(**{name: value for name, value in record._field_defaults.items() if name not in frame.columns})
+    targets = [column for column in frame.columns if is_target(column)]
+    frame = frame.assign(**{column: frame[column].replace("", math.nan) for column in targets})
+    for column in targets:
+        _check_numbers(path, frame[column], "float64")
     for column in numbers:
-        _check_numbers(path, frame[column], may_be_missing=types[column] == "float64")
-    return frame.astype({column: types[column] for column in numbers})
+        _check_numbers(path, frame[column], types[column])
+    return frame.astype({column: types.get(column, "float64") for column in (*numbers, *targets)})
 
 
-def _check_numbers(path: Path, column: "pd.Series[Any]", *, may_be_missing: bool) -> None:
-    """Raises InputError with the line of the first value that is no number."""
-    wrong = pd.to_numeric(column, errors="coerce").isna()
-    if may_be_missing:
+def _check_numbers(path: Path, column: "pd.Series[Any]", kind: str) -> None:
+    """Raises InputError with the line of the first value that is no number of ``kind``, a missing float excepted."""
+    is_numeric = column.dtype.kind in "if"
+    wrong = column.isna() if is_numeric else column.map(lambda value: not _is_number(value, kind))
+    if kind == "float64":
         wrong &= column.notna()
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(f"{path}, line {row + 2}: {column.name} = {str(column.iloc[row])!r} is not a number")
+
+
+def _is_number(value: object, kind: str) -> bool:
+    """Whether ``value``, which pandas took for no number it can hold, is one nevertheless."""
+    try:
+        number = float(str(value))
+    except (OverflowError, ValueError):
+        return False
+    return not math.isnan(number) and (kind == "float64" or abs(number) < 2**63)
 
 
 def require_parquet() -> None:
@@ -118,7 +206,7 @@ def require_parquet() -> None:
 def write_parquet(folder: Path) -> None:
     """Write each table of ``folder`` as Parquet beside its CSV file; raises InputError without pyarrow."""
     require_parquet()
-    for name in FILES:
+    for name in (*FILES, *([HINDSIGHT] if (folder / f"{HINDSIGHT}.csv").exists() else [])):
         with atomic_path(folder / f"{name}.parquet") as temporary:
             read_table(folder, name).to_parquet(temporary, index=False)
 

@@ -17,8 +17,8 @@ from prefine.emulator.channel.base import Channel, Grid, Steps
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.complaints import unknown_key
-from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.loading import find, installed, own_file, said
+from prefine.emulator.errors import InputError
+from prefine.emulator.loading import find, foreign, installed, own_file
 from prefine.emulator.plugins import Part
 from prefine.emulator.types import FloatArray
 
@@ -147,9 +147,5 @@ def _steps(answer: Any) -> Steps:
 
 def _answer(name: str, where: str, call: Callable[[], Any]) -> Any:
     """What ``call`` returns; what a user's class throws becomes one line that names it."""
-    try:
+    with foreign(f"channel {name}:", where):
         return call()
-    except PrefineError:
-        raise
-    except Exception as error:
-        raise InputError(f"channel {name}: {said(error)} {where}") from error

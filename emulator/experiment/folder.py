@@ -5,14 +5,16 @@ manifest.json says what was run and with what, enough to run it again. It holds 
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import require_parquet, write_parquet, write_tables
+from prefine.emulator.analysis.tables import Varied, require_parquet, write_parquet, write_tables
+from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.files import write_bytes
+from prefine.emulator.records import RunResult
 
 STORE = "runs"
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
@@ -29,12 +31,21 @@ def check_tables(tables: str) -> None:
         require_parquet()
 
 
-def write_folder(folder: Path, results: Results[J], manifest: Mapping[str, object], tables: str = "csv") -> None:
+def write_folder(
+    folder: Path,
+    results: Results[J],
+    manifest: Mapping[str, object],
+    tables: str = "csv",
+    targets: Targets = Targets(),  # noqa: B008  # frozen
+    hindsight: Iterable[tuple[Varied, RunResult]] = (),
+) -> None:
     """Write the CSV files of ``results`` and the manifest into ``folder``.
 
-    ``tables="parquet"`` writes Parquet beside CSV. Raises PrefineError where the folder cannot be written.
+    ``targets`` are the accuracies that runs.csv says the time and energy of, ``hindsight`` the results that go to
+    hindsight.csv. ``tables="parquet"`` writes Parquet beside CSV. Raises PrefineError where the folder cannot be
+    written.
     """
-    write_tables(folder, results)
+    write_tables(folder, results, targets, hindsight)
     content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     write_bytes(folder / "manifest.json", content.encode())
     if tables == "parquet":
@@ -48,10 +59,11 @@ def manifest(
     command: str,
     checksums: Mapping[str, str],
     trace_origin: Sequence[str] = (),
+    hindsight: Sequence[str] = (),
 ) -> dict[str, object]:
     """The manifest of ``jobs``: ``scenario`` as it was before anything was varied, ``checksums`` of traces and data.
 
-    ``trace_origin`` is what the channel trace says of itself.
+    ``trace_origin`` is what the channel trace says of itself, ``hindsight`` the members of the family in hindsight.csv.
     """
     varied: dict[str, list[object]] = {}
     for job in jobs:
@@ -63,6 +75,7 @@ def manifest(
         "command": command,
         "policies": list(dict.fromkeys(job.policy for job in jobs)),
         "reference": reference,
+        "hindsight": list(hindsight),
         "seeds": sorted({job.seed for job in jobs}),
         "varied": varied,
         "versions": versions(),

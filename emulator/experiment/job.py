@@ -1,12 +1,8 @@
 """A job: one policy in one scenario with one seed, small enough to send anywhere."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
+from functools import lru_cache
 
 from prefine.emulator.analysis.tables import Varied
 from prefine.emulator.plugins import Part, make_policy
@@ -46,32 +42,19 @@ class Job:
     @property
     def lasting(self) -> bool:
         """Whether `content` tells this run from every other one, in other processes too."""
-        return all(each.lasting for each in (self.part, *self.source.own))
+        return self.part.lasting and self.source.lasting
 
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON.
 
         What only selects or describes (names, the list of policies, seeds) is left out.
         """
-        scenario = self.source.scenario.model_dump(
-            mode="json",
-            exclude={
-                "name": True,
-                "description": True,
-                "policies": True,
-                "compare": {"policies", "reference", "seeds"},
-            },
-        )
         return {
-            "scenario": scenario,
-            "own": {each.kind.noun: each.identity for each in self.source.own},
+            **self.source.content,
             "policy": self.policy,
             "parameters": _parameters(self.source, self.part),
             "policy_source": self.part.identity,
             "seed": self.seed,
-            "inputs": dict(self.source.checksums),
-            "versions": {name: version(name) for name in ("prefine", "torch", "numpy", "scipy")},
-            "code": _code(),
         }
 
 
@@ -96,15 +79,3 @@ def _made(source: Source, part: Part) -> Policy:
 
 def _parameters(source: Source, part: Part) -> dict[str, object]:
     return source.scenario.policies.get(part.name, {})
-
-
-@cache
-def _code() -> str:
-    """Digest of this project's own source: results of other code are never taken for its own."""
-    digest = hashlib.sha256()
-    for package in ("prefine.emulator", "prefine.models", "prefine.policies"):
-        spec = find_spec(package)
-        for folder in spec.submodule_search_locations if spec and spec.submodule_search_locations else ():
-            for path in sorted(Path(folder).rglob("*.py")):
-                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()

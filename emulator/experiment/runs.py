@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prefine.emulator.analysis.tables import Varied, column_types
-from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers
-from prefine.emulator.experiment.store import Store, address
+from prefine.emulator.experiment.store import Store
+from prefine.emulator.identity import address
 from prefine.emulator.records import RunRecord, RunResult
 
 ATTEMPTS = 3
@@ -78,6 +79,13 @@ class Results(Generic[J]):
             if result is None:
                 raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
             yield job.varied, result
+
+    def where(self, wanted: Callable[[J], bool]) -> "Results[J]":
+        """The results of the ``wanted`` jobs, in the same order."""
+        chosen = [index for index, job in enumerate(self.jobs) if wanted(job)]
+        jobs, keys = tuple(self.jobs[index] for index in chosen), tuple(self.keys[index] for index in chosen)
+        held = {place: self.held[index] for place, index in enumerate(chosen) if index in self.held}
+        return Results(jobs, keys, self.store, held)
 
 
 def run_many(
@@ -198,8 +206,10 @@ def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
     try:
         return execute(job)
     except PrefineError as error:
-        return failed(job, " ".join(str(error).split()))
-    except Exception as error:  # noqa: BLE001  # a policy may be anybody's code; one bad run must not end a sweep
+        return failed(job, str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a plug-in may be anybody's code; one bad run must not end a sweep
         return failed(job, _reason(error))
 
 
@@ -211,8 +221,8 @@ def failed(job: Job, reason: str) -> RunResult:
     return RunResult(RunRecord(**values), (), ())
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What happened and where, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return one_line(f"{type(error).__name__}: {error}{place}")

@@ -1,27 +1,24 @@
 """Finished runs on disk, each under the address of what determines it, so that nothing is ever run twice."""
 
 import gzip
-import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefine.emulator.analysis.tables import column_types
+from prefine.emulator.archives import gunzip
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.types import Rehearsed
 
-_ADDRESS_DIGITS = 32
 _SUFFIX = ".json.gz"
 _COMPRESSION = 3
 
+KINDS: Mapping[str, tuple[type, ...]] = {"int64": (int,), "float64": (float, int), "str": (str,)}
+MOST = 2**63 - 1
+
 R = TypeVar("R", RunRecord, RoundRecord, DeviceRecord)
-
-
-def address(content: Mapping[str, object]) -> str:
-    """The content address: SHA-256 of ``content`` as canonical JSON (sorted keys, every digit of a float)."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_ADDRESS_DIGITS]
 
 
 class Store:
@@ -37,10 +34,10 @@ class Store:
         write_bytes(self._path(key), gzip.compress(data, _COMPRESSION, mtime=0))
 
     def load(self, key: str, run_id: str) -> RunResult | None:
-        """The result under ``key``, named ``run_id``; None where there is none or its file is torn or damaged."""
+        """The result under ``key``, named ``run_id``; None where there is none or its file is damaged in any way."""
         try:
-            return _decode(json.loads(gzip.decompress(self._path(key).read_bytes())), run_id)
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):  # BadGzipFile is an OSError
+            return _decode(json.loads(gunzip(self._path(key).read_bytes())), run_id)
+        except (OSError, ValueError, RecursionError):
             return None
 
     def _path(self, key: str) -> Path:
@@ -53,6 +50,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
         "devices": _columns(DeviceRecord, result.devices),
+        "rehearsal": result.rehearsal,
     }
 
 
@@ -61,14 +59,37 @@ def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
     return {name: list(column) for name, column in zip(record._fields, columns, strict=True) if name != "run_id"}
 
 
-def _decode(data: Mapping[str, Any], run_id: str) -> RunResult:
-    (run,) = _rows(RunRecord, data["run"], run_id)
-    rounds = _rows(RoundRecord, data["rounds"], run_id)
-    return RunResult(run, rounds, _rows(DeviceRecord, data["devices"], run_id))
+def _decode(data: object, run_id: str) -> RunResult:
+    """Raises ValueError where ``data`` is not what `_encode` makes of a finished run."""
+    if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices", "rehearsal"}:
+        raise ValueError("is no result")
+    runs = _rows(RunRecord, data["run"], run_id)
+    if len(runs) != 1 or runs[0].status != "done":
+        raise ValueError("is no finished run")
+    rounds, devices = _rows(RoundRecord, data["rounds"], run_id), _rows(DeviceRecord, data["devices"], run_id)
+    return RunResult(runs[0], rounds, devices, _rehearsal(data["rehearsal"]))
 
 
-def _rows(record: type[R], columns: Mapping[str, list[Any]], run_id: str) -> tuple[R, ...]:
-    names = list(columns)
-    return tuple(
-        record(run_id=run_id, **dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)
-    )
+def _rehearsal(rows: object) -> tuple[Rehearsed, ...]:
+    """Raises ValueError where ``rows`` are not those of a table of rehearsals."""
+    kinds = [KINDS[kind] for kind in column_types(Rehearsed).values()]
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(kinds) for row in rows):
+        raise ValueError("rehearsal is no table of its columns")
+    if not all(type(value) in kind for row in rows for value, kind in zip(row, kinds, strict=True)):
+        raise ValueError("rehearsal holds something of another kind")
+    return tuple(Rehearsed(*row) for row in rows)
+
+
+def _rows(record: type[R], columns: object, run_id: str) -> tuple[R, ...]:
+    """The records in ``columns``, which must be the record's own, of one length, each value of its kind."""
+    kinds = {name: KINDS[kind] for name, kind in column_types(record).items() if name != "run_id"}
+    if not isinstance(columns, dict) or list(columns) != list(kinds):
+        raise ValueError(f"has not the columns of {record.__name__}")
+    for name, kind in kinds.items():
+        values = columns[name]
+        if not isinstance(values, list) or not all(type(value) in kind for value in values):
+            raise ValueError(f"{name} holds something of another kind")
+        if any(type(value) is int and abs(value) > MOST for value in values):
+            raise ValueError(f"{name} holds a number that no table can hold")
+    rows = zip(*columns.values(), strict=True)
+    return tuple(record(**dict(zip(kinds, row, strict=True)), run_id=run_id) for row in rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefine.emulator.analysis.tables import Varied
-from prefine.emulator.errors import InfeasibleError, InputError
+from prefine.emulator.errors import InfeasibleError, InputError, PolicyError
 from prefine.emulator.experiment.job import Job
 from prefine.emulator.plugins import Part, make_policy
 from prefine.emulator.scenario.scenario import parse_value
@@ -100,12 +100,14 @@ def reference_of(source: Source, reference: str | None, policies: Sequence[Part]
 
 
 def check_feasible(source: Source, policies: Sequence[Part]) -> None:
-    """Raises InputError where none of the policies can afford one round."""
+    """Raises InputError where none of the policies can afford one round; one that fails otherwise is a failed run."""
     world, errors = source.world(), []
     for part in policies:
         try:
             world.plan(part.name, make_policy(part, source.scenario.policies.get(part.name, {})))
         except InfeasibleError as error:
             errors.append(error)
+        except PolicyError:  # its runs will say so
+            continue
     if errors and len(errors) == len(policies):
         raise errors[0]

@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from prefine.emulator.analysis.comparison import REALISED, SCORE
+from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.analysis.tables import write_csv
+from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
 from prefine.emulator.report import bars, course, predicted, sweeps, words
 from prefine.emulator.report.figure import Figure, Format
@@ -64,8 +64,8 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         bounds=bound_rows(tables),
         training=_mapping(tables.manifest, "scenario", "training"),
         figures=[(figure, _embedded(pictures[figure.name])) for figure in figures],
-        number=words.number,
-        shown=words.shown,
+        number=wording.number,
+        shown=wording.shown,
     )
 
 
@@ -76,22 +76,22 @@ def comparison_rows(comparison: pd.DataFrame, keys: Sequence[str]) -> list[dict[
             "varied": [row[key] for key in keys],
             "policy": row["policy"],
             "runs": f"{row['runs']}" + (f" (+{row['failed']} failed)" if row["failed"] else ""),
-            "rounds": f"{words.number(row['pretrain_rounds_mean'])} + {words.number(row['finetune_rounds_mean'])}",
+            "rounds": f"{wording.number(row['pretrain_rounds_mean'])} + {wording.number(row['finetune_rounds_mean'])}",
             "accuracy": _estimate(row, SCORE),
             "difference": words.difference(row),
-            "win_rate": words.number(row[f"{SCORE}_win_rate"], 2),
+            "win_rate": wording.number(row[f"{SCORE}_win_rate"], 2),
             "gradient": _estimate(row, REALISED),
             "delay": _estimate(row, "delay_s"),
-            "predicted_delay": words.number(row["predicted_delay_s_mean"]),
+            "predicted_delay": wording.number(row["predicted_delay_s_mean"]),
             "energy": _estimate(row, "energy_j"),
-            "predicted_energy": words.number(row["predicted_energy_j_mean"]),
+            "predicted_energy": wording.number(row["predicted_energy_j_mean"]),
         }
         for row in comparison.to_dict("records")
     ]
 
 
 def _estimate(row: dict[Any, Any], figure: str) -> str:
-    return words.plus_minus(row[f"{figure}_mean"], row[f"{figure}_ci95"])
+    return wording.plus_minus(row[f"{figure}_mean"], row[f"{figure}_ci95"])
 
 
 def bound_rows(tables: Tables) -> list[dict[str, Any]]:
@@ -100,12 +100,12 @@ def bound_rows(tables: Tables) -> list[dict[str, Any]]:
         {
             "varied": [row[key] for key in tables.keys],
             "policy": row["policy"],
-            "bound": words.number(row["bound"]),
-            "realised": words.number(row[REALISED]),
-            "holds": words.percent(row["holds"]),
-            "looseness": words.number(row["looseness"], 3),
-            "bound_ft": words.number(row["bound_ft"]),
-            "accuracy": words.number(row[SCORE]),
+            "bound": wording.number(row["bound"]),
+            "realised": wording.number(row[REALISED]),
+            "holds": wording.percent(row["holds"]),
+            "looseness": wording.number(row["looseness"], 3),
+            "bound_ft": wording.number(row["bound_ft"]),
+            "accuracy": wording.number(row[SCORE]),
         }
         for row in predicted.bound_table(tables).to_dict("records")
     ]

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from prefine.emulator.analysis.comparison import REALISED, SCORE, groups
+from prefine.emulator.analysis.comparison import groups
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.tables import REALISED, SCORE
 from prefine.emulator.report.figure import Figure, bar_size, few_ticks, legend_below, logarithmic, looks, panels
 from prefine.emulator.report.words import cases
 
@@ -23,7 +24,7 @@ def figures(tables: Tables) -> Iterator[Figure]:
         return
     columns = [f"{name}_{kind}" for name in _PAIRS for kind in ("mean", "ci95")]
     columns += [f"{predicted}_mean" for predicted, _ in _PAIRS.values()]
-    data = tables.comparison[tables.comparison["runs"] > 0]
+    data = tables.competitors[tables.competitors["runs"] > 0]
     yield Figure(
         name="predicted-and-realised",
         title="Delay and energy, predicted and realised",

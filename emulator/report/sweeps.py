@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from prefine.emulator.analysis.comparison import REALISED, SCORE
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.tables import REALISED, SCORE
+from prefine.emulator.analysis.wording import shown
 from prefine.emulator.report.figure import Band, Figure, draw_bands, legend_below, logarithmic, looks, panels, size
-from prefine.emulator.report.words import cases, shown
+from prefine.emulator.report.words import cases
 
 _SHOWN = {
     SCORE: "test accuracy",
@@ -28,7 +29,7 @@ _TICKS = 8
 
 def figures(tables: Tables) -> Iterator[Figure]:
     """For each varied key, every main figure over it; for each pair of varied keys of a grid, accuracy over both."""
-    data = tables.comparison[tables.comparison["runs"] > 0].reset_index(drop=True)
+    data = tables.competitors[tables.competitors["runs"] > 0].reset_index(drop=True)
     if data.empty:
         return
     keys = _leading(data, tables.keys)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from prefine.emulator.analysis.comparison import SCORE, groups
+from prefine.emulator.analysis.comparison import groups
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.tables import SCORE
+from prefine.emulator.analysis.wording import label, signed
 
 MAX_CASES = 6
 _NOTHING: dict[Hashable, Any] = {f"{SCORE}_diff": math.nan, f"{SCORE}_diff_ci95": math.nan}
@@ -26,45 +28,6 @@ def cases(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.Da
         yield label(varied), part
 
 
-def shown(value: object) -> str:
-    """A varied value as short as it can be written."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def label(varied: Mapping[str, object]) -> str:
-    """``delay_s = 10, energy_j = 20``: the last part of each key is enough for a reader."""
-    return ", ".join(f"{key.rpartition('.')[2]} = {shown(value)}" for key, value in varied.items())
-
-
-def number(value: float, digits: int = 4) -> str:
-    """``value`` for a table; what is not known is a dash.
-
-    >>> number(0.123456), number(123456.0), number(float("nan"))
-    ('0.1235', '1.235e+05', '-')
-    """
-    return "-" if pd.isna(value) else f"{value:.{digits}g}"
-
-
-def percent(share: float) -> str:
-    """A share of runs in per cent."""
-    return "-" if pd.isna(share) else f"{100 * share:.0f} %"
-
-
-def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
-    """``mean ± half_width``, the interval to two digits; without an interval, the mean alone."""
-    if pd.isna(half_width):
-        return number(mean, digits)
-    rounding = abs(mean) * 1e-12
-    return f"{number(mean, digits)} ± {number(half_width if half_width > rounding else 0.0, 2)}"
-
-
-def signed(mean: float, half_width: float) -> str:
-    """A difference in accuracy with its sign, to the third decimal."""
-    if pd.isna(mean):
-        return "-"
-    return f"{mean:+.3f}" if pd.isna(half_width) else f"{mean:+.3f} ± {half_width:.3f}"
-
-
 def difference(row: Mapping[Hashable, Any]) -> str:
     """A row of comparison.csv: by how much its accuracy differs from the reference's; nothing for the reference."""
     if row["policy"] == row["reference"]:
@@ -72,7 +35,7 @@ def difference(row: Mapping[Hashable, Any]) -> str:
     return signed(row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"])
 
 
-def verdict(row: Mapping[Hashable, Any]) -> str:
+def finding(row: Mapping[Hashable, Any]) -> str:
     """One sentence on a row of comparison.csv: accuracy against the reference; no winner if the interval holds zero."""
     policy, reference = row["policy"], row["reference"]
     gain, half_width = row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"]
@@ -90,8 +53,8 @@ def verdict(row: Mapping[Hashable, Any]) -> str:
 
 def findings(tables: Tables) -> list[str]:
     """One sentence for each policy beside the reference, where nothing was varied."""
-    rows = [] if tables.keys else tables.comparison.to_dict("records")
-    return [verdict(row) for row in rows if row["policy"] != row["reference"]]
+    rows = [] if tables.keys else tables.competitors.to_dict("records")
+    return [finding(row) for row in rows if row["policy"] != row["reference"]]
 
 
 def gains(tables: Tables) -> list[tuple[str, list[str]]]:
@@ -102,7 +65,7 @@ def gains(tables: Tables) -> list[tuple[str, list[str]]]:
     if not tables.keys:
         return []
     rows = []
-    for varied, group in groups(tables.comparison, tables.keys):
+    for varied, group in groups(tables.competitors, tables.keys):
         by_policy = {row["policy"]: row for row in group.to_dict("records")}
         rows.append((label(varied), [_gain(by_policy.get(policy, _NOTHING)) for policy in others(tables)]))
     return rows

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from prefine.emulator.errors import InputError
+from prefine.emulator.scenario.learning import known
 from prefine.emulator.section import Count, Positive, Range, Section, Spread, draw
 from prefine.emulator.types import Constants, Devices, FloatArray, Server, WorkloadCost, frozen_array
 
@@ -28,16 +29,17 @@ class ServerSettings(Section):
                 raise ValueError(f"min_{name} = {least:g} is above max_{name} = {most:g}")
         return self
 
-    def build(self, cost: WorkloadCost, gradient_variance: float) -> Server:
+    def build(self, cost: WorkloadCost, constants: Constants) -> Server:
         """The server as policies see it."""
         return Server(
             cycles_per_sample=self.cycles_per_sample or cost.flops_per_sample / self.flops_per_cycle,
             capacitance=self.capacitance,
-            gradient_variance=gradient_variance,
+            gradient_variance=constants.server_variance,
             min_frequency_hz=self.min_frequency_hz,
             max_frequency_hz=self.max_frequency_hz,
             min_batch=float(self.min_batch),
             max_batch=float(self.max_batch),
+            noise_curvature=known(constants.server_curvature),
         )
 
 
@@ -127,6 +129,7 @@ class Fleet:
             max_power_w=self.max_power_w,
             gain=gain,
             bandwidth_hz=bandwidth_hz,
+            noise_curvature=frozen_array(constants.device_curvature) if constants.device_curvature else None,
         )
         for name in ("frequency_hz", "batch"):
             least, most = getattr(built, f"min_{name}"), getattr(built, f"max_{name}")

@@ -12,8 +12,9 @@ from prefine.emulator.channel.models import ChannelModel, Static
 from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.hardware import DeviceSettings, DevicesSettings, Fleet, ServerSettings
+from prefine.emulator.scenario.learning import LearningSettings
 from prefine.emulator.scenario.radio import RadioSettings
-from prefine.emulator.scenario.study import BudgetSettings, CompareSettings, LearningSettings
+from prefine.emulator.scenario.study import BudgetSettings, CompareSettings
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.section import Section

@@ -1,6 +1,7 @@
 """Where scenarios come from: a file, a bundled one by name, TOML text, a dictionary; and the world of each."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prefine.emulator.channel.tracefile import trace_of
+from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files
-from prefine.emulator.loading import own_file
+from prefine.emulator.identity import program
+from prefine.emulator.loading import sources
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
 from prefine.emulator.simulation.availability import availability_of
@@ -48,6 +51,8 @@ class Source:
     def checksums(self) -> tuple[tuple[str, str], ...]:
         """SHA-256 of each of the user's files the scenario reads, by the name the scenario gives it.
 
+        Code counts with all that it imports from outside the installed packages.
+
         Raises InputError where a trace is missing or malformed, PrefineError where a file has changed on the way to
         a worker.
         """
@@ -57,12 +62,39 @@ class Source:
             self.files.parsed(trace, trace_of)
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
-        code = [
-            own_file(name) for name in (task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
-        ]
-        names = (trace, availability, task.data, *code)
-        found = [name for name in names if name and (self.files.folder / name).exists()]
-        return tuple((name, self.files.checksum(name)) for name in found)
+        code = [os.path.relpath(path, self.files.folder) for each in self._code for _, path in each.files]
+        found = [name for name in (trace, availability, task.data) if name and (self.files.folder / name).exists()]
+        return tuple((name, self.files.checksum(name)) for name in dict.fromkeys([*found, *code]))
+
+    @cached_property
+    def _code(self) -> tuple[Sources, ...]:
+        """The files behind each part in a file of the user's own."""
+        scenario = self.scenario
+        parts = (scenario.task.model, scenario.task.workload, scenario.channel.model, scenario.training.algorithm)
+        return tuple(sources(spec, self.files.folder) for spec in parts)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether `checksums` cover every file that the scenario's parts are made of."""
+        return not any(each.is_open for each in self._code) and all(each.lasting for each in self.own)
+
+    @cached_property
+    def content(self) -> Mapping[str, object]:
+        """Everything that determines what happens in the world, fit for JSON.
+
+        What only selects or describes (names, the list of policies, seeds) is left out.
+        """
+        scenario = self.scenario.model_dump(
+            mode="json",
+            exclude={
+                "name": True,
+                "description": True,
+                "policies": True,
+                "compare": {"policies", "reference", "seeds", "targets"},
+            },
+        )
+        own = {each.kind.noun: each.identity for each in self.own}
+        return {"scenario": scenario, "own": own, "inputs": dict(self.checksums), **program()}
 
     @cached_property
     def identity(self) -> str:
@@ -96,7 +128,7 @@ class Source:
 
 @lru_cache(maxsize=WORLDS_KEPT)
 def _world(source: Source) -> World:
-    return World(source.scenario, source.files, source.workload, source.channel)
+    return World(source.scenario, source.files, source.content, source.workload, source.channel)
 
 
 def _arrived(

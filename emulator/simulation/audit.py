@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.emulator.charge import Charge
 from prefine.emulator.errors import AuditError
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
 from prefine.emulator.simulation.energy import BUDGET_SLACK
@@ -41,8 +42,9 @@ def audit(result: RunResult, spec: RunSpec, peak_band_hz: float) -> None:
 def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable[str]:
     names = DeviceRecord._fields
     columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
-    yield from _energy(result, columns)
+    yield from _energy(result, columns, spec.charge)
     yield from _budgets(result.run, spec)
+    yield from _batteries(columns, spec)
     yield from _rounds(result)
     yield from _times(columns)
     yield from _limits(columns, spec)
@@ -51,18 +53,18 @@ def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
 
 
-def _energy(result: RunResult, columns: Columns) -> Iterable[str]:
+def _energy(result: RunResult, columns: Columns, charge: Charge) -> Iterable[str]:
     run = result.run
     parts = math.fsum((run.server_energy_j, run.compute_energy_j, run.uplink_energy_j, run.downlink_energy_j))
     if not _same(parts, run.energy_j):
         yield f"parts sum to {parts} J, total is {run.energy_j} J"
-    compute = math.fsum(columns["compute_energy_j"])
+    compute = math.fsum([charge.compute_j, *columns["compute_energy_j"]])
     if not _same(compute, run.compute_energy_j):
         yield f"devices computed with {compute} J, total says {run.compute_energy_j} J"
-    uplink = math.fsum(columns["uplink_energy_j"])
+    uplink = math.fsum([charge.uplink_j, *columns["uplink_energy_j"]])
     if not _same(uplink, run.uplink_energy_j):
         yield f"devices sent with {uplink} J, total says {run.uplink_energy_j} J"
-    rounds = math.fsum(record.energy_j for record in result.rounds)
+    rounds = math.fsum([charge.energy_j, *(record.energy_j for record in result.rounds)])
     if rounds > run.energy_j * (1.0 + SLACK):
         yield f"rounds used {rounds} J, the run {run.energy_j} J"
 
@@ -73,6 +75,15 @@ def _budgets(run: RunRecord, spec: RunSpec) -> Iterable[str]:
         yield f"{run.energy_j} J spent of {budget.energy_j} J"
     if spec.stop_at_budget and run.delay_s > budget.delay_s * (1.0 + 2.0 * BUDGET_SLACK):
         yield f"{run.delay_s} s used of {budget.delay_s} s"
+
+
+def _batteries(columns: Columns, spec: RunSpec) -> Iterable[str]:
+    if math.isinf(spec.faults.capacity_j):
+        return
+    drawn_j = np.add(columns["compute_energy_j"], columns["uplink_energy_j"])
+    spent_j = np.bincount(columns["device"], drawn_j, len(spec.problem.devices)) if len(drawn_j) else np.zeros(0)
+    for device in np.flatnonzero(spent_j > spec.faults.capacity_j * (1.0 + SLACK))[:1]:
+        yield f"device {device} drew {spent_j[device]} J from a battery of {spec.faults.capacity_j} J"
 
 
 def _rounds(result: RunResult) -> Iterable[str]:

@@ -19,6 +19,7 @@ from prefine.emulator.types import (
     Problem,
     RoundDecision,
     ServerPlan,
+    own_copy,
 )
 
 LIMIT_SLACK = 1e-9
@@ -85,7 +86,7 @@ def controller_of(name: str, policy: Policy, plan: Plan) -> Controller:
 
 
 def check_plan(name: str, problem: Problem, plan: object) -> Plan:
-    """``plan``, if it is one for ``problem``.
+    """A copy of ``plan``, if it is one for ``problem``; whoever made it cannot change it any more.
 
     Raises PolicyError naming policy, field and value. Budgets are not checked here: the clock enforces them.
     """
@@ -99,7 +100,7 @@ def check_plan(name: str, problem: Problem, plan: object) -> Plan:
         _check_server(name, problem, plan.server)
     if plan.finetune_rounds > 0:
         _check_devices(name, problem, plan.devices)
-    return plan
+    return own_copy(plan)
 
 
 def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:

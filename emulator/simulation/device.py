@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import simpy
 
 from prefine.emulator.records import DeviceRecord
-from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError, Part
+from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
 from prefine.emulator.simulation.processor import Processor
 from prefine.emulator.simulation.spec import RunSpec
@@ -48,10 +48,6 @@ class Activity:
     uplink_energy_j: float = 0.0
     delivered_bits: float = 0.0
     outcome: str = "delivered"
-
-
-class _BatteryEmptyError(Exception):
-    """The battery does not hold the energy of the next activity."""
 
 
 @dataclass(frozen=True)
@@ -94,21 +90,20 @@ class Device:
         self._radio = spec.problem.radio
         self._channel = spec.channel
         self._uplink = uplink
-        self._account = account
+        self._battery = Battery(spec.faults.capacity_j, account)
         self._processor = Processor(spec.processor, index, float(devices.capacitance[index]), spec.load)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
         self._availability = spec.availability
         self._upload_faults = spec.faults.upload_faults
-        self._battery_j = spec.faults.capacity_j
         self._on_exhausted = on_exhausted
 
     def available(self) -> bool:
         """Whether it is there now and its battery is not empty."""
-        return self._battery_j > 0.0 and self._availability.at(self._index, self.env.now)[0]
+        return not self._battery.is_empty and self._availability.at(self._index, self.env.now)[0]
 
     def next_change_s(self) -> float:
         """When it next comes or goes."""
-        return self._availability.at(self._index, self.env.now)[1] if self._battery_j > 0.0 else math.inf
+        return math.inf if self._battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
     def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record."""
@@ -124,9 +119,9 @@ class Device:
             yield from self._upload(task, activity)
         except simpy.Interrupt as interrupt:
             activity.outcome = str(interrupt.cause)
-        except _BatteryEmptyError:
+        except BatteryEmptyError:
             activity.outcome = "battery"
-            self._battery_j = 0.0
+            self._battery.give_up()
         except LostError as error:
             activity.outcome = str(error)
         except EnergyExhaustedError:
@@ -153,10 +148,10 @@ class Device:
         activity.upload_start_s = self.env.now
         for fault in self._upload_faults:
             yield from fault.before_upload(_BeginningUpload(self, task, activity))
-        transfer = self._uplink.send(self._index, self._radio.uplink_bits, activity.power_w, task.limit_s)
+        transfer = self._uplink.send(
+            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self._battery
+        )
         try:
-            if transfer.held_j > self._battery_j:
-                raise _BatteryEmptyError
             yield transfer.done
             activity.upload_end_s = self.env.now
         finally:
@@ -166,7 +161,6 @@ class Device:
     def _book(self, transfer: Transfer, activity: Activity) -> None:
         activity.uplink_energy_j += transfer.energy_j
         activity.delivered_bits = transfer.delivered_bits
-        self._battery_j -= transfer.energy_j
 
     def snr(self, power_w: float) -> float:
         """Linear signal-to-noise ratio at ``power_w``, now and in the device's own band."""
@@ -177,9 +171,7 @@ class Device:
         """Draw constant power for a while, at most until the task's limit, and book what was really drawn."""
         start_s = self.env.now
         longest_s = min(duration_s, task.limit_s - start_s)
-        if power_w * longest_s > self._battery_j:
-            raise _BatteryEmptyError
-        held_j = self._account.hold(power_w * longest_s)
+        held_j = self._battery.hold(power_w * longest_s)
         elapsed_s = duration_s
         try:
             yield self.env.timeout(duration_s) if math.isfinite(duration_s) else self.env.event()
@@ -188,8 +180,7 @@ class Device:
             raise
         finally:
             energy_j = power_w * elapsed_s
-            self._account.settle(part, held_j, energy_j)
-            self._battery_j -= energy_j
+            self._battery.settle(part, held_j, energy_j)
             if part == "compute":
                 activity.compute_energy_j += energy_j
             else:

@@ -1,6 +1,13 @@
-"""Where the energy went, and how much may still go: no activity starts whose energy the budget no longer holds."""
+"""Where the energy went, and how much may still go.
 
-from typing import Literal, get_args
+No activity starts whose energy is not there: not in the budget of the run, not in the battery of the device. The energy
+of what is under way is *held*, so that spent and held together never pass either. An activity is a computation or
+switch at one speed, an attempt, or a stretch of an upload at one bandwidth: to its end, or to the end of the slot.
+"""
+
+from typing import Literal
+
+from prefine.emulator.charge import NO_CHARGE, Charge
 
 Part = Literal["server", "compute", "uplink", "downlink"]
 
@@ -12,16 +19,22 @@ class EnergyExhaustedError(Exception):
     """The next activity would pass the energy budget; it is not started."""
 
 
+class BatteryEmptyError(Exception):
+    """The battery does not hold the energy of the next activity; it is not started."""
+
+
 class EnergyAccount:
-    """Energy in joules by part.
+    """The energy of a run in joules, by part, against its budget; ``charge`` was spent before the run."""
 
-    What is being spent right now is *held*, so that spent and held together stay in the budget.
-    """
-
-    def __init__(self, budget_j: float) -> None:
+    def __init__(self, budget_j: float, charge: Charge = NO_CHARGE) -> None:
         self._limit_j = budget_j * (1.0 + BUDGET_SLACK)
         self._held_j = 0.0
-        self.spent_j: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
+        self.spent_j: dict[Part, float] = {
+            "server": charge.server_j,
+            "compute": charge.compute_j,
+            "uplink": charge.uplink_j,
+            "downlink": charge.downlink_j,
+        }
         self.wasted_j = 0.0
 
     @property
@@ -47,3 +60,38 @@ class EnergyAccount:
         """Close an activity: release what was held for it and book what it used."""
         self._held_j -= held_j
         self.spent_j[part] += used_j
+
+
+class Battery:
+    """One device's battery of ``capacity_j`` joules: what is held or spent here is so on the run's account as well."""
+
+    def __init__(self, capacity_j: float, account: EnergyAccount) -> None:
+        self._account = account
+        self._left_j = capacity_j
+        self._held_j = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can begin any more."""
+        return self._left_j <= 0.0
+
+    def give_up(self) -> None:
+        """Count as empty from now on: it could not power what came next."""
+        self._left_j = 0.0
+
+    def hold(self, energy_j: float) -> float:
+        """Set ``energy_j`` aside for an activity about to start and return it.
+
+        Raises BatteryEmptyError where the battery does not hold it, EnergyExhaustedError where the budget does not.
+        """
+        if energy_j > self._left_j - self._held_j:
+            raise BatteryEmptyError
+        held_j = self._account.hold(energy_j)
+        self._held_j += held_j
+        return held_j
+
+    def settle(self, part: Part, held_j: float, used_j: float) -> None:
+        """Close an activity: release what was held for it and book what it used."""
+        self._account.settle(part, held_j, used_j)
+        self._held_j -= held_j
+        self._left_j -= used_j

@@ -2,6 +2,7 @@
 
 import math
 from itertools import chain
+from typing import NamedTuple
 
 import simpy
 
@@ -14,6 +15,7 @@ from prefine.emulator.simulation.fastpath import fast_path
 from prefine.emulator.simulation.server import EdgeServer
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.uplink import Uplink
+from prefine.emulator.simulation.warning import warnings
 
 
 def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
@@ -22,24 +24,49 @@ def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done.
     """
+    clock = _run(spec, run_id)
+    result = RunResult(
+        _summary(spec, run_id, policy, seed, clock),
+        tuple(clock.server.rounds),
+        tuple(chain.from_iterable(clock.server.device_rounds)),
+        spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
+    )
+    audit(result, spec, clock.uplink.peak_band_hz)
+    return result
+
+
+def play(spec: RunSpec) -> None:
+    """Emulate ``spec`` for what its learner is told, without records.
+
+    Raises TraceEndError where a trace ends, PolicyError where an adaptive policy decides what cannot be done.
+    """
+    _run(spec, "")
+
+
+class _Finished(NamedTuple):
+    """What is left when the clock has stopped: who took part, when, and why it did."""
+
+    server: EdgeServer
+    uplink: Uplink
+    account: EnergyAccount
+    now_s: float
+    reason: str
+
+
+def _run(spec: RunSpec, run_id: str) -> _Finished:
     problem, budget = spec.problem, spec.problem.budget
-    env = simpy.Environment(0.0)
-    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf)
-    uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz, account)
+    env = simpy.Environment(spec.charge.delay_s)
+    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
+    uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz)
     devices = [
         Device(k, run_id, env, spec, uplink, account, lambda: server.stop("energy"))
         for k in range(len(problem.devices))
     ]
     server = EdgeServer(run_id, env, spec, Cohort(env, devices, spec), fast_path(run_id, spec), account)
-    env.timeout(spec.horizon_s).callbacks.append(lambda _: server.stop("delay" if spec.stop_at_budget else "no signal"))
+    out_of_time = "delay" if spec.stop_at_budget else "no signal"
+    env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
     reason = str(env.run(until=server.process))
-    result = RunResult(
-        _summary(spec, run_id, policy, seed, server, account, env.now, reason),
-        tuple(server.rounds),
-        tuple(chain.from_iterable(server.device_rounds)),
-    )
-    audit(result, spec, uplink.peak_band_hz)
-    return result
+    return _Finished(server, uplink, account, env.now, reason)
 
 
 def _summary(
@@ -47,15 +74,12 @@ def _summary(
     run_id: str,
     policy: str,
     seed: int,
-    server: EdgeServer,
-    account: EnergyAccount,
-    now_s: float,
-    reason: str,
+    clock: _Finished,
 ) -> RunRecord:
-    budget = spec.problem.budget
+    budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
-    return RunRecord(
+    record = RunRecord(
         run_id=run_id,
         policy=policy,
         seed=seed,
@@ -80,5 +104,7 @@ def _summary(
         mean_grad_norm_sq=math.fsum(norms) / len(norms) if norms else math.nan,
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
-        stop_reason=reason,
+        stop_reason=clock.reason,
+        outside_proof=",".join(spec.outside_proof),
     )
+    return record._replace(warning=warnings(record, server.untrained, budget))

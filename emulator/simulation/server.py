@@ -50,7 +50,7 @@ class EdgeServer:
         self.rounds: list[RoundRecord] = []
         self.device_rounds: list[Iterable[DeviceRecord]] = []
         self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
-        self.evaluation = self._learner.evaluate()
+        self.untrained = self.evaluation = self._learner.evaluate()
         self._evaluated = True
         self.process = env.process(self.train())
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from prefine.emulator.bound import Prediction
 from prefine.emulator.channel.base import Channel
+from prefine.emulator.charge import NO_CHARGE, Charge
 from prefine.emulator.simulation.availability import AlwaysOn, OnOff
 from prefine.emulator.simulation.control import Controller
 from prefine.emulator.simulation.downlink import Downlink
@@ -25,7 +26,8 @@ class RunSpec:
 
     ``controller``, ``learner``, ``channel``, ``selection`` (who is drawn for a round), ``availability`` and ``load``
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
-    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next.
+    drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
+    of the bound does not cover, ``charge`` what was spent of the budgets before the first round.
     """
 
     problem: Problem
@@ -45,6 +47,8 @@ class RunSpec:
     participation: float = 1.0
     stop_at_budget: bool = True
     evaluate_every: int = 1
+    outside_proof: tuple[str, ...] = ()
+    charge: Charge = NO_CHARGE
 
     @property
     def patience_s(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import simpy
 
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyExhaustedError
 from prefine.emulator.simulation.radio import Access
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
 
@@ -20,8 +20,9 @@ class Transfer:
     bits: float
     power_w: float
     limit_s: float
+    battery: Battery
     done: simpy.Event
-    """Succeeds when everything is delivered; fails with EnergyExhaustedError where the budget does not cover it."""
+    """Succeeds when everything is delivered; fails with what `Battery.hold` raises where a stretch is not covered."""
     delivered_bits: float = 0.0
     energy_j: float = 0.0
     bandwidth_hz: float = 0.0
@@ -40,22 +41,20 @@ class Uplink:
         channel: Channel,
         access: Access,
         noise_psd_w_hz: float,
-        account: EnergyAccount,
     ) -> None:
         self._env = env
         self._channel = channel
         self._access = access
         self._noise_psd_w_hz = noise_psd_w_hz
-        self._account = account
         self._transfers: dict[int, Transfer] = {}
         self._slot = 0
         self._band_hz = 0.0
         self.peak_band_hz = 0.0
         """The widest sum of bands in use at once, for the audit."""
 
-    def send(self, device: int, bits: float, power_w: float, limit_s: float) -> Transfer:
+    def send(self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery) -> Transfer:
         """Start an upload of ``bits`` at ``power_w``; wait for its ``done``. It will be aborted by ``limit_s``."""
-        transfer = Transfer(device, bits, power_w, limit_s, self._env.event())
+        transfer = Transfer(device, bits, power_w, limit_s, battery, self._env.event())
         self._transfers[device] = transfer
         self._share(joined=device)
         return transfer
@@ -76,8 +75,10 @@ class Uplink:
             self._band_hz += band_hz - transfer.bandwidth_hz
             transfer.bandwidth_hz = band_hz
         self.peak_band_hz = max(self.peak_band_hz, self._band_hz)
-        for transfer, _ in changed:
-            self._proceed(transfer, shares.until_s)
+        covered = [self._proceeds(transfer, shares.until_s) for transfer, _ in changed]
+        if not all(covered):
+            self._share(joined=None)
+            return
         self._slot += 1
         if math.isfinite(shares.until_s):
             self._after(shares.until_s, self._slot_over, self._slot)
@@ -86,10 +87,13 @@ class Uplink:
         if slot == self._slot:
             self._share(joined=None)
 
-    def _proceed(self, transfer: Transfer, until_s: float) -> None:
-        """Plan the completion at the present rate, and hold the energy needed until then or until the next slot."""
+    def _proceeds(self, transfer: Transfer, until_s: float) -> bool:
+        """Plan the completion at the present rate, and hold the energy needed until then or until the next slot.
+
+        False where that energy is not there: the transfer is over.
+        """
         if transfer.bandwidth_hz == 0.0:
-            return
+            return True
         end_s = transfer_end(
             self._channel,
             transfer.device,
@@ -102,13 +106,14 @@ class Uplink:
         )
         busy_until_s = min(end_s, until_s, transfer.limit_s)
         try:
-            transfer.held_j = self._account.hold(transfer.power_w * (busy_until_s - self._env.now))
-        except EnergyExhaustedError as error:
+            transfer.held_j = transfer.battery.hold(transfer.power_w * (busy_until_s - self._env.now))
+        except (BatteryEmptyError, EnergyExhaustedError) as error:
             self._drop(transfer)
             transfer.done.fail(error)
-            return
+            return False
         if end_s <= until_s and math.isfinite(end_s):
             self._after(end_s, self._complete, transfer, transfer.version)
+        return True
 
     def _complete(self, transfer: Transfer, version: int) -> None:
         if transfer.version == version:
@@ -140,7 +145,7 @@ class Uplink:
                 transfer.bandwidth_hz,
                 self._noise_psd_w_hz,
             )
-        self._account.settle("uplink", transfer.held_j, energy_j)
+        transfer.battery.settle("uplink", transfer.held_j, energy_j)
         transfer.energy_j += energy_j
         transfer.held_j = 0.0
         transfer.since_s = now_s

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from prefine.emulator.api import Solution
 from prefine.emulator.bound import device_round, server_round
-from prefine.emulator.types import Plan, Problem
+from prefine.emulator.types import Plan, Problem, RehearsalTable
 from prefine.emulator.units import to_db
 
 ROWS = 20
@@ -26,9 +26,18 @@ def show_plan(solution: Solution, console: Console) -> None:
     )
     console.print(_rounds(problem, plan))
     console.print(_budgets(solution))
+    if solution.charge.delay_s > 0.0:
+        charge = solution.charge
+        console.print(
+            f"the budgets are what measuring the constants leaves: it takes {charge.delay_s:.4g} s and "
+            f"{charge.energy_j:.4g} J (learning.charge_pilots)",
+            highlight=False,
+        )
     if plan.finetune_rounds:
         console.print(_devices(problem, plan))
     bound_ft = f", Phi_FT {predicted.bound_ft:.6g} (fitted, not a proven bound)" if isfinite(predicted.bound_ft) else ""
+    if plan.rehearsal is not None:
+        _show_rehearsal(plan.rehearsal, console)
     console.print(f"predicted: Phi {predicted.bound:.6g}{bound_ft}", highlight=False)
     if plan.relaxed is not None and plan.integer_gap is not None:
         name = "Phi" if plan.objective == "bound" else "Phi_FT"
@@ -41,6 +50,27 @@ def show_plan(solution: Solution, console: Console) -> None:
     else:
         console.print("certificate: none, this policy makes no claim of optimality", highlight=False)
     console.print(f"solved in {1e3 * solution.solve_s:.1f} ms", highlight=False)
+
+
+def _show_rehearsal(seen: RehearsalTable, console: Console) -> None:
+    """The best candidates, the chosen one first, and what it took to find them."""
+    table = Table(title="Rehearsed, the chosen one first")
+    for heading in ("candidate", "N", "b0", "M", "score", "95 %", "smoothed", "loss", "rehearsals"):
+        table.add_column(heading, justify="right")
+    for row in seen.rows[:ROWS]:
+        counts = str(row.pretrain_rounds), f"{row.server_batch:g}", str(row.finetune_rounds)
+        figures = f"{row.score:.4f}", f"± {row.score_ci95:.4f}", f"{row.smoothed_score:.4f}", f"{row.loss:.4f}"
+        table.add_row(escape(row.candidate), *counts, *figures, str(row.rehearsals))
+    if len(seen.rows) > ROWS:
+        table.caption = f"and {len(seen.rows) - ROWS} more; all of them with --json"
+    console.print(table)
+    whose = "the devices' task samples, seen centrally" if seen.on == "task" else "the server's general samples alone"
+    rehearsals = sum(row.rehearsals for row in seen.rows)
+    console.print(
+        f"rehearsed on {whose}: {rehearsals} rehearsals of {len(seen.rows)} candidates, {seen.rounds} rounds, "
+        f"{seen.processor_s:.1f} s of processor time when they were made",
+        highlight=False,
+    )
 
 
 def _rounds(problem: Problem, plan: Plan) -> Table:
@@ -132,13 +162,39 @@ def _span(values: Any) -> str:
 
 
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
-    """Each constant with its spread and definition."""
+    """Each constant with its spread and definition, and what measuring them takes."""
     table = Table(title="Constants of the bound")
-    for heading in ("constant", "value", "spread", "definition"):
+    for heading in ("constant", "value", "spread", "seen", "definition"):
         table.add_column(heading)
     for name, entry in estimate.items():
-        table.add_row(escape(name), _number(entry["value"]), _number(entry["spread"]), escape(str(entry["definition"])))
+        if name != "cost":
+            seen = f"{_number(entry['least'])} to {_number(entry['most'])}" if "least" in entry else ""
+            table.add_row(
+                escape(name), _number(entry["value"]), _number(entry["spread"]), seen, escape(str(entry["definition"]))
+            )
     console.print(table)
+    _show_cost(estimate["cost"], console)
+
+
+def _show_cost(cost: Mapping[str, Any], console: Console) -> None:
+    if not cost["runs"]:
+        return
+    stages = [
+        f"{sum(counts.values())} rounds of {what} ({', '.join(f'{n} of {b} samples' for b, n in counts.items())})"
+        for what, counts in (("pre-training", cost["pretrain_rounds"]), ("fine-tuning", cost["finetune_rounds"]))
+    ]
+    console.print(
+        f"measured by {cost['runs']} calibration runs, {cost['step_size_searches']} of them to find the step size: "
+        f"{' and '.join(stages)}.",
+        highlight=False,
+    )
+    console.print(f"They see {cost['sees']}.", highlight=False)
+    if cost["delay_s"] is not None:
+        console.print(
+            f"In this world they would take {cost['delay_s']:.4g} s and {cost['energy_j']:.4g} J, "
+            + ("taken from the budgets" if cost["charged"] else "not taken from the budgets (learning.charge_pilots)"),
+            highlight=False,
+        )
 
 
 def _number(value: Any) -> str:

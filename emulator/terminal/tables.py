@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prefine.emulator.analysis.comparison import REALISED, SCORE
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.report.words import difference, number, plus_minus, shown
+from prefine.emulator.analysis.tables import REALISED, SCORE
+from prefine.emulator.analysis.wording import number, plus_minus, shown
+from prefine.emulator.report.words import difference
 
 
 def show_comparison(tables: Tables, console: Console) -> None:
-    """Print the comparison, predicted beside realised, then failed runs with their reasons."""
+    """Print the verdict, the comparison, predicted beside realised, then failed runs with their reasons."""
+    console.print(tables.verdict, highlight=False, markup=False)
     reference = tables.reference
     caption = (
         "Means over seeds, ± half-width of the 95 % interval. Gain: test accuracy against "

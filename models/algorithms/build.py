@@ -3,8 +3,8 @@
 import inspect
 from pathlib import Path
 
-from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.loading import find, said
+from prefine.emulator.errors import InputError
+from prefine.emulator.loading import find, foreign
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models.algorithms.base import Algorithm
 
@@ -12,10 +12,10 @@ GROUP = "prefine.algorithms"
 """The entry points among which an algorithm is found by its name."""
 
 
-def build(training: TrainingSettings, folder: Path) -> Algorithm:
-    """A new ``training.algorithm``; the path of a user's own starts from ``folder``.
+def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]:
+    """The class of ``training.algorithm``; the path of a user's own starts from ``folder``.
 
-    Raises InputError where it cannot be found or made, or does not take so many local steps.
+    Raises InputError where it cannot be found or does not know the parameters.
     """
     name, parameters = training.algorithm, training.algorithm_parameters
     found = find(name, GROUP, "algorithm", folder)
@@ -28,12 +28,17 @@ def build(training: TrainingSettings, folder: Path) -> Algorithm:
                 f"training.algorithm_parameters.{key}: unknown parameter of {name}, "
                 f"allowed: {', '.join(known) or 'none'}"
             )
-    try:
-        algorithm = found(**parameters)
-    except PrefineError:
-        raise
-    except Exception as error:  # the user's own class may raise anything
-        raise InputError(f"algorithm {name}: {said(error)} when it was made") from error
+    return found
+
+
+def build(found: type[Algorithm], training: TrainingSettings) -> Algorithm:
+    """A new ``found`` with the parameters of ``training``.
+
+    Raises InputError where it cannot be made, or does not take so many local steps.
+    """
+    name = training.algorithm
+    with foreign(f"algorithm {name}:", "when it was made"):
+        algorithm = found(**training.algorithm_parameters)
     if training.local_steps > algorithm.max_local_steps:
         raise InputError(
             f"training.local_steps = {training.local_steps}: algorithm {name} takes at most {algorithm.max_local_steps}"

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.loading import said
+from prefine.emulator.errors import InputError
+from prefine.emulator.loading import foreign
 from prefine.emulator.types import FloatArray, IntArray
 from prefine.models.algorithms.base import Algorithm
 from prefine.models.algorithms.fedavg import FedAvg
@@ -141,12 +141,8 @@ def _server_step(algorithm: Algorithm, update: Tensor) -> Tensor:
 def _checked(algorithm: Algorithm, method: str, argument: object, shape: tuple[int, ...]) -> Tensor:
     """What the algorithm's method answers. Raises InputError, one line, where it fails or the shape is wrong."""
     place = f"algorithm {type(algorithm).__name__}"
-    try:
+    with foreign(f"{place}:", f"in {method}()"):
         answer = getattr(algorithm, method)(argument)
-    except PrefineError:
-        raise
-    except Exception as error:  # the user's own class may raise anything
-        raise InputError(f"{place}: {said(error)} in {method}()") from error
     if not isinstance(answer, Tensor):
         raise InputError(f"{place}: {method}() returned {type(answer).__name__}, must be a tensor of shape {shape}")
     if answer.shape != shape:

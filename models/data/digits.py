@@ -8,7 +8,6 @@ square (strong shift).
 """
 
 import io
-import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prefine.models import cache
+from prefine.emulator import cache
 from prefine.models.data.samples import DataPair, Samples
 
 Bytes = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -84,11 +83,8 @@ def _kept(name: str, read: Callable[[], Bytes]) -> Bytes:
         return buffer.getvalue()
 
     def load(content: bytes) -> Bytes:
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return arrays["x"], arrays["y"]
-        except (zipfile.BadZipFile, EOFError, KeyError) as damage:
-            raise ValueError("damaged cache") from damage
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return arrays["x"], arrays["y"]
 
     return cache.remember(name, read, dump, load)
 

@@ -6,22 +6,25 @@
 - A part as images: a folder per class, named by the class, with equally large ``.png``, ``.jpg`` or ``.bmp`` files.
 
 Whole-number targets are classes from 0, others a regression. Bytes become [0, 1]. Images are (n, channels, rows,
-columns). Everything wrong is a ValueError that names the file.
+columns). Everything wrong is a ValueError that names the file; what would take more than 4 GiB is not expanded.
 """
 
-import gzip
 import math
-import zipfile
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.emulator.archives import MOST_BYTES, gunzip, npz_arrays
 from prefine.models.data.samples import DataPair, Kind, Samples
 
 PARTS = ("general", "task", "test")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+MOST_DIMENSIONS = 8
+MOST_CLASSES = 100_000
 
 Raw = tuple[NDArray[np.generic], NDArray[np.generic]]
 
@@ -39,10 +42,9 @@ def load(path: Path) -> DataPair:
 
 def _npz(path: Path) -> tuple[dict[str, Raw], NDArray[np.generic] | None]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as damage:
-        raise ValueError(f"{path}: not a readable .npz file of plain arrays") from damage
+        arrays = npz_arrays(path.read_bytes())
+    except ValueError as damage:
+        raise ValueError(f"{path}: {damage}") from damage
     missing = [f"{part}_{axis}" for part in PARTS for axis in "xy" if f"{part}_{axis}" not in arrays]
     if missing:
         raise ValueError(f"{path}: there is no array {missing[0]}")
@@ -72,10 +74,10 @@ def _only(folder: Path, word: str) -> Path:
 def _idx(path: Path) -> NDArray[np.generic]:
     """An IDX file: two zero bytes, type, number of dimensions, the dimensions, the numbers, all big-endian."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as damage:
-        raise ValueError(f"{path}: cannot be read ({damage})") from damage
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES:
+        content = gunzip(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, ValueError) as damage:
+        raise ValueError(f"{path}: cannot be read: {damage}") from damage
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES or content[3] > MOST_DIMENSIONS:
         raise ValueError(f"{path}: not an IDX file")
     start = 4 + 4 * content[3]
     if len(content) < start:
@@ -88,18 +90,14 @@ def _idx(path: Path) -> NDArray[np.generic]:
 
 
 def _pictures(folder: Path, classes: list[str]) -> Raw:
-    from PIL import Image, UnidentifiedImageError  # matplotlib needs it anyway
-
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         files = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
         for file in (file for file in files if file.suffix.lower() in PICTURES):
-            try:
-                with Image.open(file) as picture:
-                    pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-            except (OSError, UnidentifiedImageError) as damage:
-                raise ValueError(f"{file}: not a readable image") from damage
+            pixels = _pixels(file)
+            if pixels.nbytes * (len(images) + 1) > MOST_BYTES:
+                raise ValueError(f"{folder}: its images take more than the {MOST_BYTES} bytes that are read")
             if images and pixels.shape != images[0].shape:
                 raise ValueError(f"{file}: shape {pixels.shape}, but the images before it have {images[0].shape}")
             images.append(pixels)
@@ -108,6 +106,19 @@ def _pictures(folder: Path, classes: list[str]) -> Raw:
         raise ValueError(f"{folder}: no images")
     stack = np.stack(images)
     return (stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)), np.array(labels)
+
+
+def _pixels(file: Path) -> NDArray[np.uint8]:
+    """Grey levels (rows, columns) or colours (rows, columns, 3); an image of too many pixels is not expanded."""
+    from PIL import Image  # matplotlib needs it anyway
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=("PNG", "JPEG", "BMP")) as picture:
+                return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    except Exception as damage:  # decoders raise whatever a damaged file makes them
+        raise ValueError(f"{file}: not a readable image ({damage})") from damage
 
 
 def _checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None) -> DataPair:
@@ -119,6 +130,8 @@ def _checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None
     if len(set(shapes.values())) != 1:
         raise ValueError(f"{path}: samples differ in shape: {', '.join(f'{p} {s}' for p, s in shapes.items())}")
     outputs = 1 + int(max(y.max() for y in targets)) if whole else 1
+    if outputs > MOST_CLASSES:
+        raise ValueError(f"{path}: there is a class {outputs - 1}; at most {MOST_CLASSES} classes can be told apart")
     task = parts["task"]
     if source is not None:
         if source.shape != task.y.shape or not np.issubdtype(source.dtype, np.integer):
@@ -131,12 +144,14 @@ def _samples(path: Path, part: str, x: NDArray[np.generic], y: NDArray[np.generi
     where = f"{path}, {part}"
     if x.dtype.kind not in "buif" or y.dtype.kind not in "uif":
         raise ValueError(f"{where}: must be numbers, not {x.dtype} and {y.dtype}")
-    if x.ndim < 2 or y.shape != x.shape[:1] or not len(x):
+    if x.ndim < 2 or y.shape != x.shape[:1] or not x.size:
         raise ValueError(f"{where}: x must be (n, ...) and y (n,) with n >= 1, not {x.shape} and {y.shape}")
-    scaled = x.astype(np.float32) / np.float32(255.0 if x.dtype == np.uint8 else 1.0)
-    if not (np.isfinite(scaled).all() and np.isfinite(y.astype(np.float64)).all()):
-        raise ValueError(f"{where}: holds a NaN or an infinite number")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = x.astype(np.float32) / np.float32(255.0 if x.dtype == np.uint8 else 1.0)
+        targets = y.astype(np.float32)
+    if not (np.isfinite(scaled).all() and np.isfinite(targets).all()):
+        raise ValueError(f"{where}: holds a NaN, an infinite number, or one beyond single precision")
     if kind == "classification" and y.astype(np.int64).min() < 0:
         raise ValueError(f"{where}: classes are numbered from 0")
     images = scaled[:, None] if scaled.ndim == 3 else scaled
-    return Samples(images, y.astype(np.int64) if kind == "classification" else y.astype(np.float32))
+    return Samples(images, y.astype(np.int64) if kind == "classification" else targets)

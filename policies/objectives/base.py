@@ -104,6 +104,10 @@ class Objective(ABC):
         `lower_bound` for each of them that is `counted`, is at least delay T + energy E.
         """
 
+    def server(self, stages: Stages, prices: Prices) -> ServerRound:
+        """The pre-training round to make at ``prices``: of least noise plus cost."""
+        return stages.server.respond(prices.ratio, prices.energy)
+
     @abstractmethod
     def lower_bound(self, stages: Stages, trial: Trial) -> float:
         """For every log-odds, at most the optimum of the relaxed problem; equal to it at the best log-odds."""

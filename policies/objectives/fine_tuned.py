@@ -21,7 +21,10 @@ _ROUNDING = 4e-16
 
 @dataclass(frozen=True)
 class FineTuned(Objective):
-    """Phi_FT over any N and at least one M. A predictor with fitted constants, not a proven bound."""
+    """Phi_FT over any N and at least one M, for problems without ``pretrain_noise``: the server's noise adds up.
+
+    A predictor with fitted constants, not a proven bound.
+    """
 
     @property
     def name(self) -> ObjectiveName:
@@ -47,17 +50,21 @@ class FineTuned(Objective):
         budget, terms = stages.problem.budget, stages.terms
         total = terms.removable + terms.floor
         for _ in range(_NEWTON_STEPS):
-            prices = Prices.of(log_odds, budget, total)
-            server = stages.server.respond(prices.ratio, prices.energy)
-            price = server.price(prices.delay, prices.energy)
-            rounds = float(terms.best_pretraining(price))
-            left = float(terms.remaining(rounds)) + rounds * price - total
-            slope = rounds * (price - server.noise) / total - 1.0
+            least, paid = self._total(stages, Prices.of(log_odds, budget, total))
+            left = least - total
+            slope = paid / total - 1.0
             lower = total - left / slope
             if lower >= total * (1.0 - _ROUNDING):
                 break
             total = lower
         return Prices.of(log_odds, budget, total)
+
+    def _total(self, stages: Stages, prices: Prices) -> tuple[float, float]:
+        """C + min_N [B exp(-a N) + N h0'] at these prices, and what the budgets that the N rounds use are worth."""
+        server = self.server(stages, prices)
+        price = server.price(prices.delay, prices.energy)
+        rounds = float(stages.terms.best_pretraining(price))
+        return float(stages.terms.remaining(rounds)) + rounds * price, rounds * (price - server.noise)
 
     def lower_bound(self, stages: Stages, trial: Trial) -> float:
         """h1: at these prices pre-training just pays for itself."""

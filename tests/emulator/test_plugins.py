@@ -115,12 +115,11 @@ def test_identity_follows_parameters_and_source_and_survives_a_process() -> None
 
 
 def test_what_has_no_source_runs_but_is_not_stored(tmp_path: Path) -> None:
-    space: dict[str, type] = {}
-    exec("class Typed(Base):\n    pass", {"Base": Rounds, "__name__": "__console__"}, space)  # noqa: S102  # as a notebook does
-    mine = part(POLICY, space["Typed"]())
+    typed = type("Typed", (Rounds,), {"__module__": "__console__"})  # as a notebook makes it
+    mine = part(POLICY, typed())
     assert not mine.lasting
-    assert mine != part(POLICY, space["Typed"]())
-    tables = prefine.compare(SMALL, [space["Typed"]()], seeds=1, out=tmp_path)
+    assert mine != part(POLICY, typed())
+    tables = prefine.compare(SMALL, [typed()], seeds=1, out=tmp_path)
     assert _rounds(tables) == {"Typed": [2]}
     assert list((tmp_path / "runs").glob("*.json.gz")) == []
 
@@ -182,3 +181,60 @@ def test_two_policies_of_one_name_need_labels() -> None:
 def test_a_reference_that_does_not_take_part_is_refused() -> None:
     with pytest.raises(prefine.InputError, match=r"'unifrom' is unknown, allowed: uniform; did you mean 'uniform'"):
         prefine.compare(SMALL, "uniform", reference="unifrom")
+
+
+MISBEHAVED = """
+import sys
+from prefine.policies.baselines import Uniform
+
+class Mine(Uniform):
+    def plan(self, problem):
+        {body}
+        return super().plan(problem)
+{top}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "top", "reason"),
+    [
+        ("sys.exit(0)", "", r"^policy .*mine\.py:Mine: raised SystemExit: 0 in plan\(\)$"),
+        ("raise GeneratorExit", "", r"raised GeneratorExit in plan\(\)$"),
+        ("raise BaseException('a\\x1b[31m\\nb')", "", r"raised BaseException: a\\x1b\[31m b in plan\(\)$"),
+        ("", "sys.exit(0)", r"mine\.py raised SystemExit: 0 when it was read$"),
+        (
+            "problem.devices.gain.setflags(write=True); problem.devices.gain[:] *= 2.0",
+            "",
+            r"plan\(\) has changed the problem it was given$",
+        ),
+        ("object.__setattr__(problem.budget, 'delay_s', 1e9)", "", r"has changed the problem it was given$"),
+    ],
+)
+def test_whatever_a_policy_does_is_one_line_and_harms_no_one(body: str, top: str, reason: str, tmp_path: Path) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(MISBEHAVED.format(body=body or "pass", top=top))
+    with pytest.raises(prefine.PrefineError, match=reason):
+        prefine.plan(SMALL, f"{own}:Mine")
+    if not top:
+        problem = read_source(SMALL).world().problem
+        before = pickle.dumps(problem)
+        runs = prefine.compare(SMALL, [f"{own}:Mine", "uniform"], seeds=1).runs.set_index("policy")
+        assert runs["status"].to_dict() == {"Mine": "failed", "uniform": "done"}
+        assert pickle.dumps(problem) == before
+
+
+def test_an_adaptive_policy_that_changes_what_it_sees_or_exits_is_a_failed_run() -> None:
+    class Thief(Rounds):
+        def adapt(self, observation: Observation) -> RoundDecision:
+            observation.problem.devices.gain.setflags(write=True)
+            observation.problem.devices.gain[:] = 1.0
+            return RoundDecision("stop", observation.plan.server, observation.plan.devices)
+
+    class Leaver(Rounds):
+        def adapt(self, observation: Observation) -> RoundDecision:
+            sys.exit(0)
+
+    reasons = prefine.compare(SMALL, [Thief, Leaver, "uniform"], seeds=1).runs.set_index("policy")["stop_reason"]
+    assert reasons["Thief"] == "policy Thief: adapt() has changed the observation it was given"
+    assert reasons["Leaver"] == "policy Leaver: raised SystemExit: 0 in adapt()"
+    assert reasons["uniform"] == "plan"

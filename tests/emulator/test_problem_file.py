@@ -74,6 +74,10 @@ def test_whole_numbers_do_where_numbers_are_expected() -> None:
     (lambda d: d["server"].update(min_batch=600), "p.json: server: min_batch = 600 exceeds max_batch = 512"),
     (lambda d: d["devices"]["max_frequency_hz"].__setitem__(1, 1.0),
      "p.json: devices: min_frequency_hz[1] = 2e+07 exceeds max_frequency_hz[1] = 1"),
+    (lambda d: d["learning"].update(discrepancy_relief=2.0, discrepancy_rate=0.1),
+     "p.json: learning: discrepancy_relief * discrepancy_rate = 0.2 exceeds discrepancy = 0.1; it must not"),
+    (lambda d: d["devices"].update(noise_curvature=[1.0]), "p.json: devices: noise_curvature has 1 entries but gain"),
+    (lambda d: d["server"].update(noise_curvature=-1.0), "p.json: server.noise_curvature = -1.0: must be greater"),
     (lambda d: d["learning"].update(learning_rate=True), "p.json: learning.learning_rate = True: must be a valid"),
 ])  # fmt: skip
 def test_mistakes_are_one_clear_line(change: Change, complaint: str) -> None:
@@ -113,6 +117,21 @@ def test_both_bounds_by_hand() -> None:
     assert predicted.bound == pytest.approx((40.0 + 3 * (0.1 + 4.0 / 8.0) + 4 * noise) / 7.0, rel=1e-12)
     kept = 16.0 * math.exp(-0.3) + 24.0
     assert predicted.bound_ft == pytest.approx((kept + 3 * 4.0 / 8.0 + 4 * noise) / 4.0, rel=1e-12)
+
+
+def test_optional_constants_round_trip_and_count_by_hand() -> None:
+    """eta = 0.05: alpha0 = 0.05 * 2 * 8, alpha_k = 0.05 * (1, 4) * 0.25 * (1, 2); nu = 40 * 0.2; D(3) as it stands."""
+    document = problem_document(_problem(pretrain_contraction=0.1, pretrain_floor=0.6))
+    document["learning"].update(discrepancy_relief=0.5, discrepancy_rate=0.2, pretrain_noise=0.2)
+    document["server"]["noise_curvature"], document["devices"]["noise_curvature"] = 2.0, [1.0, 4.0]
+    problem = parse_problem(json.dumps(document), "p.json")
+    assert problem_document(problem) == document
+    noise = 0.05 * 0.25 * (1.0 / 1.0 + 4.0 * 2.0 / 2.0)
+    predicted = predict(problem, _plan(problem))
+    shift = 3 * 0.1 - 0.5 * (1.0 - math.exp(-0.6))
+    assert predicted.bound == pytest.approx((40.0 + shift + 3 * 0.8 / 8.0 + 4 * noise) / 7.0, rel=1e-12)
+    left = 16.0 * math.exp(-0.3) + 24.0 + 8.0 / 8.0 * (1.0 - math.exp(-0.3))
+    assert predicted.bound_ft == pytest.approx((left + 4 * noise) / 4.0, rel=1e-12)
 
 
 def test_bounds_without_rounds_or_constants() -> None:

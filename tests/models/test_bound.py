@@ -6,6 +6,7 @@ must be at least the mean over rounds of E |grad F(w)|^2.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ import torch
 
 from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound
-from prefine.models.calibration import lowest_loss
+from prefine.models.calibration import gap_batches, lowest_loss, measure
+from prefine.models.constants import estimate
 from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
+from prefine.models.fits import fit_gap
 from prefine.models.learner import Learner
 from prefine.models.networks import build
 from prefine.models.objective import Objective
@@ -98,6 +101,43 @@ def test_quadratic_follows_its_closed_form_and_stays_below_the_bound(rounds: tup
     discrepancy = (general.mean() - task.mean()) ** 2
     known = Known(1.0, rate, gap, discrepancy, general.var(), device_variance)
     assert np.mean(expected) <= known.phi(*rounds, weights) * (1 + 1e-12)
+
+
+def test_measured_constants_of_the_quadratic_are_the_known_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is 1/L = 1: a round forgets all before it, w is its batch's mean, E gap = (Delta^2 + sigma0^2/b) / 2."""
+    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path))
+    pair, federation = quadratic()
+    general, task = pair.general.y.astype(float), pair.task.y.astype(float)
+    shift = (general.mean() - task.mean()) ** 2
+    found = estimate(
+        federation, lambda _: Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64), b""
+    )
+    values = found.constants()
+    assert values.smoothness == pytest.approx(1.0)
+    assert values.server_curvature == pytest.approx(1.0)
+    assert values.device_curvature == pytest.approx([1.0] * 3)
+    assert values.server_variance == pytest.approx(general.var())
+    assert values.device_variance == pytest.approx([task[part].var() for part in federation.parts])
+    assert (values.discrepancy, values.discrepancy_relief) == pytest.approx((shift, 0.0))
+    assert values.initial_gap == pytest.approx(0.5 * task.mean() ** 2)
+    assert values.pretrain_contraction > 0.1  # over before the second measured point
+    for one, truth in ((found.pretrain_floor, 0.5 * shift), (found.pretrain_noise, 0.5 * general.var())):
+        assert abs(one.value - truth) < 4.0 * one.standard_error < truth
+
+
+def test_measured_contraction_of_the_quadratic_is_that_of_its_step() -> None:
+    """The bias of w shrinks by 1 - eta a round: with no shift the gap shrinks by its square."""
+    generator = np.random.default_rng(4)
+    y = generator.normal(3.0, 0.2, 200).astype(np.float32)
+    same = Samples(np.zeros((200, 1), np.float32), y)
+    federation = Federation.of(DataPair("same", "regression", 1, same, same, same), (np.arange(200),), torch.float64)
+    objective = Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64)
+    seen = measure(federation, objective, 0.02, 1)
+    fitted = fit_gap(seen.loss_rounds, gap_batches(), seen.task_loss - seen.lowest_loss)
+    assert fitted.contraction == pytest.approx(-2.0 * np.log(1.0 - 0.02), rel=0.02)
+    assert fitted.floor == pytest.approx(0.0, abs=0.02)
 
 
 @pytest.mark.parametrize("rounds", [(10, 10), (0, 25), (25, 0)])

@@ -3,14 +3,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from prefine.models import calibration
 from prefine.models.federation import Federation
 from prefine.models.networks import NETWORKS
 from prefine.models.objective import Objective, weighted_loss
-from prefine.models.probes import gradient_variance, top_curvature
+from prefine.models.probes import Hessian, Probes, gradient_noise, top_curvature
 
 Make = Callable[..., Objective]
 
@@ -40,7 +38,12 @@ def test_curvature_and_variance_of_every_model_against_loops(
         gradients.append(model.gradient.clone())
     stack = torch.stack(gradients)
     expected = float((stack - stack.mean(dim=0)).square().sum(dim=1).mean())
-    assert gradient_variance(model, few) == pytest.approx(expected, rel=1e-8)
+    probes = Probes.of(Hessian(model, few), 3, model.weights, np.random.default_rng(4))
+    noise = gradient_noise(model, few, probes)
+    assert noise.variance == pytest.approx(expected, rel=1e-8)
+    around = stack - stack.mean(dim=0)
+    products = (around @ probes.directions.T) * (around @ probes.images.T)
+    assert noise.curved == pytest.approx(float(products.mean()), rel=1e-8)
 
     value, vector = top_curvature(model, few, np.random.default_rng(0).standard_normal(len(model.weights)))
     direction, step = torch.from_numpy(vector), 1e-5
@@ -61,13 +64,26 @@ def test_lowest_loss_of_a_convex_model_is_the_same_from_anywhere(objective: Make
     assert torch.equal(first.weights, before)
 
 
-@given(st.floats(0.005, 0.2), st.floats(0.0, 1.5), st.floats(0.5, 3.0))
-def test_contraction_is_recovered_from_its_own_curve(contraction: float, floor: float, drop: float) -> None:
-    rounds = np.arange(calibration.ROUNDS + 1)
-    lowest = 0.1
-    curve = lowest + drop * np.exp(-contraction * rounds) + floor
-    fitted = calibration.fit_contraction(curve, lowest)
-    assert fitted == pytest.approx((contraction, floor), rel=1e-2, abs=1e-3)
+def test_curvature_of_the_noise_is_the_trace_of_hessian_times_covariance(
+    objective: Make, federation: Federation
+) -> None:
+    """By many probes, against both matrices written out."""
+    model, few = objective("logistic"), federation.task.part(0, 20)
+    few.share = torch.full((20,), 1 / 20, dtype=torch.float64)
+    loss = weighted_loss(model)
+    single = torch.ones(1, dtype=torch.float64)
+    gradients = torch.stack(
+        [torch.func.grad(loss)(model.weights, few.x[i : i + 1], few.y[i : i + 1], single) for i in range(20)]
+    )
+    around = gradients - gradients.mean(dim=0)
+    hessian = torch.func.hessian(lambda w: loss(w, few.x, few.y, few.share))(model.weights)
+    expected = float((around @ hessian @ around.T).trace()) / 20
+    single_probes = [
+        gradient_noise(model, few, Probes.of(Hessian(model, few), 1, model.weights, np.random.default_rng(seed))).curved
+        for seed in range(400)
+    ]
+    assert abs(np.mean(single_probes) - expected) < 3.5 * np.std(single_probes) / 20
+    assert np.std(single_probes) / 20 < 0.1 * expected
 
 
 def test_the_search_sees_the_curvature_that_the_measurement_sees(
@@ -75,8 +91,10 @@ def test_the_search_sees_the_curvature_that_the_measurement_sees(
 ) -> None:
     monkeypatch.setattr(calibration, "ROUNDS", 50)
     seen = calibration.measure(federation, objective("mlp", 2), 0.05, 7)
-    assert len(seen.smoothness) == len(seen.discrepancy) + len(seen.device_variance) == 6
-    assert len(seen.task_loss) == 51
+    assert len(seen.smoothness) == len(seen.server_variance) + len(seen.device_variance) == 6
+    assert seen.shift_rounds.tolist() == [0, 3, 7, 13, 20, 30, 40]
+    assert seen.loss_rounds.tolist() == list(range(0, 51, 5))
+    assert seen.task_loss.shape == (len(calibration.gap_batches()), len(seen.loss_rounds))
     assert calibration.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
 
 

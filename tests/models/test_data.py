@@ -120,7 +120,7 @@ def test_wrong_npz_is_told_what_is_wrong(changed: dict[str, object], words: str,
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
 def test_damaged_npz(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "own.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="not a readable"):
+    with pytest.raises(ValueError, match="no readable"):
         files.load(tmp_path / "own.npz")
 
 

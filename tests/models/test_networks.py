@@ -64,7 +64,7 @@ def test_own_factory(tmp_path: Path) -> None:
         ("batch_norm", "keeps buffers"),
         ("wrong_shape", "no parameters"),
         ("wrong_output", "must be \\(2, 10\\)"),
-        ("wrong_input", "fails on an input"),
+        ("wrong_input", "on an input"),
         ("nothing", "NoneType"),
         ("raises", "ZeroDivisionError"),
     ],

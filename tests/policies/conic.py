@@ -24,8 +24,8 @@ class InaccurateError(Exception):
     """The conic solver does not vouch for its result."""
 
 
-def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) -> float:
-    """The optimum of Phi, or of Phi_FT.
+def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fixed: float | None = None) -> float:
+    """The optimum of Phi, or of Phi_FT; with N = ``fixed`` where it is given, as server noise that settles needs it.
 
     Every variable is measured in units of its size in the design ``scale``: any design gives the same optimum, one
     near it spares the interior-point method from badly scaled cones.
@@ -66,12 +66,20 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False) ->
     rounds = scale.pretrain_rounds + scale.finetune_rounds
     constraints += [delay * (rounds / budget.delay_s) <= rounds * y, energy * (rounds / budget.energy_j) <= rounds * y]
     noise = terms.server_noise / unit.server_batch * q + (terms.device_noise / unit.batch) @ qk
-    if finetuned:
+    if fixed is not None:
+        constraints.append(n == fixed * y)
+    if finetuned and fixed is not None and terms.settled_noise is not None:
+        settled = terms.settled_noise * -math.expm1(-terms.contraction * fixed) / fixed
+        noise = settled / unit.server_batch * q + (terms.device_noise / unit.batch) @ qk
+        objective = (terms.removable * math.exp(-terms.contraction * fixed) + terms.floor) * y + noise
+    elif finetuned:
         left, spent = cp.Variable(nonneg=True), -terms.contraction * n
         constraints += [cp.constraints.ExpCone(spent, y, left)]
         objective = terms.removable * left + terms.floor * y + noise
     else:
-        objective = terms.start * y + terms.shift * n + noise
+        left = cp.Variable(nonneg=True)
+        constraints.append(cp.constraints.ExpCone(-terms.relief_rate * n, y, left))
+        objective = terms.start * y + terms.shift * n - terms.relief * (y - left) + noise
     program = cp.Problem(cp.Minimize(objective), constraints)
     failures = []
     for tolerance in TOLERANCES:

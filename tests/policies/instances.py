@@ -24,6 +24,18 @@ def with_pretraining(problem: Problem, contraction: float = 0.03, floor: float =
     return replace(problem, learning=learning)
 
 
+def with_settling(problem: Problem, generator: np.random.Generator) -> Problem:
+    """``problem`` with the constants of Phi_FT, server noise that settles among them."""
+    gap = problem.learning.initial_gap
+    learning = replace(
+        problem.learning,
+        pretrain_contraction=float(_log_uniform(generator, 0.007, 1.6)),
+        pretrain_floor=float(generator.uniform(0.0, 0.9)) * gap,
+        pretrain_noise=float(_log_uniform(generator, 0.02, 50.0)) * gap,
+    )
+    return replace(problem, learning=learning)
+
+
 def _log_uniform(generator: np.random.Generator, low: float, high: float, size: int | None = None) -> FloatArray:
     return np.exp(generator.uniform(np.log(low), np.log(high), size))
 

@@ -26,6 +26,7 @@ from prefine.policies.baselines import (
     Separate,
     Uniform,
 )
+from prefine.policies.family import Given
 from prefine.policies.joint import Joint, JointFinetune, JointSimple
 from prefine.policies.literature import Fedl, MinDelay, MinEnergy
 from prefine.policies.objectives.all_rounds import AllRounds
@@ -40,7 +41,7 @@ from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pret
 
 DESIGNS: list[Callable[[], Policy]] = [
     Joint, JointFinetune, JointOnline, JointSimple, PretrainOnly, FinetuneOnly, Separate, FixedBatch, FixedShare,
-    MaxPower, MaxFrequency, Uniform, Random, MinDelay, MinEnergy, Fedl,
+    MaxPower, MaxFrequency, Uniform, Random, Given, MinDelay, MinEnergy, Fedl,
 ]  # fmt: skip
 NEEDS_CVXPY: list[Callable[[], Policy]] = [JointSca]
 """Tested by the tests named after SCA below, which the extra ``reference`` allows."""

@@ -102,7 +102,8 @@ def test_against_the_conic_solver_with_hundreds_of_devices(name: str, times: int
 def _tiled(problem: Problem, times: int) -> Problem:
     """``times`` copies of every device with gains spread by up to 10 dB, the weights shared out, energies scaled up."""
     generator = np.random.default_rng(1)
-    columns = {field.name: np.tile(getattr(problem.devices, field.name), times) for field in fields(problem.devices)}
+    everyone = problem.devices.at(np.tile(np.arange(len(problem.devices)), times))
+    columns = {field.name: getattr(everyone, field.name) for field in fields(everyone)}
     columns["gain"] = columns["gain"] * 10.0 ** generator.uniform(0.0, 1.0, len(columns["gain"]))
     columns["weight"] = columns["weight"] / times
     columns["gradient_variance"] = columns["gradient_variance"] * times

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from prefine.emulator.types import Devices, FloatArray, Problem
+from prefine.emulator.types import FloatArray, Problem
 from prefine.policies.dual import Start, relax, relax_all_rounds
 from prefine.policies.objectives.base import Prices
 from prefine.policies.objectives.fine_tuned import FineTuned
@@ -30,8 +30,7 @@ class WholeRounds:
         devices, count = problem.devices, len(problem.devices)
         self._batch = np.tile(np.arange(1.0, MOST_BATCH + 1.0), count)
         owner = np.repeat(np.arange(count), MOST_BATCH)
-        names = Devices.__dataclass_fields__
-        crowd = replace(problem, devices=Devices(**{name: getattr(devices, name)[owner] for name in names}))
+        crowd = replace(problem, devices=devices.at(owner))
         allowed = (self._batch >= devices.min_batch[owner]) & (self._batch <= devices.max_batch[owner])
         self._forbidden = ~allowed
         self._crowd = Stages(crowd).devices.at_batches(self._batch)

@@ -213,8 +213,8 @@ def test_npz_gains_amplitudes_and_decibels_are_the_same_trace() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"PK\x03\x04 broken", "f: cannot be read"),
-        (npz(gain=np.array([object()]), step_s=1.0), "f: cannot be read .*pickle"),
+        (b"PK\x03\x04 broken", "f: is no readable"),
+        (npz(gain=np.array([object()]), step_s=1.0), "f: is no readable .*pickle"),
         (npz(other=np.ones(3)), "f: has arrays other; allowed"),
         (npz(gain=np.ones((2, 2, 2)), step_s=1.0), r"f: gain has shape \(2, 2, 2\)"),
         (npz(gain=np.ones((0, 2)), step_s=1.0), r"f: gain has shape \(0, 2\)"),

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prefine.emulator.analysis.comparison import REALISED
 from prefine.emulator.analysis.output import Tables, read_tables
+from prefine.emulator.analysis.tables import REALISED
+from prefine.emulator.analysis.wording import shown
 from prefine.emulator.report import bars, course, predicted, sweeps
 from prefine.emulator.report.figure import Figure, looks
-from prefine.emulator.report.words import cases, shown
+from prefine.emulator.report.words import cases
 from tests.emulator.experiment.synthetic import DEVICES
 
 

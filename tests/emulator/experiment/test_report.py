@@ -138,7 +138,7 @@ def test_a_verdict_names_a_winner_only_where_the_interval_allows_it(
         "test_accuracy_diff": difference,
         "test_accuracy_diff_ci95": half_width,
     }
-    assert expected in words.verdict(row)
+    assert expected in words.finding(row)
 
 
 def test_another_reference_can_be_named_and_an_unknown_one_is_refused(compared: Path, tmp_path: Path) -> None:

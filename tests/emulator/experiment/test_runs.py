@@ -10,7 +10,8 @@ from prefine.emulator.analysis.tables import write_tables
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.experiment.executor import Processes, Serial
 from prefine.emulator.experiment.runs import Results, run_many
-from prefine.emulator.experiment.store import Store, address
+from prefine.emulator.experiment.store import Store
+from prefine.emulator.identity import address
 from tests.emulator.experiment import synthetic
 from tests.emulator.experiment.synthetic import SyntheticJob
 

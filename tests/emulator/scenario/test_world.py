@@ -1,16 +1,24 @@
 """From scenario to problem and run specification: what follows from what; every policy meets the same world."""
 
+import io
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from prefine.emulator import api
 from prefine.emulator.channel.base import Channel
-from prefine.emulator.errors import InputError, PolicyError
+from prefine.emulator.errors import InfeasibleError, InputError, PolicyError
 from prefine.emulator.plugins import make_policy
 from prefine.emulator.scenario.source import read_source
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import DevicesPlan, Plan, ServerPlan
+from prefine.emulator.terminal.plans import show_constants, show_plan
+from prefine.emulator.types import Calibrated, CalibrationWork, Constants, DevicesPlan, Plan, ServerPlan
 from prefine.emulator.world import World
+from prefine.models.workload import Workload
 from tests.emulator.scenario.small import SMALL
 
 
@@ -142,3 +150,184 @@ def test_unknown_policies_and_parameters_are_refused() -> None:
         make_policy("nonsense", {})
     with pytest.raises(InputError, match=r"policies\.uniform\.nonsense"):
         make_policy("uniform", {"nonsense": 1})
+
+
+class Pilots(Workload):
+    """The usual workload with constants and work that are written down, not measured."""
+
+    work = CalibrationWork(6, 2, ((32, 60), (8, 40)), ((5, 60),))
+
+    def constants(self) -> Constants:
+        return Constants(
+            *(5.0, 0.2, 2.3, 0.4, 10.0, (8.0,) * 3, 0.03, 0.7),
+            server_curvature=1.0,
+            device_curvature=(1.0, 2.0, 3.0),
+            discrepancy_relief=4.0,
+            discrepancy_rate=0.01,
+            pretrain_noise=1.5,
+            work=self.work,
+        )
+
+
+MEASURED = SMALL[: SMALL.index("[learning]")] + "[learning]\n" + SMALL[SMALL.index("[compare]") :]
+RICH = ("budget.delay_s=60.0", "budget.energy_j=400.0")
+
+
+def measured(*overrides: str, text: str = MEASURED) -> World:
+    return read_source(text, (*RICH, *overrides), Pilots).world()
+
+
+def test_refinements_are_measured_where_what_they_refine_is() -> None:
+    problem = measured().problem
+    assert (problem.server.noise_curvature, problem.learning.pretrain_noise) == (1.0, 1.5)
+    assert problem.devices.noise_curvature is not None
+    assert problem.devices.noise_curvature.tolist() == [1.0, 2.0, 3.0]
+    assert (problem.learning.discrepancy_relief, problem.learning.discrepancy_rate) == (4.0, 0.01)
+
+    problem = measured("learning.smoothness=5.0", "learning.pretrain_floor=0.7").problem
+    assert (problem.server.noise_curvature, problem.devices.noise_curvature) == (None, None)
+    assert problem.learning.pretrain_noise is None
+    assert problem.learning.discrepancy_relief == 4.0
+
+    problem = measured("learning.discrepancy=0.4", "learning.server_curvature=0.7").problem
+    assert (problem.learning.discrepancy_relief, problem.learning.discrepancy_rate) == (0.0, 0.0)
+    assert problem.server.noise_curvature == 0.7
+
+    asked = measured("learning.smoothness=5.0", 'learning.device_curvature="estimate"').problem.devices
+    assert asked.noise_curvature is not None
+
+
+def test_given_constants_need_no_measuring_and_mean_what_they_meant() -> None:
+    learning, server, devices = (getattr(world().problem, part) for part in ("learning", "server", "devices"))
+    assert (learning.discrepancy_relief, learning.discrepancy_rate, learning.pretrain_noise) == (0.0, 0.0, None)
+    assert (server.noise_curvature, devices.noise_curvature) == (None, None)
+    small = world("learning.charge_pilots=true")  # nothing is measured, so nothing is charged
+    assert small.problem_of(small.policy("joint")).budget == small.problem.budget
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("learning.discrepancy_relief=3.0", "learning: discrepancy_relief and discrepancy_rate belong together"),
+        ("learning.discrepancy_rate=0.1", "learning: discrepancy_relief and discrepancy_rate belong together"),
+        ("learning.device_curvature=[1.0]", "learning.device_curvature: 1 values for 3 devices"),
+    ],
+)
+def test_constants_that_do_not_fit_are_refused(override: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        world(override).problem  # noqa: B018  # made when asked for
+
+
+def test_shift_that_would_be_negative_is_refused() -> None:
+    with pytest.raises(InputError, match=r"learning.discrepancy_relief = 5: .* at most discrepancy = 0.4"):
+        world("learning.discrepancy_relief=5.0", "learning.discrepancy_rate=0.1").problem  # noqa: B018
+    assert world("learning.discrepancy_relief=4.0", "learning.discrepancy_rate=0.1").problem.learning
+    assert world("learning.discrepancy_relief=0.0").problem.learning
+
+
+def test_charge_is_what_the_calibration_runs_would_take() -> None:
+    small = measured("learning.charge_pilots=true")
+    problem, charge = small.problem, small.charge(small.policy("joint"))
+    server, devices, radio = problem.server, problem.devices, problem.radio
+    samples = 32 * 60 + 8 * 40
+    middle = 0.5 * (devices.min_frequency_hz + devices.max_frequency_hz)
+    bits_s = devices.bandwidth_hz * np.log2(
+        1.0 + devices.max_power_w * devices.gain / (radio.noise_psd_w_hz * devices.bandwidth_hz)
+    )
+    upload_s, cycles = radio.uplink_bits / bits_s, 5 * devices.cycles_per_sample
+    round_s = radio.downlink_delay_s + (cycles / middle + upload_s).max()
+    devices_j = devices.capacitance * cycles * middle**2 + devices.max_power_w * upload_s
+    round_j = radio.downlink_energy_j + devices_j.sum()
+    pretrain_s = samples * server.cycles_per_sample / server.max_frequency_hz
+    pretrain_j = samples * server.cycles_per_sample * server.capacitance * server.max_frequency_hz**2
+    assert charge.delay_s == pytest.approx(pretrain_s + 60 * round_s)
+    assert charge.energy_j == pytest.approx(pretrain_j + 60 * round_j)
+    assert measured().charge(small.policy("joint")).energy_j == 0.0
+
+
+@pytest.mark.parametrize("name", ["joint-ft", "joint-online"])
+def test_charged_run_has_what_is_left_and_counts_both(name: str) -> None:
+    """Time and energy include the calibration: that is what the user pays, and the budgets hold for the sum."""
+    small, free = measured("learning.charge_pilots=true"), measured()
+    policy = small.policy(name)
+    charge, plan = small.charge(policy), small.plan(name, policy)
+    assert 0.0 < charge.delay_s < 30.0
+    left = small.problem_of(policy).budget
+    assert (left.delay_s, left.energy_j) == (60.0 - charge.delay_s, 400.0 - charge.energy_j)
+    assert plan.pretrain_rounds + plan.finetune_rounds < sum(
+        getattr(free.plan(name, policy), rounds) for rounds in ("pretrain_rounds", "finetune_rounds")
+    )
+    result = run(small.run_spec(name, policy, plan, 0), "r", name, 0)
+    assert result.rounds[0].start_s == charge.delay_s
+    assert result.run.energy_j == pytest.approx(charge.energy_j + sum(one.energy_j for one in result.rounds))
+    assert result.run.delay_s <= 60.0 * (1.0 + 1e-9)
+    assert result.run.energy_j <= 400.0 * (1.0 + 1e-9)
+    if name == "joint-ft":
+        assert result.run.delay_s == pytest.approx(result.run.predicted_delay_s, rel=1e-9)
+        assert result.run.energy_j == pytest.approx(result.run.predicted_energy_j, rel=1e-9)
+
+
+def _decided(plan: Plan) -> tuple[object, ...]:
+    devices = [getattr(plan.devices, field).tolist() for field in ("batch", "frequency_hz", "power_w")]
+    return plan.pretrain_rounds, plan.finetune_rounds, plan.server, devices
+
+
+def test_policies_without_constants_pay_nothing_and_get_the_same_plan_whatever_the_constants() -> None:
+    small = measured("learning.charge_pilots=true")
+    other = replace(
+        small.problem,
+        learning=replace(small.problem.learning, initial_gap=0.1, smoothness=9.0, learning_rate=0.01, discrepancy=7.0),
+        server=replace(small.problem.server, gradient_variance=1e3),
+        devices=replace(small.problem.devices, gradient_variance=np.array([1e-3, 1.0, 1e3])),
+    )
+    free = set()
+    for name in ("uniform", "random", "min-delay", "min-energy", "fedl", "joint-simple", "finetune-only", "separate"):
+        policy = small.policy(name)
+        one, two = (_decided(policy.plan(problem)) for problem in (small.problem, other))
+        same = one == two
+        assert same == (small.charge(policy).energy_j == 0.0), name
+        free |= {name} if same else set()
+    assert free == {"uniform", "random", "min-delay", "min-energy", "fedl"}
+
+
+def test_budgets_that_calibration_uses_up_are_one_clear_line() -> None:
+    small = measured("learning.charge_pilots=true", "budget.delay_s=1.0")
+    with pytest.raises(
+        InfeasibleError, match=r"measuring the constants takes .* s and .* J, the budgets are 1 s and 400"
+    ):
+        small.plan("joint", small.policy("joint"))
+    assert small.plan("uniform", small.policy("uniform")).finetune_rounds > 0
+
+
+def test_calibrate_says_what_it_costs_and_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    constant: Calibrated = {"value": 5.0, "spread": 0.1, "least": 4.0, "most": 5.5, "definition": "L"}
+    monkeypatch.setattr(Pilots, "calibration", lambda self: {"smoothness": constant})
+    found = api.calibrate(read_source(MEASURED, RICH, Pilots))
+    charge = measured("learning.charge_pilots=true").charge(object())
+    cost = found.pop("cost")
+    assert found == {"smoothness": constant}
+    assert (cost["runs"], cost["step_size_searches"], cost["charged"]) == (6, 2, False)
+    assert (cost["pretrain_rounds"], cost["finetune_rounds"]) == ({32: 60, 8: 40}, {5: 60})
+    assert (cost["delay_s"], cost["energy_j"]) == (charge.delay_s, charge.energy_j)
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_constants({**found, "cost": cost}, console)
+    shown = console.export_text()
+    assert "100 rounds of pre-training (60 of 32 samples, 40 of 8 samples)" in shown
+    assert "raw task data of every device" in shown
+    assert "not taken from the budgets (learning.charge_pilots)" in shown
+
+
+def test_plan_says_what_it_was_charged() -> None:
+    source = read_source(MEASURED, (*RICH, "learning.charge_pilots=true"), Pilots)
+    solution = api.plan(source, "joint")
+    budget = solution.problem.budget
+    assert budget.delay_s == 60.0 - solution.charge.delay_s
+    assert solution.predicted.delay_s <= budget.delay_s
+    assert solution.document()["calibration"] == {
+        "delay_s": solution.charge.delay_s,
+        "energy_j": solution.charge.energy_j,
+    }
+    assert "calibration" not in api.plan(source, "uniform").document()
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_plan(solution, console)
+    assert "the budgets are what measuring the constants leaves" in console.export_text()

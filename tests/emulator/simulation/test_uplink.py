@@ -8,7 +8,7 @@ import pytest
 import simpy
 
 from prefine.emulator.channel.base import StaticChannel
-from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError
 from prefine.emulator.simulation.radio import Access, Fdma, Ofdma, Tdma
 from prefine.emulator.simulation.uplink import Uplink
 
@@ -20,16 +20,21 @@ def _rate(band_hz: float) -> float:
     return band_hz * math.log2(1.0 + POWER_W * GAIN / (NOISE * band_hz))
 
 
-def _send(access: Access, starts: list[float], bits: list[float], budget_j: float = 1e3) -> list[Any]:
+def _send(
+    access: Access, starts: list[float], bits: list[float], budget_j: float = 1e3, battery_j: float = math.inf
+) -> list[Any]:
     """(end, energy, delivered) of one upload per device."""
     env = simpy.Environment()
     account = EnergyAccount(budget_j)
-    uplink = Uplink(env, StaticChannel(np.full(len(bits), GAIN)), access, NOISE, account)
+    uplink = Uplink(env, StaticChannel(np.full(len(bits), GAIN)), access, NOISE)
 
     def upload(device: int) -> Any:
         yield env.timeout(starts[device])
-        transfer = uplink.send(device, bits[device], POWER_W, math.inf)
-        yield transfer.done
+        transfer = uplink.send(device, bits[device], POWER_W, math.inf, Battery(battery_j, account))
+        try:
+            yield transfer.done
+        except BatteryEmptyError:
+            assert transfer.energy_j <= battery_j
         return env.now, transfer.energy_j, transfer.delivered_bits
 
     processes = [env.process(upload(k)) for k in range(len(bits))]
@@ -88,8 +93,8 @@ def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
     """Its device may be interrupted in the very instant in which the budget refuses it: nobody waits for it then."""
     env = simpy.Environment()
     account = EnergyAccount(0.05)
-    uplink = Uplink(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), NOISE, account)
-    uplink.abort(uplink.send(0, _rate(1e6), POWER_W, math.inf))
+    uplink = Uplink(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), NOISE)
+    uplink.abort(uplink.send(0, _rate(1e6), POWER_W, math.inf, Battery(math.inf, account)))
     env.run()
     assert account.total_j == 0.0
 
@@ -97,8 +102,8 @@ def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
 def test_an_aborted_upload_keeps_what_it_delivered_and_gives_its_band_back() -> None:
     env = simpy.Environment()
     account = EnergyAccount(0.4)
-    uplink = Uplink(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), NOISE, account)
-    aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf) for k in range(2))
+    uplink = Uplink(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), NOISE)
+    aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf, Battery(1.0, account)) for k in range(2))
     env.run(until=0.5)
     uplink.abort(aborted)
     env.run(other.done)
@@ -108,3 +113,28 @@ def test_an_aborted_upload_keeps_what_it_delivered_and_gives_its_band_back() -> 
     env.run()
     assert not aborted.done.triggered
     assert account.total_j == pytest.approx(aborted.energy_j + other.energy_j, rel=1e-12)
+
+
+def test_a_battery_pays_for_each_stretch_before_it_begins() -> None:
+    """Slots cost 0.025 J: a battery of 0.06 J sends two, and whoever is left has the band to itself."""
+    whole = _rate(2e6)
+    first, second = _send(Tdma(OWN_HZ, slot_s=0.25), [0.0, 0.0], [whole / 2, whole], battery_j=0.06)
+    assert first == pytest.approx((0.75, 0.05, whole / 2), rel=1e-9)
+    assert second == pytest.approx((1.0, 0.05, whole / 2), rel=1e-9)
+
+
+def test_a_battery_that_cannot_pay_for_its_turn_lets_the_next_one_send() -> None:
+    """First come, first served: the second waits for the first, cannot send, and the third begins at once."""
+    whole = _rate(2e6)
+    ends = _send(Tdma(np.ones(3) * OWN_HZ[0] * 2 / 3), [0.0, 0.1, 0.2], [whole, 2.0 * whole, whole], battery_j=0.15)
+    assert [end for end, _, _ in ends] == pytest.approx([1.0, 1.0, 2.0], rel=1e-9)
+    assert [energy for _, energy, _ in ends] == pytest.approx([0.1, 0.0, 0.1], rel=1e-9)
+    assert [sent for _, _, sent in ends] == pytest.approx([whole, 0.0, whole], rel=1e-9)
+
+
+def test_a_battery_that_cannot_pay_for_a_slower_transfer_gives_its_band_to_the_others() -> None:
+    """Alone it would have lasted; when another comes, what is left at half the band is more than the battery holds."""
+    whole = _rate(2e6)
+    first, second = _send(Ofdma(OWN_HZ), [0.0, 0.9], [2.0 * whole, whole], battery_j=0.21)
+    assert first == pytest.approx((0.9, 0.09, 0.9 * whole), rel=1e-9)
+    assert second == pytest.approx((1.9, 0.1, whole), rel=1e-9)

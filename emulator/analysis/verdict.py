@@ -1,0 +1,235 @@
+"""Who wins, what that costs, and which promise was broken: a few sentences, made from the tables alone.
+
+Who is best follows `prefine.emulator.analysis.statistics.level_with_best`, on the test accuracies of the policies that
+finished under every seed; everything else is a mean over seeds.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from prefine.emulator.analysis import hindsight
+from prefine.emulator.analysis.comparison import groups
+from prefine.emulator.analysis.statistics import estimate, level_with_best
+from prefine.emulator.analysis.tables import REALISED, SCORE, varied_keys
+from prefine.emulator.analysis.wording import label, listed, number, plus_minus
+
+METHOD = "one-sided paired t-tests over seeds, Holm-corrected, 95 %"
+ALL_NAMED = 4
+"""Up to so many policies are each named; of more, the first or the extreme ones."""
+
+_SAME_COST = 1.01
+"""Costs up to this multiple of the least count as the least: a percent decides nothing."""
+
+_WARNINGS = ("diverged", "at chance", "budget unused")
+"""Those of column ``warning`` that count run by run; whether a bound is broken shows in the mean."""
+
+
+def verdict(runs: pd.DataFrame, comparison: pd.DataFrame, family: pd.DataFrame) -> str:
+    """The verdict on runs.csv, comparison.csv and hindsight.csv (no rows where it was not asked for).
+
+    Where something was varied: an overall sentence or two, then a line for each combination of values.
+    """
+    keys = varied_keys(runs)
+    if not keys:
+        sentences = [*_ranking(runs), *_reaching(runs, str(comparison["reference"].iloc[0]))]
+        return " ".join([*sentences, *_broken(runs), *_regret(comparison, asked=len(family) > 0)])
+    cases = list(groups(runs, keys))
+    compared = {repr(varied): rows for varied, rows in groups(comparison, keys)}
+    overall = [*_overall([case for _, case in cases]), *_broken(runs), *_mean_regret(comparison)]
+    lines = [f"{label(varied)}: {'; '.join(_short(case, compared[repr(varied)]))}." for varied, case in cases]
+    return "\n".join([" ".join(overall), *lines])
+
+
+def _scores(runs: pd.DataFrame) -> pd.DataFrame:
+    """Seeds by policies, in order of appearance, of those that finished under every seed."""
+    done = runs[runs["status"] == "done"]
+    table = done.pivot_table(index="seed", columns="policy", values=SCORE, sort=False)
+    return table.reindex(index=sorted(runs["seed"].unique())).dropna(axis="columns")
+
+
+def _ranking(runs: pd.DataFrame) -> Iterator[str]:
+    """Who is best or level with the best, and what the cheapest of them costs."""
+    scores, seeds = _scores(runs), len(set(runs["seed"]))
+    if scores.empty:
+        yield "No policy finished under every seed, so nothing can be said of who is best."
+        return
+    out = [policy for policy in runs["policy"].drop_duplicates() if policy not in scores.columns]
+    level = level_with_best(scores)
+    if len(set(runs["policy"])) == 1:
+        yield f"{_with_means(scores, level)} ran alone, so there is no comparison; it took {_cost(runs, level[0])}."
+    elif seeds == 1:
+        yield f"One seed decides nothing: {_with_means(scores, level[:1])} has the highest test accuracy under it."
+    elif len(level) == 1 < len(scores.columns):
+        yield (
+            f"{_with_means(scores, level)} is the best: every other policy is beaten ({METHOD}, {seeds} seeds). "
+            f"It took {_cost(runs, level[0])}."
+        )
+    else:
+        cheapest = _cheapest(runs, level)
+        yield f"{_level(scores, level)} ({METHOD}, {seeds} seeds)."
+        yield f"Of these, {cheapest} costs least: {_cost(runs, cheapest)}."
+    if out:
+        yield f"{listed(out)} failed under some seed and {'is' if len(out) == 1 else 'are'} not ranked."
+
+
+def _level(scores: pd.DataFrame, level: Sequence[str]) -> str:
+    beaten = len(scores.columns) - len(level)
+    if beaten:
+        others = "the other policy is" if beaten == 1 else f"the other {beaten} policies are"
+        return f"Best or level with the best: {_with_means(scores, level)}; {others} beaten"
+    if len(level) <= ALL_NAMED:
+        return f"No winner: {_with_means(scores, level)} are level"
+    return f"No winner: all {len(level)} policies are level, {_with_means(scores, level[:1])} has the highest mean"
+
+
+def _with_means(scores: pd.DataFrame, policies: Sequence[str]) -> str:
+    return listed([f"{policy} ({scores[policy].mean():.3f})" for policy in policies])
+
+
+def _cost(runs: pd.DataFrame, policy: str) -> str:
+    mean = runs.loc[(runs["policy"] == policy) & (runs["status"] == "done"), ["delay_s", "energy_j"]].mean()
+    return f"{number(mean['delay_s'], 3)} s and {number(mean['energy_j'], 3)} J"
+
+
+def _cheapest(runs: pd.DataFrame, policies: Sequence[str]) -> str:
+    """The least time; of those within a percent of it, the least energy."""
+    means = runs[runs["policy"].isin(policies)].groupby("policy")[["delay_s", "energy_j"]].mean()
+    quick = means[means["delay_s"] <= _SAME_COST * means["delay_s"].min()]
+    return str(quick["energy_j"].idxmin())
+
+
+def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
+    """Who reaches the first target soonest, beside the reference."""
+    done = runs[(runs["status"] == "done") & runs["target_accuracy"].notna()]
+    if done.empty:
+        return
+    target = number(done["target_accuracy"].iloc[0], 3)
+    spent = (
+        done.groupby("policy", sort=False)[["time_to_accuracy_s", "energy_to_accuracy_j"]].mean(skipna=False).dropna()
+    )
+    if spent.empty:
+        yield f"No policy reaches a test accuracy of {target} under every seed."
+        return
+    first = str(spent["time_to_accuracy_s"].idxmin())
+    sentence = f"{first} is the first to reach a test accuracy of {target}, after {_spent(spent, first)}"
+    frugal = str(spent["energy_to_accuracy_j"].idxmin())
+    if spent["energy_to_accuracy_j"][first] > _SAME_COST * spent["energy_to_accuracy_j"][frugal]:
+        sentence += f", and {frugal} does so with the least energy, after {_spent(spent, frugal)}"
+    if reference in spent.index and reference not in (first, frugal):
+        sentence += f"; the reference {reference} needs {_spent(spent, reference)}"
+    yield f"{sentence}."
+
+
+def _spent(spent: pd.DataFrame, policy: str) -> str:
+    return (
+        f"{number(spent['time_to_accuracy_s'][policy], 3)} s and {number(spent['energy_to_accuracy_j'][policy], 3)} J"
+    )
+
+
+def _broken(runs: pd.DataFrame) -> Iterator[str]:
+    """Promises that were not kept, and why."""
+    done = runs[runs["status"] == "done"]
+    found = [*_broken_bounds(done)]
+    for warning in _WARNINGS:
+        warned = done["warning"].str.split(",").map(lambda words, wanted=warning: wanted in words)
+        counts = warned.groupby(done["policy"], sort=False).agg(["sum", "size"])
+        named = [f"{policy} ({row['sum']} of {row['size']} runs)" for policy, row in counts.iterrows() if row["sum"]]
+        if named:
+            found.append(f"{warning}: {listed(named)}")
+    if found:
+        yield f"Not as promised: {'; '.join(found)}."
+
+
+def _broken_bounds(done: pd.DataFrame) -> Iterator[str]:
+    """The bounds that lie below what was realised, beyond the 95 % interval of the mean over seeds."""
+    named, reasons = [], []
+    for _, group in done.groupby([*varied_keys(done), "policy"], sort=False, dropna=False):
+        excess = estimate(group[REALISED] - group["bound"])
+        margin = 0.0 if math.isnan(excess.half_width) else excess.half_width
+        if excess.mean > margin:
+            means = group[[REALISED, "bound"]].mean()
+            named.append((group["policy"].iloc[0], f"{number(means[REALISED], 3)} above {number(means['bound'], 3)}"))
+            reasons += [word for words in group["outside_proof"] for word in words.split(",") if word]
+            if (group["stop_reason"] != "plan").any():
+                reasons.append("runs cut off before the plan's end")
+    if named:
+        unique = list(dict.fromkeys(reasons))
+        why = f"outside its proof: {listed(unique)}" if unique else "the constants of the bound are too small here"
+        yield f"bound broken: {listed(_each_once(named))} ({why})"
+
+
+def _each_once(named: Sequence[tuple[str, str]]) -> list[str]:
+    """A policy with what was found of it, or with how often where that was more than once."""
+    found: dict[str, list[str]] = {}
+    for policy, what in named:
+        found.setdefault(policy, []).append(what)
+    return [f"{p}, {w[0]}" if len(w) == 1 else f"{p} in {len(w)} combinations" for p, w in found.items()]
+
+
+def _regret(comparison: pd.DataFrame, *, asked: bool) -> Iterator[str]:
+    """How much accuracy the policies lose against the best share in hindsight."""
+    rows = comparison[comparison["policy"] == hindsight.NAME]
+    if asked and rows.empty:
+        yield "No share in hindsight fits the budgets under every seed, so there is no regret."
+    known = _by_regret(comparison)
+    if rows.empty or known.empty:
+        return
+    best = rows.iloc[0]
+    loses = [f"{row['policy']} {plus_minus(row['regret'], row['regret_ci95'], 2)}" for row in known.to_dict("records")]
+    shown = listed(loses) if len(loses) <= ALL_NAMED else f"{loses[0]} at least and {loses[-1]} at most"
+    yield (
+        f"Test accuracy lost against the best share in hindsight ({hindsight.described(best['member'])}, "
+        f"{best[f'{SCORE}_mean']:.3f}): {shown}."
+    )
+
+
+def _by_regret(comparison: pd.DataFrame) -> pd.DataFrame:
+    return comparison.dropna(subset="regret").sort_values("regret", kind="stable")
+
+
+def _overall(cases: Sequence[pd.DataFrame]) -> Iterator[str]:
+    """In how many combinations each policy is best or level with the best."""
+    leading: dict[str, int] = {}
+    several = all(len(set(case["seed"])) > 1 for case in cases)
+    for case in cases:
+        level = level_with_best(_scores(case)) if len(_scores(case).columns) else []
+        for policy in level if several else level[:1]:
+            leading[policy] = leading.get(policy, 0) + 1
+    ordered = sorted(leading.items(), key=lambda item: -item[1])
+    counted = listed([f"{policy} in {count}" for policy, count in ordered])
+    if not ordered:
+        yield "In no combination did a policy finish under every seed."
+    elif several:
+        yield f"Best or level with the best, of {len(cases)} combinations: {counted} ({METHOD})."
+    else:
+        yield f"One seed decides nothing; highest test accuracy, of {len(cases)} combinations: {counted}."
+
+
+def _mean_regret(comparison: pd.DataFrame) -> Iterator[str]:
+    known = comparison.dropna(subset="regret")
+    if known.empty:
+        return
+    table = known.groupby("policy", sort=False)["regret"].agg(["mean", "max"]).sort_values("mean", kind="stable")
+    parts = [f"{policy} {row['mean']:.3f} (at most {row['max']:.3f})" for policy, row in table.iterrows()]
+    yield f"Mean test accuracy lost against the best share in hindsight: {listed(parts)}."
+
+
+def _short(case: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
+    """One combination of a sweep: who leads, who of them is cheapest, and the least regret."""
+    scores = _scores(case)
+    if scores.empty:
+        yield "no policy finished under every seed"
+        return
+    level = level_with_best(scores)
+    if len(set(case["seed"])) == 1:
+        yield f"{_with_means(scores, level[:1])} is highest"
+    elif len(level) == 1:
+        yield f"{_with_means(scores, level)} is the best"
+    else:
+        leading = _with_means(scores, level[:ALL_NAMED]) + (" and others" if len(level) > ALL_NAMED else "")
+        yield f"{leading} are level, {_cheapest(case, level)} costs least"
+    known: Sequence[Mapping[str, object]] = _by_regret(compared).head(1).to_dict("records")  # type: ignore[assignment]
+    for row in known:
+        yield f"least regret {row['policy']} {row['regret']:.3f}"

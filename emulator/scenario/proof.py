@@ -1,0 +1,36 @@
+"""What of a scenario the proof of the bound Phi does not cover (docs/theory.md, section 2)."""
+
+from collections.abc import Iterator
+
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.simulation.faults import Faults
+
+
+def outside_proof(training: TrainingSettings, faults: Faults, smoothness: float) -> tuple[str, ...]:
+    """In a few words each; empty where the bound is proven for plans that are carried out to their end.
+
+    The proof is of plain SGD with a constant step of at most 1/L, ``smoothness`` being L, whose mean over the devices'
+    updates is unbiased.
+    """
+    return tuple(_outside(training, faults, smoothness))
+
+
+def _outside(training: TrainingSettings, faults: Faults, smoothness: float) -> Iterator[str]:
+    rate = training.learning_rate
+    multiple = float(rate.removesuffix("/L")) if isinstance(rate, str) else rate * smoothness
+    if multiple > 1.0 + 1e-9:
+        yield f"steps of {multiple:.3g}/L"
+    if training.momentum > 0.0:
+        yield "momentum"
+    if training.decay > 0.0:
+        yield "steps that shrink"
+    if training.local_steps > 1:
+        yield "several local steps"
+    if training.algorithm not in ("fedavg", "fedsgd"):
+        yield "an algorithm of the user's"
+    if training.upload != "exact":
+        yield "compressed uploads"
+    if training.participation < 1.0:
+        yield "rounds without some devices"
+    if faults != Faults():
+        yield "faults"
