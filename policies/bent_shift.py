@@ -10,15 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaincinv
 
-from prefine.emulator.bound import device_round, most_server_rounds, server_round
+from prefine.emulator.bound import most_server_rounds
 from prefine.emulator.types import Relaxed
 from prefine.policies.dual import GAP, Start, relax, relax_all_rounds, relax_pretraining
+from prefine.policies.mixing import mixed
 from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.subproblems import Stages
 
 _TANGENTS = 60
 """Tangents tried at most: 3 to 8 are needed, more where N jumps. Fewer could leave the gap open."""
+
+_PATIENCE, _SMALL_GAP = 6, 1e-6
+"""Tangents that may fail to halve a small gap before the search ends: where designs jump, rounding limits it."""
 
 _LEAST_START = 1e-11
 """Part of A that a tangent must leave. Stopping here costs at most this part of the bound."""
@@ -35,15 +39,19 @@ def relax_phi(stages: Stages, share: float | None = None, start: Start | None = 
     search, start = _Search(stages, share), start or Start()
     root = IncreasingRoot(0.0, 0.0, 1.0, reach=1.0)
     sides: dict[bool, _Tangent] = {}
-    proposal = None
+    proposal, open_gaps = None, []
     for _ in range(_TANGENTS):
         tangent = search.at(root.next(proposal) * search.most, start)
         start = tangent.start
         excess = tangent.rounds - tangent.relaxed.pretrain_rounds
-        if search.closed or root.exhausted or (tangent.rounds == 0.0 and excess == 0.0):
+        sides[excess > 0.0] = tangent
+        if len(sides) == 2:
+            search.mix(sides[True], sides[False], tangent.rounds)
+        open_gaps.append(search.gap)
+        stuck = len(open_gaps) > _PATIENCE and 0.5 * open_gaps[-_PATIENCE - 1] < search.gap <= _SMALL_GAP
+        if search.closed or stuck or root.exhausted or (tangent.rounds == 0.0 and excess == 0.0):
             break
         root.update(tangent.rounds / search.most, excess / search.most)
-        sides[excess > 0.0] = tangent
         jumps = len(sides) == 2 and sides[False].stages_used != sides[True].stages_used
         proposal = search.crossing(sides[False], sides[True]) / search.most if jumps else None
     return search.result()
@@ -101,45 +109,40 @@ class _Search:
         tangent = _Tangent(rounds, shift, *_straight(straight, self._share, warm))
         if self._proof is None or tangent.relaxed.lower_bound > self._proof.relaxed.lower_bound:
             self._proof = tangent
-        for design in self._designs(tangent):
-            if self._best is None or design.bound < self._best.bound:
-                self._best = design
+        relaxed = tangent.relaxed
+        self._consider(relaxed)
+        if relaxed.pretrain_rounds > rounds:  # budgets may allow more rounds than help
+            shorter, total = rounds / relaxed.pretrain_rounds, relaxed.finetune_rounds
+            self._consider(replace(relaxed, pretrain_rounds=rounds, finetune_rounds=shorter * total))
         return tangent
 
-    def _designs(self, tangent: _Tangent) -> list[Relaxed]:
-        """The tangent's optimum, and its rounds with N as the tangent has it, each worth its true Phi."""
-        relaxed, rounds, share, budget = tangent.relaxed, tangent.rounds, self._share, self.stages.problem.budget
-        pairs = [(relaxed.pretrain_rounds, relaxed.finetune_rounds)]
-        if share is not None:
-            total = min(relaxed.pretrain_rounds + relaxed.finetune_rounds, rounds / share)
-            pairs.append((share * total, (1.0 - share) * total))
-        else:
-            cost = server_round(self.stages.problem.server, relaxed.server)
-            pretraining = min(rounds, cost.affordable(budget))
-            pairs.append((pretraining, 0.0))
-            if self.stages.reachable:
-                other = device_round(self.stages.problem.devices, self.stages.problem.radio, relaxed.devices)
-                by_delay = (budget.delay_s - pretraining * cost.delay_s) / other.delay_s
-                by_energy = (budget.energy_j - pretraining * cost.energy_j) / other.energy_j
-                pairs.append((pretraining, max(0.0, min(by_delay, by_energy))))
-        noise = float(self.stages.terms.round_noise(relaxed.devices.batch))
-        return [
-            replace(
-                relaxed,
-                pretrain_rounds=n,
-                finetune_rounds=m,
-                bound=float(self.stages.terms.bound(n, m, relaxed.server.batch, noise)),
-            )
-            for n, m in pairs
-        ]
+    def _consider(self, relaxed: Relaxed) -> None:
+        """Remember ``relaxed`` if it is the best by its true Phi."""
+        terms, noise = self.stages.terms, float(self.stages.terms.round_noise(relaxed.devices.batch))
+        rounds = relaxed.pretrain_rounds, relaxed.finetune_rounds
+        bound = float(terms.bound(*rounds, relaxed.server.batch, noise))
+        if self._best is None or bound < self._best.bound:
+            self._best = replace(relaxed, bound=bound)
+
+    def mix(self, few: _Tangent, many: _Tangent, rounds: float) -> None:
+        """Consider the design with N = ``rounds`` between an optimum with fewer and one with more."""
+        least, most = few.relaxed.pretrain_rounds, many.relaxed.pretrain_rounds
+        if least < rounds < most:
+            part = (rounds - least) / (most - least)
+            self._consider(mixed(self.stages.problem, few.relaxed, many.relaxed, part))
+
+    @property
+    def gap(self) -> float:
+        """Of the best design over the best lower bound, once a tangent was tried."""
+        assert self._proof is not None  # noqa: S101 - see above
+        assert self._best is not None  # noqa: S101 - see above
+        return max(0.0, self._best.bound / self._proof.relaxed.lower_bound - 1.0)
 
     @property
     def closed(self) -> bool:
         """Whether tangents leave no more of the gap than the search with one of them may leave."""
-        if self._proof is None or self._best is None:
-            return False
-        proof = self._proof.relaxed
-        return self._best.bound <= proof.lower_bound * (1.0 + GAP + proof.gap)
+        assert self._proof is not None  # noqa: S101 - see above
+        return self.gap <= GAP + self._proof.relaxed.gap
 
     def crossing(self, low: _Tangent, high: _Tangent) -> float:
         """The N whose tangent has the slope at which the optimum's own tangents at ``low`` and ``high`` meet."""
@@ -158,7 +161,7 @@ class _Search:
         certified = replace(
             best,
             lower_bound=proof.lower_bound,
-            gap=max(0.0, best.bound / proof.lower_bound - 1.0),
+            gap=self.gap,
             delay_price=proof.delay_price * per_round,
             energy_price=proof.energy_price * per_round,
         )

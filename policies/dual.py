@@ -90,6 +90,8 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
         trial = search.trial(root.next(proposal))
         residual = objective.residual(stages, trial)
         if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
+            if previous is None and not search.closed:
+                search.trial(trial.log_odds)  # a first trial is rough; now the gap says how exact it must be
             break
         root.update(
             trial.log_odds, residual, smooth=previous is None or objective.crossing(stages, previous, trial) is None

@@ -54,9 +54,6 @@ _TRADES_WORKED_OUT = 3
 _PROHIBITIVE = 1e30
 """A price of energy at which every device takes its least batch."""
 
-_NEVER = FinetuneRound(RoundCost(1e300, 1e300), 0.0)
-"""A fine-tuning round that no budget allows."""
-
 
 @dataclass(frozen=True)
 class Design:
@@ -170,8 +167,8 @@ class IntegerSearch:
 
     def _candidates(self) -> list[Candidate]:
         """Rounds that fit, without fine-tuning and for barriers around the relaxed one; else for any barrier at all."""
-        server_only = [self._count(_NEVER, 0.0)]
-        if not self.stages.reachable:
+        server_only = [Candidate(self._objective.alone(self.stages, self._budget), 0.0)]
+        if not self.stages.reachable or not self._objective.finetunes:
             return [candidate for candidate in server_only if math.isfinite(candidate.counts.value)]
         candidates = server_only + self._at_barriers(self._barriers(), self._energy_price)
         found = [candidate for candidate in candidates if math.isfinite(candidate.counts.value)]

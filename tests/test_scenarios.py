@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from prefine.emulator.analysis.statistics import estimate
+from prefine.emulator.api import compare
 from prefine.emulator.records import RunResult
-from prefine.emulator.scenario.source import bundled, read_source
+from prefine.emulator.scenario.source import bundled, bundled_text, read_source
 from prefine.emulator.simulation.run import run
 from prefine.emulator.simulation.spec import RunSpec
 from tests.emulator.scenario.small import SMALL
@@ -112,3 +114,18 @@ def test_reshared_bands_end_rounds_sooner() -> None:
 def test_a_replayed_trace_is_the_same_under_every_seed() -> None:
     worlds = [read_source("trace-replay").world().channel(seed) for seed in (0, 1)]
     assert [worlds[0].gain(k, 3.3) for k in range(10)] == [worlds[1].gain(k, 3.3) for k in range(10)]
+
+
+def test_default_is_what_its_header_says() -> None:
+    """Both stages pay beyond the intervals, and the accuracies that the file's comment quotes are those of its runs."""
+    policies = ["joint-ft", "separate", "finetune-only", "pretrain-only"]
+    runs = compare("default", policies=policies, seeds=5, overrides={"compare.evaluate_every": 1000}).runs
+    score = runs.pivot_table(index="seed", columns="policy", values="test_accuracy")
+    for alone in ("finetune-only", "pretrain-only"):
+        gain = estimate(score["joint-ft"] - score[alone])
+        assert gain.mean > gain.half_width
+    quoted = {"finetune-only": 0.71, "pretrain-only": 0.73, "separate": 0.82, "joint-ft": 0.85}
+    text = bundled_text("default")
+    for policy, accuracy in quoted.items():
+        assert f"{accuracy:.2f}".lstrip("0") in text
+        assert score[policy].mean() == pytest.approx(accuracy, abs=0.01)

@@ -164,11 +164,12 @@ def _span(values: Any) -> str:
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
     """Each constant with its spread and definition, and what measuring them takes."""
     table = Table(title="Constants of the bound")
-    for heading in ("constant", "value", "spread", "seen", "definition"):
+    table.add_column("constant", no_wrap=True)
+    for heading in ("value", "spread", "seen", "definition"):
         table.add_column(heading)
     for name, entry in estimate.items():
         if name != "cost":
-            seen = f"{_number(entry['least'])} to {_number(entry['most'])}" if "least" in entry else ""
+            seen = _number([*_listed(entry["least"]), *_listed(entry["most"])]) if "least" in entry else ""
             table.add_row(
                 escape(name), _number(entry["value"]), _number(entry["spread"]), seen, escape(str(entry["definition"]))
             )
@@ -195,6 +196,10 @@ def _show_cost(cost: Mapping[str, Any], console: Console) -> None:
             + ("taken from the budgets" if cost["charged"] else "not taken from the budgets (learning.charge_pilots)"),
             highlight=False,
         )
+
+
+def _listed(value: Any) -> Sequence[float]:
+    return value if isinstance(value, list) else [value]
 
 
 def _number(value: Any) -> str:

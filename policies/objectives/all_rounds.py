@@ -8,7 +8,16 @@ from prefine.emulator.bound import BoundTerms
 from prefine.emulator.physics import Mixed, Number
 from prefine.emulator.types import Budget, FloatArray
 from prefine.policies.objectives.base import Objective, ObjectiveName, Prices, Trial, imbalance
-from prefine.policies.objectives.counting import Counts, FinetuneRound, finetune_counts, pick, real_rounds_beside, steps
+from prefine.policies.objectives.counting import (
+    Counts,
+    FinetuneRound,
+    bent_rounds,
+    best_alone,
+    finetune_counts,
+    pick,
+    real_rounds_beside,
+    steps,
+)
 from prefine.policies.subproblems import Stages
 
 
@@ -42,7 +51,10 @@ class MeanOverAllRounds(Objective):
 
 @dataclass(frozen=True)
 class AllRounds(MeanOverAllRounds):
-    """Phi over any N and M; its dual function is min(h0, h1)."""
+    """Phi over any N and M; its dual function is min(h0, h1).
+
+    The dual is that of a straight shift; `prefine.policies.bent_shift` calls it with tangents of one that bends.
+    """
 
     def lower_bound(self, stages: Stages, trial: Trial) -> float:
         """min(h0, h1): the cheaper stage (section 3b)."""
@@ -86,14 +98,22 @@ class AllRounds(MeanOverAllRounds):
         return unevenness * prices.delay * budget.delay_s * prices.energy * budget.energy_j / stages.terms.start
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
-        """See `Objective`. Phi is monotone in N, so N is 0 or all that fits."""
+        """See `Objective`. Phi is monotone in N, so N is 0 or all that fits; or, where the shift bends, in between."""
         counts, column = finetune_counts(budget, finetuning.cost, 0), batches[:, np.newaxis]
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
         picks = []
-        for pretraining in (most, np.zeros_like(most)):
+        tried = [most, np.zeros_like(most)]
+        if stages.terms.bends:
+            wanted = bent_rounds(stages.terms, counts, column, finetuning.noise)
+            tried += [np.minimum(np.floor(wanted), most), np.minimum(np.ceil(wanted), most)]
+        for pretraining in tried:
             value = self.value(stages.terms, pretraining, counts, column, finetuning.noise)
             picks.append(pick(value, pretraining, counts, column))
         return min(picks)
+
+    def alone(self, stages: Stages, budget: Budget) -> Counts:
+        """See `Objective`."""
+        return best_alone(stages.terms, stages.problem.server, budget)
 
     def neighbours(
         self, pretrain_rounds: int, finetune_rounds: int, server_batch: float

@@ -70,6 +70,11 @@ class Objective(ABC):
     def name(self) -> ObjectiveName:
         """The field of `Prediction` that this objective minimises; it goes into `Plan.objective`."""
 
+    @property
+    def finetunes(self) -> bool:
+        """Whether designs with fine-tuning rounds are among those it chooses from."""
+        return True
+
     # Evaluation
 
     @abstractmethod
@@ -135,6 +140,10 @@ class Objective(ABC):
 
         The server runs as slowly as the time left allows. Infinite `Counts.value` where nothing fits.
         """
+
+    @abstractmethod
+    def alone(self, stages: Stages, budget: Budget) -> Counts:
+        """The best whole N and server batch with M = 0 within ``budget``; infinite `Counts.value` where none counts."""
 
     @abstractmethod
     def neighbours(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.bound import RoundCost, most_server_rounds
+from prefine.emulator.bound import BoundTerms, RoundCost, most_server_rounds
 from prefine.emulator.types import Budget, FloatArray, Server
 
 MOST_COUNTS = 20_000
@@ -15,6 +15,13 @@ MOST_COUNTS = 20_000
 
 Larger costs time and memory in proportion; smaller misses the best number by up to 1 part in MOST_COUNTS.
 """
+
+
+_BENT_STEPS = 8
+"""Newton steps for the N of least Phi, from a start near it: 6 reach the last digits, and whole N need three."""
+
+_FLATTEST = 1e-9
+"""Least slope that Newton's method divides by, where the root is double: N = 0, and M = 0."""
 
 
 class FinetuneRound(NamedTuple):
@@ -52,6 +59,50 @@ def real_rounds_beside(
     left_s = np.maximum(budget.delay_s - counts * cost.delay_s, 0.0)
     left_j = np.maximum(budget.energy_j - counts * cost.energy_j, 0.0)
     return most_server_rounds(server, batches, left_s, left_j)
+
+
+def bent_rounds(terms: BoundTerms, counts: FloatArray, batches: FloatArray, noise: float) -> FloatArray:
+    """The real N >= 0 of least Phi beside ``counts`` (M,) rounds of ``noise``, with ``batches`` (B, 1); shape (B, M).
+
+    For a shift that bends (`BoundTerms.bends`). Phi falls, then rises in N; the slope vanishes where, with x = r N,
+    exp(-x) (1 + r M + x) = [c - A + M (Delta^2 + alpha0 / b0 - noise)] / c. Newton's method in logarithms, from above.
+    Infinite where Phi falls for good.
+    """
+    rate, relief = terms.relief_rate, terms.relief
+    wanted = (relief - terms.start + counts * (terms.shift + terms.server_noise / batches - noise)) / relief
+    first = 1.0 + rate * counts
+    inside = (wanted > 0.0) & (wanted < first)
+    below = np.log(first / np.where(inside, wanted, first))
+    x = below + np.sqrt(2.0 * below)
+    for _ in range(_BENT_STEPS):
+        error = x - np.log1p(x / first) - below
+        x = np.maximum(x - error / np.maximum(1.0 - 1.0 / (first + x), _FLATTEST), 0.0)
+    return np.where(inside, x / rate, np.where(wanted <= 0.0, np.inf, 0.0))
+
+
+def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: float = np.inf) -> Counts:
+    """The whole N <= ``most_rounds`` and b0 of least Phi without fine-tuning, exactly (docs/theory.md, section 4).
+
+    N rounds of b0 samples fit where N b0 samples do, so every b0 is tried with its best N; where these are too many,
+    every b0 up to the root of all samples that fit, and for every N up to there the largest b0.
+    """
+    one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
+    samples = float(most_server_rounds(server, one, delay_s, energy_j)[0])
+    least, most = np.ceil(server.min_batch), min(np.floor(server.max_batch), np.floor(samples))
+    if most < least or most_rounds < 1.0:
+        return Counts(np.inf)
+    if most - least < MOST_COUNTS:
+        batches = np.arange(least, most + 1.0)
+    else:
+        small = np.arange(1.0, np.floor(np.sqrt(samples)) + 1.0)
+        batches = np.unique(np.clip(np.concatenate([small, np.floor(samples / small)]), least, most))
+    column = batches[:, np.newaxis]
+    fits = np.minimum(np.floor(samples / column), most_rounds)
+    tried = [fits]
+    if terms.bends:
+        wanted = bent_rounds(terms, np.zeros(1), column, 0.0)
+        tried += [np.clip(rounding(wanted), 1.0, fits) for rounding in (np.floor, np.ceil)]
+    return min(pick(terms.bound(rounds, 0.0, column, 0.0), rounds, np.zeros(1), column) for rounds in tried)
 
 
 def pick(value: FloatArray, pretraining: FloatArray, counts: FloatArray, batches: FloatArray) -> Counts:

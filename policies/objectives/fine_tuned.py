@@ -107,6 +107,10 @@ class FineTuned(Objective):
             picks.append(pick(value, pretraining, counts, column))
         return min(picks)
 
+    def alone(self, stages: Stages, budget: Budget) -> Counts:
+        """None: Phi_FT needs a fine-tuning round."""
+        return Counts(np.inf)
+
     def neighbours(
         self, pretrain_rounds: int, finetune_rounds: int, server_batch: float
     ) -> list[tuple[int, int, float]]:

@@ -12,6 +12,7 @@ from prefine.policies.objectives.counting import (
     MOST_COUNTS,
     Counts,
     FinetuneRound,
+    best_alone,
     pick,
     real_rounds_beside,
     server_steps,
@@ -21,9 +22,17 @@ from prefine.policies.subproblems import Stages
 
 @dataclass(frozen=True)
 class GivenShare(MeanOverAllRounds):
-    """Phi with N / (N + M) = ``share``, in [0, 1]; share 0 is fine-tuning alone. Whole N is the nearest integer."""
+    """Phi with N / (N + M) = ``share``, in [0, 1]; share 0 is fine-tuning alone. Whole N is the nearest integer.
+
+    The dual is that of a straight shift, as for `AllRounds`.
+    """
 
     share: float
+
+    @property
+    def finetunes(self) -> bool:
+        """Not with share 1."""
+        return self.share < 1.0
 
     def lower_bound(self, stages: Stages, trial: Trial) -> float:
         """share h0 + (1 - share) h1, by the argument of section 3b."""
@@ -55,6 +64,13 @@ class GivenShare(MeanOverAllRounds):
         )
         value = np.where(fits, self.value(stages.terms, pretraining, counts, column, finetuning.noise), np.inf)
         return pick(value, np.broadcast_to(pretraining, value.shape), counts, column)
+
+    def alone(self, stages: Stages, budget: Budget) -> Counts:
+        """See `Objective`: as many rounds as the nearest integer to ``share`` of them is all of them."""
+        most = np.inf if self.share == 1.0 else float(np.floor(0.5 / (1.0 - self.share)))
+        if most < np.inf and np.round(self.share * most) < most:
+            most -= 1.0  # a half is rounded to the even number
+        return best_alone(stages.terms, stages.problem.server, budget, most)
 
     def neighbours(
         self, pretrain_rounds: int, finetune_rounds: int, server_batch: float

@@ -36,6 +36,14 @@ def with_settling(problem: Problem, generator: np.random.Generator) -> Problem:
     return replace(problem, learning=learning)
 
 
+def with_bend(problem: Problem, generator: np.random.Generator) -> Problem:
+    """``problem`` with a shift that bends: nearly none at first or half of the later one, for 1 to 1000 rounds."""
+    shift, rate = float(_log_uniform(generator, 0.05, 20.0)), float(_log_uniform(generator, 1e-3, 1.0))
+    relief = float(generator.choice([1.0, 0.9, 0.5])) * shift / rate
+    learning = replace(problem.learning, discrepancy=shift, discrepancy_relief=relief, discrepancy_rate=rate)
+    return replace(problem, learning=learning)
+
+
 def _log_uniform(generator: np.random.Generator, low: float, high: float, size: int | None = None) -> FloatArray:
     return np.exp(generator.uniform(np.log(low), np.log(high), size))
 

@@ -1,6 +1,7 @@
 """Planning online: on the planned channel it ends where the plan ends; under fading it overspends nothing."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -45,14 +46,26 @@ def _emulate(
         done[decision.stage] += 1
 
 
-@pytest.mark.parametrize("name", ["tight", "energy-scarce"])
-def test_on_the_planned_channel_it_ends_where_the_plan_ends(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "objective", "measured"),
+    [("tight", "bound_ft", False), ("energy-scarce", "bound_ft", True), ("both-stages", "bound", True)],
+)
+def test_on_the_planned_channel_it_ends_where_the_plan_ends(
+    name: str, objective: Literal["bound", "bound_ft"], measured: bool
+) -> None:
+    """``measured``: with noise that settles, a shift that bends and curvatures that devices meet."""
     problem = with_pretraining(load(name))
-    policy = JointOnline()
+    if measured:
+        learning = replace(
+            problem.learning, discrepancy=0.3, discrepancy_relief=3.0, discrepancy_rate=0.05, pretrain_noise=0.5
+        )
+        curvature = np.linspace(0.2, 0.4, len(problem.devices)) * learning.smoothness
+        problem = replace(problem, learning=learning, devices=replace(problem.devices, noise_curvature=curvature))
+    policy = JointOnline(objective=objective)
     plan = policy.plan(problem)
     pretraining, finetuning, delay, energy = _emulate(problem, policy, None)
     assert pretraining == plan.pretrain_rounds
-    assert finetuning == pytest.approx(plan.finetune_rounds, rel=0.03)
+    assert finetuning == pytest.approx(plan.finetune_rounds, rel=0.04)
     assert 0.97 <= delay <= 1.0
     assert 0.97 <= energy <= 1.0
 

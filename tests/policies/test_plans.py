@@ -31,13 +31,14 @@ from prefine.policies.joint import Joint, JointFinetune, JointSimple
 from prefine.policies.literature import Fedl, MinDelay, MinEnergy
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective
-from prefine.policies.objectives.counting import FinetuneRound
+from prefine.policies.objectives.counting import MOST_COUNTS, FinetuneRound
 from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
+from prefine.policies.objectives.settling import SettlingFineTuned
 from prefine.policies.online import JointOnline
 from prefine.policies.sca import JointSca
 from prefine.policies.subproblems import Stages
-from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_pretraining
+from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_bend, with_pretraining, with_settling
 
 DESIGNS: list[Callable[[], Policy]] = [
     Joint, JointFinetune, JointOnline, JointSimple, PretrainOnly, FinetuneOnly, Separate, FixedBatch, FixedShare,
@@ -88,7 +89,10 @@ def test_plans_are_valid_on_the_instances(make: Callable[[], Policy], name: str)
 @given(seed=seeds, which=st.sampled_from(DESIGNS))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_plans_are_valid_on_odd_problems(seed: int, which: Callable[[], Policy]) -> None:
+    generator = np.random.default_rng(seed)
     problem = with_pretraining(odd_problem(seed, 1 + seed % 8))
+    if seed % 2:
+        problem = with_bend(with_settling(problem, generator), generator)
     try:
         plan = which().plan(problem)
     except InfeasibleError as error:
@@ -150,6 +154,46 @@ def test_pretraining_only_against_brute_force() -> None:
     assert predict(problem, PretrainOnly().plan(problem)).bound == pytest.approx(best, rel=1e-9)
 
 
+@given(seed=seeds, bent=st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_plans_without_finetuning_are_the_best_of_all(seed: int, bent: bool) -> None:
+    """Every (N, b0) of problems with 1 to 3 devices, as `predict` prices them; N b0 samples need one frequency."""
+    generator = np.random.default_rng(seed)
+    problem = odd_problem(seed, 1 + seed % 3)
+    problem = with_bend(problem, generator) if bent else problem
+    problem = replace(problem, server=replace(problem.server, max_batch=min(problem.server.max_batch, 90.0)))
+    server, budget, terms = problem.server, problem.budget, BoundTerms.of(problem)
+    if server.min_batch > server.max_batch:
+        return
+    batch = np.arange(server.min_batch, server.max_batch + 1.0)[:, np.newaxis]
+    rounds = np.arange(1.0, 4000.0)
+    cycles = rounds * batch * server.cycles_per_sample
+    hz = np.maximum(cycles / budget.delay_s, server.min_frequency_hz)
+    energy_j = cycles * server.capacitance * hz**2
+    fits = (cycles / budget.delay_s <= server.max_frequency_hz * (1.0 - 1e-11)) & (energy_j <= budget.energy_j)
+    value = np.where(fits, terms.bound(rounds, 0.0, batch, 0.0), np.inf)
+    if np.any(fits[:, -1]):
+        return  # more rounds than are listed here
+    try:
+        plan = PretrainOnly().plan(problem)
+    except InfeasibleError:
+        assert not np.any(fits)
+        return
+    assert predict(problem, plan).bound == pytest.approx(np.min(value), rel=1e-10)
+
+
+def test_wide_ranges_of_server_batches_are_searched_exactly_too() -> None:
+    """A million batches, of which a list of some thousand is tried: as good as all of them."""
+    problem = load("pretrain-only")
+    for bent in (False, True):
+        one = with_bend(problem, np.random.default_rng(4)) if bent else problem
+        wide = replace(one, server=replace(one.server, min_batch=1.0, max_batch=1e6, gradient_variance=2e5))
+        narrow = replace(wide, server=replace(wide.server, max_batch=MOST_COUNTS / 2.0))
+        plan, same = (PretrainOnly().plan(each) for each in (wide, narrow))
+        assert plan.server.batch < MOST_COUNTS / 2.0
+        assert (plan.pretrain_rounds, plan.server) == (same.pretrain_rounds, same.server)
+
+
 def test_separate_is_both_stages_on_their_parts() -> None:
     problem = load("both-stages")
     plan, half = Separate(0.25).plan(problem), problem.budget
@@ -183,10 +227,8 @@ def test_uniform_is_what_it_says() -> None:
 def test_literature_on_one_device_by_hand() -> None:
     """One device, only its frequency free: f from delay (min-energy), from energy (min-delay), from kappa (fedl)."""
     problem = load("base")
-    first = {name: getattr(problem.devices, name)[:1] for name in problem.devices.__dataclass_fields__}
-    first["weight"], first["max_power_w"] = np.ones(1), np.full(1, 1e-6)
-    first["gain"] = np.full(1, 1e-9)  # little power at little gain: the cap binds, so the upload is what it is
-    devices = replace(problem.devices, **first)
+    one = problem.devices.at(np.array([0]))  # little power at little gain: the cap binds, so the upload is what it is
+    devices = replace(one, weight=np.ones(1), max_power_w=np.full(1, 1e-6), gain=np.full(1, 1e-9))
     problem = replace(problem, devices=devices, budget=Budget(100.0, 50.0))
     rounds, cycles, capacitance = 20, 32 * float(devices.cycles_per_sample[0]), 1e-28
     slow = MinEnergy(batch=32, share=0.0, rounds=rounds).plan(problem)
@@ -209,10 +251,14 @@ def test_joint_simple_gives_up_no_more_than_it_says() -> None:
     assert JointSimple(give_up=0.0).plan(problem).pretrain_rounds == 0
 
 
-@pytest.mark.parametrize("name", ["tight", "both-stages"])
-def test_sca_finds_the_same_optimum(name: str) -> None:
+@pytest.mark.parametrize(("name", "bent"), [("tight", False), ("both-stages", False), ("both-stages", True)])
+def test_sca_finds_the_same_optimum(name: str, bent: bool) -> None:
     pytest.importorskip("cvxpy")
     problem = load(name)
+    if bent:
+        learning = replace(problem.learning, discrepancy=0.3, discrepancy_relief=4.0, discrepancy_rate=0.05)
+        server = replace(problem.server, noise_curvature=0.3 * learning.smoothness)
+        problem = replace(problem, learning=learning, server=server)
     relaxed = Joint().plan(problem).relaxed
     assert relaxed is not None
     policy = JointSca(tolerance=1e-4)
@@ -291,13 +337,20 @@ def test_the_most_server_rounds_against_brute_force() -> None:
 
 @pytest.mark.parametrize(("objective", "shift", "contraction"), [
     (AllRounds(), 0.05, 0.1), (AllRounds(), 50.0, 0.1),  # N: all that fits, none
+    (AllRounds(), 90.0, 0.1), (AllRounds(), 90.0, 0.02), (GivenShare(0.3), 90.0, 0.1),  # bent, so N in between
+    (SettlingFineTuned(), 0.05, 0.1), (SettlingFineTuned(), 0.05, 0.02),
     (GivenShare(0.0), 0.05, 0.1), (GivenShare(0.3), 0.05, 0.1), (GivenShare(1.0), 0.05, 0.1),
     (FineTuned(), 0.05, 0.1), (FineTuned(), 0.05, 1.2), (FineTuned(), 0.05, 4.0),  # N: all that fits, ceil, floor
 ])  # fmt: skip
 def test_counts_against_brute_force(objective: Objective, shift: float, contraction: float) -> None:
     """Every (N, M, b0) of a small problem, priced by `predict` one at a time."""
     problem = with_pretraining(load("tight"), contraction, floor=0.6)
-    problem = replace(problem, learning=replace(problem.learning, discrepancy=shift))
+    learning = replace(problem.learning, discrepancy=shift)
+    if shift == 90.0:
+        learning = replace(learning, discrepancy_relief=shift / contraction, discrepancy_rate=contraction)
+    if isinstance(objective, SettlingFineTuned):
+        learning = replace(learning, pretrain_noise=3.0)
+    problem = replace(problem, learning=learning)
     stages, batches = Stages(problem), np.array([4.0, 9.0])
     devices = Uniform(batch=4).plan(problem).devices
     cost, noise = device_round(problem.devices, problem.radio, devices), float(stages.terms.round_noise(devices.batch))

@@ -1,0 +1,51 @@
+"""The design between two designs: the mean of their stage totals (docs/theory.md, sections 3a and 3d)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from prefine.emulator.physics import upload_power
+from prefine.emulator.types import DevicesPlan, Problem, Relaxed, ServerPlan
+
+
+def mixed(problem: Problem, one: Relaxed, other: Relaxed, part: float) -> Relaxed:
+    """``one`` and ``other`` in the proportions 1 - ``part`` : ``part``; its bound and certificate are those of ``one``.
+
+    Samples, computing times, upload times and rounds are the means of both. Costs and noise are convex in these, so the
+    mean keeps the budgets that both keep, and its numerator is at most the mean of theirs.
+    """
+    pretraining = (1.0 - part) * one.pretrain_rounds, part * other.pretrain_rounds
+    finetuning = (1.0 - part) * one.finetune_rounds, part * other.finetune_rounds
+    return replace(
+        one,
+        pretrain_rounds=sum(pretraining),
+        finetune_rounds=sum(finetuning),
+        server=_server(one.server, other.server, *pretraining),
+        devices=_devices(problem, one.devices, other.devices, *finetuning),
+    )
+
+
+def _server(one: ServerPlan, other: ServerPlan, rounds: float, more: float) -> ServerPlan:
+    """The plan of ``rounds`` as ``one`` and ``more`` as ``other``."""
+    if not more or not rounds:
+        return other if more else one
+    samples = rounds * one.batch, more * other.batch
+    seconds = samples[0] / one.frequency_hz + samples[1] / other.frequency_hz
+    return ServerPlan(sum(samples) / (rounds + more), sum(samples) / seconds)
+
+
+def _devices(problem: Problem, one: DevicesPlan, other: DevicesPlan, rounds: float, more: float) -> DevicesPlan:
+    """See `_server`."""
+    if not more or not rounds:
+        return other if more else one
+    devices, radio = problem.devices, problem.radio
+    samples = rounds * one.batch, more * other.batch
+    seconds = samples[0] / one.frequency_hz + samples[1] / other.frequency_hz
+    upload_s = (rounds * one.upload_s + more * other.upload_s) / (rounds + more)
+    power_w = upload_power(radio.uplink_bits, devices.bandwidth_hz, upload_s, devices.gain, radio.noise_psd_w_hz)
+    return DevicesPlan(
+        np.clip((samples[0] + samples[1]) / (rounds + more), devices.min_batch, devices.max_batch),
+        np.clip((samples[0] + samples[1]) / seconds, devices.min_frequency_hz, devices.max_frequency_hz),
+        np.minimum(power_w, devices.max_power_w),
+        upload_s,
+    )
