@@ -1,4 +1,4 @@
-"""The documentation runs, and speaks of every key."""
+"""The documentation runs, and its keys are those of the scenario file."""
 
 import re
 import shlex
@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from prefine.emulator.scenario.scenario import Scenario
+from prefine.emulator.section import Range, Section
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,21 +42,43 @@ def test_every_command_on_the_page_runs(page: str, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "readme" / "report.html").is_file()
 
 
-def _keys(section: type[BaseModel]) -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        yield name
-        for annotated in [field.annotation, *getattr(field.annotation, "__args__", ())]:
-            part = getattr(annotated, "__origin__", annotated)
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _keys(part)
+def _parts(annotation: Any) -> Iterator[type[Section]]:
+    """The sections named in the annotation of a key; a `Range` is a value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section) and annotation is not Range:
+        yield annotation
+    for inside in get_args(annotation):
+        yield from _parts(inside)
 
 
-def test_every_scenario_key_is_documented() -> None:
-    pages = "".join(
-        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("scenario.md", "channels.md", "learning.md")
-    )
-    missing = [key for key in dict.fromkeys(_keys(Scenario)) if not re.search(rf"\b{key}\b", pages)]
-    assert missing == []
+def _tables(section: type[BaseModel], name: str = "") -> Iterator[tuple[str, set[str]]]:
+    """The tables a scenario can have, each with its keys: ``name`` first, then those below it."""
+    below = {key: list(_parts(field.annotation)) for key, field in section.model_fields.items()}
+    yield name, {key for key, parts in below.items() if not parts}
+    for key, parts in below.items():
+        for part in parts:
+            yield from _tables(part, f"{name}.{key}".lstrip("."))
+
+
+def _documented() -> Iterator[tuple[str, set[str]]]:
+    """The tables of docs/scenario.md, each with the keys in the first column below its heading."""
+    page = (ROOT / "docs" / "scenario.md").read_text(encoding="utf-8")
+    for chapter in re.split(r"^##+ ", page, flags=re.MULTILINE):
+        rows = re.findall(r"^\| (`.*?) \|", chapter, flags=re.MULTILINE)
+        keys = set(re.findall(r"`(\w+)`", "".join(rows)))
+        for name in re.findall(r"\[+([\w.]+)\]+", chapter.splitlines()[0]) or [""]:
+            yield name, keys
+
+
+def test_the_documented_keys_of_each_table_are_its_keys() -> None:
+    """Those of a [[device]] are keys of [devices]; [channel] has a page and a test of its own."""
+    tables: dict[str, set[str]] = {}
+    for name, keys in _tables(Scenario):
+        tables[name] = tables.get(name, set()) | keys
+    assert tables["devices"] - tables.pop("device") == {"count", "flops_per_cycle"}
+    tables[""] -= {"policies"}  # its keys are those of each policy
+    documented = {name: keys for name, keys in _documented() if name not in ("device", "policies.NAME")}
+    del tables["channel"], documented["channel"]
+    assert documented == tables
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -80,6 +80,15 @@ def test_tau_leaves_out_what_is_not_known() -> None:
     assert math.isnan(statistics.kendall_tau([1], [1]))
 
 
+def test_the_fewest_pairs_judges_and_items_that_can_agree() -> None:
+    assert statistics.kendall_tau([1, 2], [3, 4]) == 1.0
+    assert statistics.kendall_tau([1, 2], [4, 3]) == -1.0
+    assert statistics.kendall_w([[1, 2], [3, 4]]) == 1.0
+    assert statistics.kendall_w([[1, 2], [4, 3]]) == 0.0
+    assert math.isnan(statistics.kendall_w([[1, 2, 3]]))
+    assert math.isnan(statistics.kendall_w([[1], [2]]))
+
+
 def test_a_comparison_row_by_hand() -> None:
     frame = runs(seeds=4)
     table = comparison(frame, "joint").set_index("policy")

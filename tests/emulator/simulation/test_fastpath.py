@@ -1,5 +1,6 @@
 """A round on the fast path leaves the same records as the devices' own processes."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.cohort import Assignment
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, FreeDownlink, Unicast
+from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.fastpath import ComputedRound, IndependentDevices, NoFastPath, fast_path
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.processor import OnOffLoad, ProcessorModel
@@ -117,6 +119,17 @@ def test_most_rounds_are_computed_and_the_last_is_simulated() -> None:
     assert_same(fast, simulated)
     assert (watched.computed_rounds, watched.asked) == (4, 5)
     assert fast.run.stop_reason == "delay"
+
+
+def test_a_round_that_ends_exactly_with_the_delay_budget() -> None:
+    """In the very instant of the horizon it is lost, as one a bit later is; one a bit earlier counts."""
+    world = problem(4)
+    round_s = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.delay_s
+    for horizon_s, rounds in ((np.nextafter(round_s, 0.0), 0), (round_s, 0), (np.nextafter(round_s, math.inf), 1)):
+        budget = replace(world.budget, delay_s=float(horizon_s) / (1.0 + BUDGET_SLACK))
+        fast, simulated, _ = both_ways(run_spec(replace(world, budget=budget), plan(world, 0, 2)))
+        assert_same(fast, simulated)
+        assert fast.run.finetune_rounds == rounds
 
 
 def test_energy_that_runs_out_is_simulated() -> None:

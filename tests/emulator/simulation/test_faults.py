@@ -7,6 +7,7 @@ import pytest
 
 from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.errors import PolicyError
+from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.control import Adapt
 from prefine.emulator.simulation.faults import Faults, Outage
@@ -119,10 +120,30 @@ def test_battery_ends_participation_for_good() -> None:
         mine = [record for record in result.devices if record.device == k]
         assert sum(r.compute_energy_j + r.uplink_energy_j for r in mine) <= battery * (1 + 1e-12)
         if used[k] > battery:
+            assert [record.outcome for record in mine].count("battery") == 1
             assert mine[-1].outcome == "battery"
             assert sum(record.outcome == "delivered" for record in mine) < 4
         else:
             assert [record.outcome for record in mine] == ["delivered"] * 4
+
+
+@pytest.mark.parametrize(("covered", "computed"), [(0.99, 0.0), (1.0, 1.0), (1.01, 1.0)])
+def test_an_empty_battery_starts_nothing_that_it_cannot_finish(covered: float, computed: float) -> None:
+    """One device, whose battery holds about what computing needs; sending needs more than is left."""
+    world = problem(1)
+    each = plan(world, 0, 1, batch=1.0)
+
+    def first_round(battery_j: float) -> DeviceRecord:
+        spec = run_spec(world, each, faults=Faults(battery_j=battery_j))
+        return run(spec, "r", "p", 0).devices[0]
+
+    full = first_round(1e9)
+    assert full.compute_energy_j == pytest.approx(1e-28 * world.devices.cycles_per_sample[0] * 1e18, rel=1e-12)
+    assert full.uplink_energy_j > 0.01 * full.compute_energy_j
+    record = first_round(covered * full.compute_energy_j)
+    assert record.outcome == "battery"
+    assert record.compute_energy_j == computed * full.compute_energy_j
+    assert (record.uplink_energy_j, record.delivered_bits) == (0.0, 0.0)
 
 
 def test_partial_participation_draws_the_same_devices_for_every_policy() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.physics import rate
-from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
+from prefine.emulator.simulation.transfer import delivered_bits, transfer_end, transfers
 from tests.emulator.simulation.worlds import StepChannel
 
 BAND_HZ, POWER_W, NOISE = 1e6, 0.1, 4e-21
@@ -65,6 +65,49 @@ def test_known_upload_across_two_changes_and_a_silence() -> None:
     channel = StepChannel((1.0, 2.0, 3.5), (1e-13, 1e-10, 0.0, 1e-13))
     bits = 0.5 * slow + 1.0 * fast + 0.25 * slow
     assert transfer_end(channel, 0, 0.5, bits, POWER_W, BAND_HZ, NOISE) == pytest.approx(3.75, rel=1e-12)
+
+
+@pytest.mark.parametrize("step", [8, 9, 24, 25, 57])
+def test_an_upload_that_ends_a_quarter_into_a_late_step(step: int) -> None:
+    """Unequal steps of a second; those after the 8th, 24th and 56th are the first of a chunk."""
+    gains = tuple(10.0 ** (-13 + k % 3) for k in range(60))
+    channel = StepChannel(tuple(float(k + 1) for k in range(59)), gains)
+    bits = math.fsum(_rate(gain) for gain in gains[: step - 1]) + 0.25 * _rate(gains[step - 1])
+    end_s = transfer_end(channel, 0, 0.0, bits, POWER_W, BAND_HZ, NOISE)
+    assert end_s == pytest.approx(step - 0.75, rel=1e-13)
+    assert delivered_bits(channel, 0, 0.0, end_s, POWER_W, BAND_HZ, NOISE) == pytest.approx(bits, rel=1e-13)
+    one = np.ones(1)
+    end, sent = transfers(channel, np.zeros(1, int), 0.0 * one, bits, POWER_W * one, BAND_HZ * one, NOISE, math.inf)
+    assert (end[0], sent[0]) == pytest.approx((step - 0.75, bits), rel=1e-13)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps, st.lists(st.tuples(st.floats(0.0, 5.0), st.floats(0.5, 2.0)), min_size=1, max_size=4))
+def test_many_at_once_are_each_as_by_hand(parts: list[tuple[float, float]], links: list[tuple[float, float]]) -> None:
+    """Each with its own start and band factor; 3e6 bits over 1 to 40 steps."""
+    ends = [float(end) for end in np.cumsum([duration for duration, _ in parts])]
+    gains = [*(gain for _, gain in parts), 0.0]
+    channel = StepChannel(tuple(ends), tuple(gains))
+    start_s, factor = (np.array(column) for column in zip(*links, strict=True))
+    # Band and power times a factor leave the SNR as it is: the rate is multiplied, which by hand divides the bits.
+    power_w, band_hz = POWER_W * factor, BAND_HZ * factor
+    end_s, sent = transfers(channel, np.arange(len(links)), start_s, 3e6, power_w, band_hz, NOISE, math.inf)
+    for k, (start, share) in enumerate(links):
+        expected = _end_by_hand(ends, gains, start, 3e6 / share)
+        assert end_s[k] == pytest.approx(expected, rel=1e-9)
+        if math.isfinite(expected):
+            assert sent[k] == pytest.approx(3e6, rel=1e-9)
+
+
+def test_nothing_to_send_is_sent_at_once_even_in_silence() -> None:
+    assert transfer_end(StepChannel((), (0.0,)), 0, 1.0, 0.0, POWER_W, BAND_HZ, NOISE) == 1.0
+
+
+def test_what_comes_after_the_horizon_is_not_looked_for() -> None:
+    channel = StepChannel(tuple(float(k + 1) for k in range(8)), (*[0.0] * 8, 1e-10))
+    bits = _rate(1e-10)
+    assert transfer_end(channel, 0, 0.0, bits, POWER_W, BAND_HZ, NOISE, horizon_s=8.0) == math.inf
+    assert transfer_end(channel, 0, 0.0, bits, POWER_W, BAND_HZ, NOISE, horizon_s=8.5) == pytest.approx(9.0)
 
 
 def test_no_signal_has_no_end() -> None:

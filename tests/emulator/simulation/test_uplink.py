@@ -41,7 +41,8 @@ def _send(
     env.run(env.all_of(processes))
     done: list[Any] = [process.value for process in processes]
     assert account.total_j == pytest.approx(sum(energy for _, energy, _ in done), rel=1e-12)
-    assert uplink.peak_band_hz <= 2e6 * (1 + 1e-12)
+    assert uplink.peak_band_hz == pytest.approx(2e6, rel=1e-12)  # at some time all of it is in use
+    assert account.covers(budget_j - account.total_j)  # nothing is held any more
     return done
 
 
@@ -86,6 +87,32 @@ def test_tdma_slots_take_turns_and_waiting_costs_nothing() -> None:
 def test_an_upload_beyond_the_budget_is_not_begun() -> None:
     with pytest.raises(EnergyExhaustedError):
         _send(Fdma(OWN_HZ), [0.0, 0.0], [_rate(1e6), _rate(1e6)], budget_j=0.15)
+
+
+def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
+    """Its device may be interrupted in the very instant in which the budget refuses it: nobody waits for it then."""
+    env = simpy.Environment()
+    account = EnergyAccount(0.05)
+    uplink = Uplink(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), NOISE)
+    uplink.abort(uplink.send(0, _rate(1e6), POWER_W, math.inf, Battery(math.inf, account)))
+    env.run()
+    assert account.total_j == 0.0
+
+
+def test_an_aborted_upload_keeps_what_it_delivered_and_gives_its_band_back() -> None:
+    env = simpy.Environment()
+    account = EnergyAccount(0.4)
+    uplink = Uplink(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), NOISE)
+    aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf, Battery(1.0, account)) for k in range(2))
+    env.run(until=0.5)
+    uplink.abort(aborted)
+    env.run(other.done)
+    assert (aborted.delivered_bits, aborted.energy_j) == pytest.approx((0.5 * _rate(1e6), 0.05), rel=1e-12)
+    assert env.now == pytest.approx(0.5 + 1.5 * _rate(1e6) / _rate(2e6), rel=1e-12)
+    assert not aborted.done.triggered
+    env.run()
+    assert not aborted.done.triggered
+    assert account.total_j == pytest.approx(aborted.energy_j + other.energy_j, rel=1e-12)
 
 
 def test_a_battery_pays_for_each_stretch_before_it_begins() -> None:
