@@ -26,11 +26,11 @@ OTHERS: dict[str, Policy] = {
 }
 """Designs that are rehearsed beside the family."""
 
-_SHARES = (0.4, 0.25, 0.2, 0.15)
+_SHARES = (0.35, 0.25, 0.2, 0.2)
 """Parts of the effort for the lattice and for each halving after it; each doubles the rehearsals of those it keeps."""
 
-_NOISES = (1.0, 0.25)
-"""Weights of the devices' gradient noise in the lattice: less makes more rounds of smaller batches."""
+_NOISES = (1.0, 3.0)
+"""Weights of the devices' gradient noise in the lattice: more makes fewer rounds of larger batches."""
 
 _SPACINGS = (math.sqrt(2.0), 2.0, 4.0, 16.0)
 """Factors from one number of server samples in the lattice to the next: the finest that the effort allows is taken."""
@@ -81,7 +81,7 @@ class JointRehearsed:
     many parts they are split. Source: docs/rehearsal.md; successive halving of Jamieson and Talwalkar (2016).
     """
 
-    effort: int = 900
+    effort: int = 600
     score: Literal["accuracy", "loss", "both"] = "accuracy"
     on: Audience = "task"
     folds: int = 5
