@@ -142,7 +142,7 @@ def main() -> None:
 
             def emulate(channel: Channel = channel, faults: Faults = faults, n: int = devices, m: int = rounds) -> None:
                 gain = 10.0 ** np.linspace(-12.0, -9.0, n)
-                run(replace(world(n, channel, gain, m), faults=faults), "bench", "plan", 0)
+                run(replace(world(n, channel, gain, m), faults=faults), "bench", 0)
 
             spent = seconds(emulate, options.repeats)
             print(f"{devices:6d} {name:>20} {devices * rounds / spent:16.0f} {spent / bare:16.2f}")

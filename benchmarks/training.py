@@ -93,7 +93,7 @@ def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
         everyone = replace(spec.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(spec.plan, devices=everyone)
         spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=evaluate_every)
-        return run(replace(spec, learner=made.learner(0, RATE)), "bench", "plan", 0)
+        return run(replace(spec, learner=made.learner(0, RATE)), "bench", 0)
 
     return loop
 

@@ -1,4 +1,7 @@
-"""The output schema: the columns of every CSV file are the field names of these frozen records."""
+"""The output schema: the columns of every CSV file are ``run_id`` and the field names of these frozen records.
+
+A run does not know its name in tables: whoever writes them puts it there.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +16,6 @@ class RunRecord(NamedTuple):
     The last three are known only beside the other runs of a comparison: whoever writes the table fills them in.
     """
 
-    run_id: str
     policy: str
     seed: int
     status: Literal["done", "failed"]
@@ -53,7 +55,6 @@ class RoundRecord(NamedTuple):
     ``server_batch`` and ``server_frequency_hz`` are the server's in a pre-training round, else 0 and NaN.
     """
 
-    run_id: str
     stage: Literal["pretrain", "finetune"]
     round: int
     start_s: float
@@ -73,7 +74,6 @@ class DeviceRecord(NamedTuple):
     ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``.
     """
 
-    run_id: str
     round: int
     device: int
     batch: int

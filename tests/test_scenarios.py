@@ -30,7 +30,7 @@ def specified(name: str, *overrides: str) -> RunSpec:
 
 @cache
 def emulate(name: str, *overrides: str) -> RunResult:
-    return run(specified(name, *overrides), "r", "uniform", 0)
+    return run(specified(name, *overrides), "uniform", 0)
 
 
 def sending(result: RunResult) -> list[tuple[float, float]]:

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, Self, get_type_hints
 
 import pandas as pd
 
@@ -28,15 +28,31 @@ SCORE = "test_accuracy"
 REALISED = "mean_grad_norm_sq"
 """The column of runs.csv that Phi bounds."""
 
+NAME = "run_id"
+"""The first column of every table: which run a row belongs to."""
+
 _VARIED_AFTER = "seed"
+
+
+class Entry(NamedTuple):
+    """A result with what names it in tables: its ``run_id`` and the scenario keys that a sweep varied."""
+
+    run_id: str
+    varied: Varied
+    result: RunResult
 
 
 class _Row(NamedTuple):
     """What is kept of a result until the tables of runs can be written."""
 
+    run_id: str
     varied: Varied
     run: RunRecord
     bests: tuple[Best, ...]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        return cls(entry.run_id, entry.varied, entry.result.run, climb(entry.result.rounds))
 
     @property
     def case(self) -> str:
@@ -55,19 +71,27 @@ def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
-def runs_table(rows: Sequence[tuple[Varied, RunRecord]]) -> pd.DataFrame:
+def _named(record: Record, run_id: str, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
+    """The table of ``rows``, all of the run ``run_id``."""
+    frame = table(record, rows)
+    frame.insert(0, NAME, pd.Series([run_id] * len(frame), dtype="str"))
+    return frame
+
+
+def runs_table(rows: Sequence[tuple[str, Varied, RunRecord]]) -> pd.DataFrame:
     """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied."""
-    runs = table(RunRecord, [run for _, run in rows])
-    keys = list(dict.fromkeys(key for varied, _ in rows for key, _ in varied))
+    runs = table(RunRecord, [run for _, _, run in rows])
+    runs.insert(0, NAME, pd.Series([run_id for run_id, _, _ in rows], dtype="str"))
+    keys = list(dict.fromkeys(key for _, varied, _ in rows for key, _ in varied))
     at = list(runs.columns).index(_VARIED_AFTER) + 1
     for offset, key in enumerate(keys):
-        runs.insert(at + offset, key, [dict(varied).get(key) for varied, _ in rows])
+        runs.insert(at + offset, key, [dict(varied).get(key) for _, varied, _ in rows])
     return runs
 
 
 def varied_keys(runs: pd.DataFrame) -> list[str]:
     """The scenario keys that were varied: the columns of ``runs`` that no RunRecord has, nor any target."""
-    known = column_types(RunRecord)
+    known = {NAME, *column_types(RunRecord)}
     return [name for name in runs.columns if name not in known and not is_target(name)]
 
 
@@ -79,9 +103,9 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def write_tables(
     folder: Path,
-    results: Iterable[tuple[Varied, RunResult]],
+    results: Iterable[Entry],
     targets: Targets = Targets(),  # noqa: B008  # frozen
-    hindsight: Iterable[tuple[Varied, RunResult]] = (),
+    hindsight: Iterable[Entry] = (),
 ) -> pd.DataFrame:
     """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs.
 
@@ -96,17 +120,21 @@ def write_tables(
         rounds_path.open("w", newline="") as rounds,
         devices_path.open("w", newline="") as devices,
     ):
-        for varied, result in results:
+        for entry in results:
+            run_id, varied, result = entry
             header = not rows
-            table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
-            table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
-            rows.append(_Row(varied, result.run, climb(result.rounds)))
+            for file, frame in (
+                (rounds, _named(RoundRecord, run_id, result.rounds)),
+                (devices, _named(DeviceRecord, run_id, result.devices)),
+            ):
+                frame.to_csv(file, index=False, header=header, lineterminator="\n")
+            rows.append(_Row.of(entry))
             rehearsals.setdefault((result.run.policy, rows[-1].case), (varied, result.rehearsal))
     first = targets.first((row.case, row.run) for row in rows)
     runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)
     _write_rehearsals(folder / "rehearsals.csv", rehearsals)
-    family = [_Row(varied, result.run, climb(result.rounds)) for varied, result in hindsight]
+    family = [_Row.of(entry) for entry in hindsight]
     if family:
         write_csv(folder / f"{HINDSIGHT}.csv", _reaching(family, targets, first))
     else:
@@ -122,7 +150,7 @@ def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]
         run = row.run._replace(
             target_accuracy=first[row.case], time_to_accuracy_s=time_s, energy_to_accuracy_j=energy_j
         )
-        filled.append((row.varied, run))
+        filled.append((row.run_id, row.varied, run))
     runs = runs_table(filled)
     for target in targets.named[1:]:
         found = [reached(row.bests, target) for row in rows]
@@ -151,7 +179,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     """
     path = folder / f"{name}.csv"
     record = FILES["runs" if name == HINDSIGHT else name]
-    types = column_types(record)
+    types = {NAME: "str", **column_types(record)}
     numbers = [column for column, kind in types.items() if kind != "str"]
     try:
         frame = pd.read_csv(

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import Varied, require_parquet, write_parquet, write_tables
+from prefine.emulator.analysis.tables import Entry, require_parquet, write_parquet, write_tables
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.files import write_bytes
-from prefine.emulator.records import RunResult
 
 STORE = "runs"
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
@@ -37,7 +36,7 @@ def write_folder(
     manifest: Mapping[str, object],
     tables: str = "csv",
     targets: Targets = Targets(),  # noqa: B008  # frozen
-    hindsight: Iterable[tuple[Varied, RunResult]] = (),
+    hindsight: Iterable[Entry] = (),
 ) -> None:
     """Write the CSV files of ``results`` and the manifest into ``folder``.
 

@@ -64,7 +64,7 @@ def execute(job: Job) -> RunResult:
     policy = _made(job.source, job.part)
     adapts = isinstance(policy, AdaptivePolicy)
     plan = world.plan(job.policy, policy) if adapts else _plan(job.source, job.part)
-    return run(world.run_spec(job.policy, policy, plan, job.seed), job.run_id, job.label, job.seed)
+    return run(world.run_spec(job.policy, policy, plan, job.seed), job.label, job.seed)
 
 
 @lru_cache(maxsize=PLANS_KEPT)

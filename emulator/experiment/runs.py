@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from prefine.emulator.analysis.tables import Varied, column_types
+from prefine.emulator.analysis.tables import Entry, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers
 from prefine.emulator.experiment.store import Store
@@ -73,12 +73,12 @@ class Results(Generic[J]):
     store: Store
     held: Mapping[int, RunResult]
 
-    def __iter__(self) -> Iterator[tuple[Varied, RunResult]]:
+    def __iter__(self) -> Iterator[Entry]:
         for index, (job, key) in enumerate(zip(self.jobs, self.keys, strict=True)):
-            result = self.held.get(index) or self.store.load(key, job.run_id)
+            result = self.held.get(index) or self.store.load(key)
             if result is None:
                 raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
-            yield job.varied, result
+            yield Entry(job.run_id, job.varied, result)
 
     def where(self, wanted: Callable[[J], bool]) -> "Results[J]":
         """The results of the ``wanted`` jobs, in the same order."""
@@ -112,7 +112,7 @@ def run_many(
     held: dict[int, RunResult] = {}
     waiting = []
     for index, (job, key) in enumerate(zip(jobs, keys, strict=True)):
-        stored = store.load(key, job.run_id) if job.lasting else None
+        stored = store.load(key) if job.lasting else None
         if stored is None:
             waiting.append(index)
         else:
@@ -217,7 +217,7 @@ def failed(job: Job, reason: str) -> RunResult:
     """The row of a run that did not come about: no rounds, every figure NaN."""
     blank = {"int64": 0, "float64": math.nan, "str": ""}
     values: dict[str, Any] = {name: blank[kind] for name, kind in column_types(RunRecord).items()}
-    values |= {"run_id": job.run_id, "policy": job.label, "seed": job.seed, "status": "failed", "stop_reason": reason}
+    values |= {"policy": job.label, "seed": job.seed, "status": "failed", "stop_reason": reason}
     return RunResult(RunRecord(**values), (), ())
 
 

@@ -33,10 +33,10 @@ class Store:
         data = json.dumps(_encode(result), separators=(",", ":")).encode()
         write_bytes(self._path(key), gzip.compress(data, _COMPRESSION, mtime=0))
 
-    def load(self, key: str, run_id: str) -> RunResult | None:
-        """The result under ``key``, named ``run_id``; None where there is none or its file is damaged in any way."""
+    def load(self, key: str) -> RunResult | None:
+        """The result under ``key``; None where there is none or its file is damaged in any way."""
         try:
-            return _decode(json.loads(gunzip(self._path(key).read_bytes())), run_id)
+            return _decode(json.loads(gunzip(self._path(key).read_bytes())))
         except (OSError, ValueError, RecursionError):
             return None
 
@@ -45,7 +45,6 @@ class Store:
 
 
 def _encode(result: RunResult) -> dict[str, Any]:
-    """Columns of values without ``run_id``: it is the reader's name for the run, not part of the result."""
     return {
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
@@ -56,17 +55,17 @@ def _encode(result: RunResult) -> dict[str, Any]:
 
 def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
     columns = list(zip(*rows, strict=True)) or [()] * len(record._fields)
-    return {name: list(column) for name, column in zip(record._fields, columns, strict=True) if name != "run_id"}
+    return {name: list(column) for name, column in zip(record._fields, columns, strict=True)}
 
 
-def _decode(data: object, run_id: str) -> RunResult:
+def _decode(data: object) -> RunResult:
     """Raises ValueError where ``data`` is not what `_encode` makes of a finished run."""
     if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices", "rehearsal"}:
         raise ValueError("is no result")
-    runs = _rows(RunRecord, data["run"], run_id)
+    runs = _rows(RunRecord, data["run"])
     if len(runs) != 1 or runs[0].status != "done":
         raise ValueError("is no finished run")
-    rounds, devices = _rows(RoundRecord, data["rounds"], run_id), _rows(DeviceRecord, data["devices"], run_id)
+    rounds, devices = _rows(RoundRecord, data["rounds"]), _rows(DeviceRecord, data["devices"])
     return RunResult(runs[0], rounds, devices, _rehearsal(data["rehearsal"]))
 
 
@@ -80,9 +79,9 @@ def _rehearsal(rows: object) -> tuple[Rehearsed, ...]:
     return tuple(Rehearsed(*row) for row in rows)
 
 
-def _rows(record: type[R], columns: object, run_id: str) -> tuple[R, ...]:
+def _rows(record: type[R], columns: object) -> tuple[R, ...]:
     """The records in ``columns``, which must be the record's own, of one length, each value of its kind."""
-    kinds = {name: KINDS[kind] for name, kind in column_types(record).items() if name != "run_id"}
+    kinds = {name: KINDS[kind] for name, kind in column_types(record).items()}
     if not isinstance(columns, dict) or list(columns) != list(kinds):
         raise ValueError(f"has not the columns of {record.__name__}")
     for name, kind in kinds.items():
@@ -91,5 +90,4 @@ def _rows(record: type[R], columns: object, run_id: str) -> tuple[R, ...]:
             raise ValueError(f"{name} holds something of another kind")
         if any(type(value) is int and abs(value) > MOST for value in values):
             raise ValueError(f"{name} holds a number that no table can hold")
-    rows = zip(*columns.values(), strict=True)
-    return tuple(record(**dict(zip(kinds, row, strict=True)), run_id=run_id) for row in rows)
+    return tuple(map(record._make, zip(*columns.values(), strict=True)))

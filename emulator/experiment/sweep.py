@@ -73,7 +73,7 @@ def jobs_of(
 
     Raises InputError where a key, a value or a combination of them makes no scenario.
     """
-    scenarios = [(row, source.varied(dict(row))) for row in combinations(vary, pairs=pairs)]
+    scenarios = [(row, source.overridden(dict(row))) for row in combinations(vary, pairs=pairs)]
     return [Job(each, part, seed, row) for row, each in scenarios for part in policies for seed in seeds]
 
 

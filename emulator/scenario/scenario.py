@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +14,7 @@ from prefine.emulator.complaints import complaint
 from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.hardware import DeviceSettings, DevicesSettings, Fleet, ServerSettings
 from prefine.emulator.scenario.learning import LearningSettings
+from prefine.emulator.scenario.paths import from_here, policies_from
 from prefine.emulator.scenario.radio import RadioSettings
 from prefine.emulator.scenario.study import BudgetSettings, CompareSettings
 from prefine.emulator.scenario.task import TaskSettings
@@ -70,8 +72,8 @@ class Scenario(Section):
         return Fleet(self.devices, self.device, self.device_count, self.seed)
 
 
-def parse_scenario(text: str, source: str, overrides: Overrides = ()) -> Scenario:
-    """The scenario in the TOML ``text`` of ``source``, with ``overrides`` applied.
+def parse_scenario(text: str, source: str, overrides: Overrides = (), folder: Path = Path()) -> Scenario:
+    """The scenario in the TOML ``text`` of ``source``, a file in ``folder``, with ``overrides`` applied.
 
     Raises InputError: one line with source, key, what is wrong and what is allowed.
     """
@@ -79,14 +81,16 @@ def parse_scenario(text: str, source: str, overrides: Overrides = ()) -> Scenari
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: is not valid TOML: {error}") from error
-    return scenario_of(overridden(tree, overrides), source)
+    return scenario_of(overridden(policies_from(tree, folder), overrides, folder), source)
 
 
-def overridden(tree: Mapping[str, Any], overrides: Overrides) -> Mapping[str, Any]:
-    """``tree`` with ``overrides``, ``KEY=VALUE`` texts or dotted keys with their values; raises InputError."""
-    if isinstance(overrides, Mapping):
-        return reduce(lambda t, item: _set(t, *item), overrides.items(), tree)
-    return reduce(_override, overrides, tree)
+def overridden(tree: Mapping[str, Any], overrides: Overrides, folder: Path = Path()) -> Mapping[str, Any]:
+    """``tree``, of a scenario in ``folder``, with ``overrides``, whose paths start from the working directory.
+
+    They are ``KEY=VALUE`` texts or dotted keys with their values. Raises InputError.
+    """
+    given = overrides.items() if isinstance(overrides, Mapping) else map(_assignment, overrides)
+    return reduce(lambda t, item: _set(t, item[0], from_here(item[0], item[1], folder)), given, tree)
 
 
 def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
@@ -97,10 +101,10 @@ def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
         raise InputError(f"{source}: {complaint(error, Scenario)}") from error
 
 
-def with_values(scenario: Scenario, values: Mapping[str, Any], source: str) -> Scenario:
-    """``scenario`` with dotted keys set to ``values``; raises InputError where the result is no scenario."""
+def with_values(scenario: Scenario, values: Overrides, source: str, folder: Path = Path()) -> Scenario:
+    """``scenario``, of ``folder``, with ``values`` on top, as `overridden`; raises InputError where that is none."""
     tree = scenario.model_dump(mode="json", exclude_unset=True)
-    return scenario_of(overridden(tree, values), source)
+    return scenario_of(overridden(tree, values, folder), source)
 
 
 def parse_value(text: str) -> Any:
@@ -115,11 +119,11 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _override(tree: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+def _assignment(assignment: str) -> tuple[str, Any]:
     key, equals, value = assignment.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set {assignment}: must be KEY=VALUE, such as budget.delay_s=20")
-    return _set(tree, key.strip(), parse_value(value.strip()))
+    return key.strip(), parse_value(value.strip())
 
 
 def _set(tree: Mapping[str, Any], key: str, value: Any, above: str = "") -> dict[str, Any]:

@@ -121,9 +121,11 @@ class Source:
         trace = self.scenario.channel.trace
         return () if trace is None else self.files.parsed(trace, trace_of).provenance
 
-    def varied(self, values: Mapping[str, object]) -> "Source":
-        """The same with dotted keys set to ``values``; raises InputError where that is no scenario."""
-        return replace(self, scenario=with_values(self.scenario, values, self.name)) if values else self
+    def overridden(self, overrides: Overrides) -> "Source":
+        """The same with ``overrides``; raises InputError where that is no scenario."""
+        if not overrides:
+            return self
+        return replace(self, scenario=with_values(self.scenario, overrides, self.name, self.files.folder))
 
 
 @lru_cache(maxsize=WORLDS_KEPT)
@@ -166,12 +168,12 @@ def read_source(
 
     ``where`` is the path of a TOML file, the name of a bundled scenario, TOML text (of more than one line), a
     dictionary of sections, a source that was read already, or None for the bundled default. Paths in a scenario start
-    from its file's folder; in text and dictionaries, from the working directory. ``workload`` is a workload from
-    Python: a class that takes what `prefine.models.workload.Workload` takes, or an instance. ``channel`` is a channel
-    from Python: a class that takes the devices' distances and the run's seed, or an instance. Raises InputError where
-    any of it is wrong.
+    from its file's folder; in text, dictionaries and overrides, from the working directory. ``workload`` is a workload
+    from Python: a class that takes what `prefine.models.workload.Workload` takes, or an instance. ``channel`` is a
+    channel from Python: a class that takes the devices' distances and the run's seed, or an instance. Raises InputError
+    where any of it is wrong.
     """
-    source = _overridden(where, overrides) if isinstance(where, Source) else _read(where, overrides)
+    source = where.overridden(overrides) if isinstance(where, Source) else _read(where, overrides)
     if workload is not None:
         source = replace(source, workload=part(WORKLOAD, workload))
     return source if channel is None else replace(source, channel=part(CHANNEL, channel))
@@ -187,12 +189,7 @@ def _read(where: str | Path | Mapping[str, Any] | None, overrides: Overrides) ->
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
-    return _named(parse_scenario(text, str(path), overrides), path.parent, str(path))
-
-
-def _overridden(source: Source, overrides: Overrides) -> Source:
-    tree = source.scenario.model_dump(mode="json", exclude_unset=True)
-    return replace(source, scenario=scenario_of(overridden(tree, overrides), source.name)) if overrides else source
+    return _named(parse_scenario(text, str(path), overrides, path.parent), path.parent, str(path))
 
 
 def _named(scenario: Scenario, folder: Path, source: str) -> Source:

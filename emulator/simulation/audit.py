@@ -36,7 +36,7 @@ def audit(result: RunResult, spec: RunSpec, peak_band_hz: float) -> None:
     Raises AuditError naming the run and the first invariant that does not hold.
     """
     for problem in _problems(result, spec, peak_band_hz):
-        raise AuditError(f"run {result.run.run_id} broke an invariant: {problem}")
+        raise AuditError(f"the run of {result.run.policy} with seed {result.run.seed} broke an invariant: {problem}")
 
 
 def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable[str]:

@@ -32,7 +32,6 @@ class Task(NamedTuple):
 class Activity:
     """A device's round as it unfolds; becomes a `DeviceRecord`."""
 
-    run_id: str
     round: int
     device: int
     batch: int
@@ -74,7 +73,6 @@ class Device:
     def __init__(
         self,
         index: int,
-        run_id: str,
         env: simpy.Environment,
         spec: RunSpec,
         uplink: Uplink,
@@ -84,7 +82,6 @@ class Device:
         devices = spec.problem.devices
         self.env = env
         self._index = index
-        self._run_id = run_id
         self._cycles_per_sample = float(devices.cycles_per_sample[index])
         self._band_hz = float(devices.bandwidth_hz[index])
         self._radio = spec.problem.radio
@@ -107,9 +104,7 @@ class Device:
 
     def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record."""
-        activity = Activity(
-            self._run_id, task.round, self._index, task.batch, task.frequency_hz, task.power_w, self.env.now
-        )
+        activity = Activity(task.round, self._index, task.batch, task.frequency_hz, task.power_w, self.env.now)
         try:
             yield self.env.timeout(task.start_compute_s - self.env.now)
             if task.download_end_s > task.start_compute_s:

@@ -58,8 +58,7 @@ _record = partial(tuple.__new__, DeviceRecord)
 class IndependentDevices:
     """Computes every round that ends before its limit, for a run whose devices do not change what others meet."""
 
-    def __init__(self, run_id: str, spec: RunSpec) -> None:
-        self._run_id = run_id
+    def __init__(self, spec: RunSpec) -> None:
         self._devices = spec.problem.devices
         self._radio = spec.problem.radio
         self._channel = spec.channel
@@ -98,7 +97,6 @@ class IndependentDevices:
         """Made when they are asked for, which is after the run."""
         begins_s = start_s.tolist()
         columns = (
-            repeat(self._run_id),
             repeat(assignment.round),
             assignment.devices.tolist(),
             assignment.batch.tolist(),
@@ -115,6 +113,6 @@ class IndependentDevices:
         yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
 
 
-def fast_path(run_id: str, spec: RunSpec) -> FastPath:
+def fast_path(spec: RunSpec) -> FastPath:
     """The fast path of ``spec``'s run, if it has one."""
-    return IndependentDevices(run_id, spec) if spec.is_predictable else NoFastPath()
+    return IndependentDevices(spec) if spec.is_predictable else NoFastPath()

@@ -18,15 +18,15 @@ from prefine.emulator.simulation.uplink import Uplink
 from prefine.emulator.simulation.warning import warnings
 
 
-def run(spec: RunSpec, run_id: str, policy: str, seed: int) -> RunResult:
+def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     """Emulate ``spec`` and return its records.
 
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done.
     """
-    clock = _run(spec, run_id)
+    clock = _run(spec)
     result = RunResult(
-        _summary(spec, run_id, policy, seed, clock),
+        _summary(spec, policy, seed, clock),
         tuple(clock.server.rounds),
         tuple(chain.from_iterable(clock.server.device_rounds)),
         spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
@@ -40,7 +40,7 @@ def play(spec: RunSpec) -> None:
 
     Raises TraceEndError where a trace ends, PolicyError where an adaptive policy decides what cannot be done.
     """
-    _run(spec, "")
+    _run(spec)
 
 
 class _Finished(NamedTuple):
@@ -53,34 +53,26 @@ class _Finished(NamedTuple):
     reason: str
 
 
-def _run(spec: RunSpec, run_id: str) -> _Finished:
+def _run(spec: RunSpec) -> _Finished:
     problem, budget = spec.problem, spec.problem.budget
     env = simpy.Environment(spec.charge.delay_s)
     account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
     uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz)
     devices = [
-        Device(k, run_id, env, spec, uplink, account, lambda: server.stop("energy"))
-        for k in range(len(problem.devices))
+        Device(k, env, spec, uplink, account, lambda: server.stop("energy")) for k in range(len(problem.devices))
     ]
-    server = EdgeServer(run_id, env, spec, Cohort(env, devices, spec), fast_path(run_id, spec), account)
+    server = EdgeServer(env, spec, Cohort(env, devices, spec), fast_path(spec), account)
     out_of_time = "delay" if spec.stop_at_budget else "no signal"
     env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
     reason = str(env.run(until=server.process))
     return _Finished(server, uplink, account, env.now, reason)
 
 
-def _summary(
-    spec: RunSpec,
-    run_id: str,
-    policy: str,
-    seed: int,
-    clock: _Finished,
-) -> RunRecord:
+def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunRecord:
     budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
     record = RunRecord(
-        run_id=run_id,
         policy=policy,
         seed=seed,
         status="done",

@@ -31,14 +31,12 @@ class EdgeServer:
 
     def __init__(
         self,
-        run_id: str,
         env: simpy.Environment,
         spec: RunSpec,
         cohort: Cohort,
         fast_path: FastPath,
         account: EnergyAccount,
     ) -> None:
-        self._run_id = run_id
         self._env = env
         self._spec = spec
         self._problem = spec.problem
@@ -190,7 +188,6 @@ class EdgeServer:
         self.evaluation = after if self._evaluated else self.evaluation
         self.rounds.append(
             RoundRecord(
-                self._run_id,
                 stage,
                 self.rounds_done[stage],
                 start_s,

@@ -133,7 +133,7 @@ def test_what_is_rehearsed_is_what_a_run_does(overrides: tuple[str, ...]) -> Non
     assert [fold for _, fold, _ in heard.asked] == [Fold(number, 3, "task") for number in (0, 0, 0, 1, 1, 1)]
     for asked, (schedule, _, seed) in zip([plan, more, greedy] * 2, heard.asked, strict=True):
         learner = Noted()
-        run(_spec(world, asked, seed, world.channel(seed), learner), "r", "mine", seed)
+        run(_spec(world, asked, seed, world.channel(seed), learner), "mine", seed)
         assert learner.pretrained == [schedule.server_batch] * schedule.pretrain_rounds
         assert learner.rounds == [(batches.tobytes(), weights.tobytes()) for batches, weights in schedule.finetuning]
     assert min(seed for _, _, seed in heard.asked) >= 2**32  # no run counts so far

@@ -91,7 +91,7 @@ def _image(data: bytes, folder: Path) -> object:
 def _stored() -> list[bytes]:
     world = problem(2)
     spec = run_spec(world, plan(world))
-    result = run(spec, "r", "p", 0)
+    result = run(spec, "p", 0)
     return [json.dumps(document).encode() for document in (_document(result),)]
 
 
@@ -104,16 +104,16 @@ def _document(result: object) -> object:
 def _load_stored(data: bytes, folder: Path) -> object:
     """The JSON is damaged, then compressed: the file is a valid gzip."""
     (folder / "key.json.gz").write_bytes(gzip.compress(data))
-    found = Store(folder).load("key", "r")
+    found = Store(folder).load("key")
     if found is not None:
         Store(folder).save("again", found)
-        assert Store(folder).load("again", "r") is not None
+        assert Store(folder).load("again") is not None
     return found
 
 
 def _load_stored_file(data: bytes, folder: Path) -> object:
     (folder / "key.json.gz").write_bytes(data)
-    return Store(folder).load("key", "r")
+    return Store(folder).load("key")
 
 
 def _cached(data: bytes, folder: Path) -> object:

@@ -14,7 +14,6 @@ from prefine.emulator.records import RunRecord
 def run(policy: str, seed: int, accuracy: float, **figures: object) -> RunRecord:
     """A finished run that used its budgets and kept its bound."""
     plain = RunRecord(
-        run_id=f"{policy}-s{seed}",
         policy=policy,
         seed=seed,
         status="done",
@@ -51,4 +50,4 @@ def table(scores: Mapping[str, ArrayLike], figures: Mapping[str, Mapping[str, ob
         for policy, values in scores.items()
         for seed, score in enumerate(np.asarray(values, dtype=np.float64).tolist())
     ]
-    return runs_table([((), row) for row in rows])
+    return runs_table([(f"{row.policy}-s{row.seed}", (), row) for row in rows])

@@ -8,10 +8,9 @@ import pytest
 
 import prefine
 from prefine.emulator.analysis.output import read_tables
-from prefine.emulator.analysis.tables import FILES, read_table, varied_keys, write_tables
+from prefine.emulator.analysis.tables import FILES, Entry, read_table, varied_keys, write_tables
 from prefine.emulator.analysis.targets import SHARE, Targets, climb, columns, reached
 from prefine.emulator.errors import InputError
-from prefine.emulator.records import RunResult
 from prefine.emulator.types import Rehearsed
 from tests.emulator.experiment.conftest import make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
@@ -20,8 +19,9 @@ from tests.emulator.scenario.small import SMALL
 DOCS = Path(__file__).parents[3] / "docs" / "tables.md"
 
 
-def results(*policies: str) -> list[tuple[tuple[tuple[str, object], ...], RunResult]]:
-    return [((), execute(SyntheticJob(policy, seed))) for policy in policies for seed in range(2)]
+def results(*policies: str) -> list[Entry]:
+    jobs = [SyntheticJob(policy, seed) for policy in policies for seed in range(2)]
+    return [Entry(job.run_id, (), execute(job)) for job in jobs]
 
 
 @pytest.mark.parametrize("target", [0.05, 0.3, 0.5, 0.99])
@@ -72,7 +72,10 @@ def test_without_targets_it_is_nine_tenths_of_what_the_reference_ends_with(tmp_p
 
 
 def test_a_varied_value_may_be_a_list(tmp_path: Path) -> None:
-    rows = [((("devices.distance_m", [50.0, far]),), execute(SyntheticJob("joint", 0))) for far in (60.0, 70.0)]
+    rows = [
+        Entry(str(far), (("devices.distance_m", [50.0, far]),), execute(SyntheticJob("joint", 0)))
+        for far in (60.0, 70.0)
+    ]
     assert len(write_tables(tmp_path, rows, Targets((), "joint"))) == 2
 
 
@@ -98,7 +101,9 @@ def test_documented_columns_are_the_written_ones(tmp_path: Path) -> None:
     compared = make_folder(tmp_path, [()])
     target = [f"{name}_to_accuracy_TARGET_{unit}" for name, unit in (("time", "s"), ("energy", "j"))]
     for name, record in FILES.items():
-        assert sorted(documented(f"{name}.csv")) == sorted([*record._fields, *(target if name == "runs" else [])])
+        assert sorted(documented(f"{name}.csv")) == sorted(
+            ["run_id", *record._fields, *(target if name == "runs" else [])]
+        )
     assert documented("rehearsals.csv") == ["policy", *Rehearsed._fields]
     assert documented("ranking.csv") == list(pd.read_csv(compared / "ranking.csv").columns)
     written = list(pd.read_csv(compared / "comparison.csv").columns)

@@ -122,8 +122,8 @@ def test_a_sweep_has_one_verdict_and_a_line_for_each_combination() -> None:
     rows = []
     for delay, lead in ((5.0, 0.0), (10.0, 0.1)):
         varied = (("budget.delay_s", delay),)
-        rows += [(varied, run("a", seed, 0.8 + lead + noise)) for seed, noise in enumerate(NOISE)]
-        rows += [(varied, run("b", seed, 0.8 - noise)) for seed, noise in enumerate(NOISE)]
+        rows += [(f"a{delay}{seed}", varied, run("a", seed, 0.8 + lead + noise)) for seed, noise in enumerate(NOISE)]
+        rows += [(f"b{delay}{seed}", varied, run("b", seed, 0.8 - noise)) for seed, noise in enumerate(NOISE)]
     overall, first, second = said(runs_table(rows)).split("\n")
     assert overall.startswith("Best or level with the best, of 2 combinations: a in 2 and b in 1")
     assert first == "delay_s = 5: a (0.800) and b (0.800) are level."

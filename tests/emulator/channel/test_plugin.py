@@ -127,7 +127,7 @@ def test_its_file_is_an_input_and_every_policy_meets_it(folder: Path) -> None:
     assert list(before) == ["mine.py"]
     world = source.world()
     policy = world.policy("uniform")
-    result = run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "r", "uniform", 0)
+    result = run(world.run_spec("uniform", policy, world.plan("uniform", policy), 0), "uniform", 0)
     assert result.run.finetune_rounds > 0
     (folder / "mine.py").write_text((folder / "mine.py").read_text() + "# edited\n")
     assert dict(read_source(folder / "small.toml").checksums) != before

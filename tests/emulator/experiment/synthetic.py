@@ -55,7 +55,6 @@ def execute(job: SyntheticJob) -> RunResult:
     rounds, devices = _rounds(job, total, pretrain, 0.98 * delay_s / total)
     gradients = [row.grad_norm_sq for row in rounds]
     run = RunRecord(
-        run_id=job.run_id,
         policy=job.policy,
         seed=job.seed,
         status="done",
@@ -96,7 +95,6 @@ def _rounds(
         noise = 0.01 * random.standard_normal()
         rounds.append(
             RoundRecord(
-                run_id=job.run_id,
                 stage="finetune" if tuning else "pretrain",
                 round=index,
                 start_s=start,
@@ -115,7 +113,6 @@ def _rounds(
             computed = start + length_s * (0.3 + 0.1 * device)
             devices.append(
                 DeviceRecord(
-                    run_id=job.run_id,
                     round=index,
                     device=device,
                     batch=16 + device,

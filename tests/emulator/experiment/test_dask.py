@@ -106,7 +106,7 @@ def test_a_killed_client_resumes_on_the_cluster(tmp_path: Path, lasting_cluster:
 def test_failures_on_the_cluster_are_rows(tmp_path: Path, lasting_cluster: Cluster) -> None:
     work = [SyntheticJob("no-such", 0), SyntheticJob("uniform", 0), SyntheticJob("joint", 0)]
     results = run_many(work, synthetic.raise_bug, Dask(lasting_cluster.address), Store(tmp_path / "store"))
-    rows = [result.run for _, result in results]
+    rows = [result.run for _, _, result in results]
     assert [row.status for row in rows] == ["failed", "failed", "done"]
     assert rows[1].stop_reason.startswith("ZeroDivisionError: float division by zero (synthetic.py, line ")
 

@@ -42,9 +42,7 @@ def test_what_is_stored_is_not_run_again(tmp_path: Path, expected: dict[str, byt
     store = Store(tmp_path / "store")
     run_many(jobs(str(log))[:4], synthetic.count, Serial(), store)
     heard: list[str] = []
-    results = run_many(
-        jobs(str(log)), synthetic.count, Serial(), store, lambda job, result: heard.append(result.run.run_id)
-    )
+    results = run_many(jobs(str(log)), synthetic.count, Serial(), store, lambda job, result: heard.append(job.run_id))
     assert sorted(log.read_text().split()) == sorted(job.run_id for job in jobs())
     assert sorted(heard) == sorted(job.run_id for job in jobs())
     assert tables(results, tmp_path) == expected
@@ -83,7 +81,7 @@ def test_a_killed_worker_is_replaced_and_its_run_redone(tmp_path: Path, expected
 
 def test_a_run_that_kills_every_worker_is_a_failed_row(tmp_path: Path) -> None:
     results = run_many(jobs(), synthetic.die_always, Processes(2), Store(tmp_path / "store"))
-    rows = [result.run for _, result in results]
+    rows = [result.run for _, _, result in results]
     assert [row.status for row in rows] == ["done", "failed", "done", "done", "done", "done"]
     assert rows[1].stop_reason == "its worker process died 3 times"
 
@@ -91,11 +89,11 @@ def test_a_run_that_kills_every_worker_is_a_failed_row(tmp_path: Path) -> None:
 def test_failed_runs_are_rows_with_their_reason_and_are_tried_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     strange = [SyntheticJob("no-such", 0), *jobs()]
-    rows = [result.run for _, result in run_many(strange, synthetic.raise_bug, Serial(), store)]
+    rows = [result.run for _, _, result in run_many(strange, synthetic.raise_bug, Serial(), store)]
     assert [row.status for row in rows] == ["failed", "done", "done", "done", "failed", "failed", "failed"]
     assert rows[0].stop_reason == "budget.delay_s = 0.1: one round needs at least 2 s"
     assert rows[4].stop_reason.startswith("ZeroDivisionError: float division by zero (synthetic.py, line ")
-    again = [result.run.status for _, result in run_many(strange, synthetic.execute, Serial(), store)]
+    again = [result.run.status for _, _, result in run_many(strange, synthetic.execute, Serial(), store)]
     assert again == ["failed"] + ["done"] * 6
 
 

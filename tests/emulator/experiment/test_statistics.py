@@ -21,7 +21,7 @@ POLICIES = ("joint", "uniform", "finetune-only")
 def runs(seeds: int = 4, delays: tuple[float, ...] = ()) -> pd.DataFrame:
     cases: list[tuple[tuple[str, object], ...]] = [(("budget.delay_s", delay),) for delay in delays] or [()]
     jobs = [SyntheticJob(policy, seed, varied) for varied in cases for policy in POLICIES for seed in range(seeds)]
-    return runs_table([(job.varied, execute(job).run) for job in jobs])
+    return runs_table([(job.run_id, job.varied, execute(job).run) for job in jobs])
 
 
 def test_interval_equals_scipys() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prefine.emulator.analysis.tables import (
     FILES,
+    Entry,
     read_table,
     runs_table,
     table,
@@ -42,47 +43,49 @@ def test_floats_and_words_survive_csv_and_store(tmp_path: Path, value: float, re
     original = result(value, reason)
     store = Store(tmp_path / "store")
     store.save("key", original)
-    stored = store.load("key", original.run.run_id)
+    stored = store.load("key")
     assert stored is not None
     assert same(stored.run.train_loss, value)
     assert stored.run.stop_reason == reason
     assert stored.devices == original.devices
 
-    write_tables(tmp_path, [((), original)])
+    write_tables(tmp_path, [Entry("r", (), original)])
     read = read_table(tmp_path, "runs")
     assert same(float(read["train_loss"].iloc[0]), value)
     assert read["stop_reason"].iloc[0] == reason
 
 
 def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
-    write_tables(tmp_path, [((), result())])
+    write_tables(tmp_path, [Entry("r", (), result())])
     for name, record in FILES.items():
         header = (tmp_path / f"{name}.csv").read_text().splitlines()[0]
-        assert header.split(",") == list(record._fields)
+        assert header.split(",") == ["run_id", *record._fields]
 
 
 def test_tables_read_back_equal(tmp_path: Path) -> None:
     written = [result(), replace(result(), rounds=(), devices=())]
-    write_tables(tmp_path, [((), one) for one in written])
+    write_tables(tmp_path, [Entry(str(index), (), one) for index, one in enumerate(written)])
+    read = read_table(tmp_path, "devices")
+    assert list(read["run_id"]) == ["0"] * len(written[0].devices)
     pd.testing.assert_frame_equal(
-        read_table(tmp_path, "devices"), table(DeviceRecord, [row for one in written for row in one.devices])
+        read.drop(columns="run_id"), table(DeviceRecord, [row for one in written for row in one.devices])
     )
 
 
 def test_varied_keys_become_columns_after_the_seed(tmp_path: Path) -> None:
     varied = (("budget.delay_s", 10), ("channel.model", "static"))
-    write_tables(tmp_path, [(varied, result())])
+    write_tables(tmp_path, [Entry("r", varied, result())])
     runs = read_table(tmp_path, "runs")
     assert list(runs.columns[2:6]) == ["seed", "budget.delay_s", "channel.model", "status"]
     assert varied_keys(runs) == ["budget.delay_s", "channel.model"]
 
 
 def test_no_runs_still_have_columns(tmp_path: Path) -> None:
-    assert list(runs_table([]).columns) == list(RunRecord._fields)
+    assert list(runs_table([]).columns) == ["run_id", *RunRecord._fields]
 
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
-    write_tables(tmp_path, [((), result(math.nan))])
+    write_tables(tmp_path, [Entry("r", (), result(math.nan))])
     write_parquet(tmp_path)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), read_table(tmp_path, "runs"))
 
@@ -104,7 +107,7 @@ def test_parquet_without_pyarrow_is_one_clear_line(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_a_broken_table_is_one_clear_line(tmp_path: Path, change, complaint: str) -> None:  # type: ignore[no-untyped-def]  # a lambda of the list above
-    write_tables(tmp_path, [((), result())])
+    write_tables(tmp_path, [Entry("r", (), result())])
     path = tmp_path / "runs.csv"
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=complaint) as raised:

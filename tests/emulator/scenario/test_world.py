@@ -35,7 +35,7 @@ def test_static_channel_realises_every_policys_prediction(name: str) -> None:
     small = world()
     policy = small.policy(name)
     spec = small.run_spec(name, policy, small.plan(name, policy), 0)
-    result = run(spec, "r", name, 0).run
+    result = run(spec, name, 0).run
     assert result.stop_reason == "plan"
     assert result.delay_s == pytest.approx(result.predicted_delay_s, rel=1e-9)
     assert result.energy_j == pytest.approx(result.predicted_energy_j, rel=1e-9)
@@ -45,7 +45,7 @@ def test_static_channel_realises_every_policys_prediction(name: str) -> None:
 def test_static_channel_realises_the_downlinks_cost(mode: str) -> None:
     small = world(f"radio.downlink.mode={mode}", "radio.downlink.power_w=2.0")
     policy = small.policy("finetune-only")
-    result = run(small.run_spec("p", policy, small.plan("p", policy), 0), "r", "p", 0).run
+    result = run(small.run_spec("p", policy, small.plan("p", policy), 0), "p", 0).run
     assert result.downlink_energy_j == pytest.approx(
         result.finetune_rounds * small.problem.radio.downlink_energy_j, rel=1e-9
     )
@@ -59,7 +59,7 @@ def test_policies_meet_the_same_gains_under_a_seed(model: str) -> None:
     for name in ("joint-ft", "uniform"):
         policy = small.policy(name)
         spec = small.run_spec(name, policy, small.plan(name, policy), 5)
-        run(spec, "r", name, 5)
+        run(spec, name, 5)
         channels.append(_met(spec.channel, 3))
     assert channels[0] == channels[1]
     assert channels[0] != _met(small.channel(6), 3)
@@ -257,7 +257,7 @@ def test_charged_run_has_what_is_left_and_counts_both(name: str) -> None:
     assert plan.pretrain_rounds + plan.finetune_rounds < sum(
         getattr(free.plan(name, policy), rounds) for rounds in ("pretrain_rounds", "finetune_rounds")
     )
-    result = run(small.run_spec(name, policy, plan, 0), "r", name, 0)
+    result = run(small.run_spec(name, policy, plan, 0), name, 0)
     assert result.rounds[0].start_s == charge.delay_s
     assert result.run.energy_j == pytest.approx(charge.energy_j + sum(one.energy_j for one in result.rounds))
     assert result.run.delay_s <= 60.0 * (1.0 + 1e-9)

@@ -48,9 +48,9 @@ def both_ways(world: RunSpec) -> tuple[RunResult, RunResult, Watched]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "fast_path", looking)
-        fast = run.run(fresh(world), "r", "p", 0)
+        fast = run.run(fresh(world), "p", 0)
         patch.setattr(run, "fast_path", lambda *_: NoFastPath())
-        simulated = run.run(fresh(world), "r", "p", 0)
+        simulated = run.run(fresh(world), "p", 0)
     return fast, simulated, watched
 
 
@@ -113,7 +113,7 @@ def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
 def test_most_rounds_are_computed_and_the_last_is_simulated() -> None:
     """A delay budget that ends within the fifth of six rounds."""
     world = problem(4)
-    round_s = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.delay_s
+    round_s = run.run(run_spec(world, plan(world, 0, 1)), "p", 0).run.delay_s
     world = replace(world, budget=replace(world.budget, delay_s=4.5 * round_s))
     fast, simulated, watched = both_ways(run_spec(world, plan(world, 0, 6)))
     assert_same(fast, simulated)
@@ -124,7 +124,7 @@ def test_most_rounds_are_computed_and_the_last_is_simulated() -> None:
 def test_a_round_that_ends_exactly_with_the_delay_budget() -> None:
     """In the very instant of the horizon it is lost, as one a bit later is; one a bit earlier counts."""
     world = problem(4)
-    round_s = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.delay_s
+    round_s = run.run(run_spec(world, plan(world, 0, 1)), "p", 0).run.delay_s
     for horizon_s, rounds in ((np.nextafter(round_s, 0.0), 0), (round_s, 0), (np.nextafter(round_s, math.inf), 1)):
         budget = replace(world.budget, delay_s=float(horizon_s) / (1.0 + BUDGET_SLACK))
         fast, simulated, _ = both_ways(run_spec(replace(world, budget=budget), plan(world, 0, 2)))
@@ -134,7 +134,7 @@ def test_a_round_that_ends_exactly_with_the_delay_budget() -> None:
 
 def test_energy_that_runs_out_is_simulated() -> None:
     world = problem(4)
-    round_j = run.run(run_spec(world, plan(world, 0, 1)), "r", "p", 0).run.energy_j
+    round_j = run.run(run_spec(world, plan(world, 0, 1)), "p", 0).run.energy_j
     world = replace(world, budget=replace(world.budget, energy_j=4.5 * round_j))
     fast, simulated, _ = both_ways(run_spec(world, plan(world, 0, 6)))
     assert_same(fast, simulated)
@@ -165,9 +165,9 @@ def test_a_trace_that_ends_after_the_energy_did_is_no_error() -> None:
 )
 def test_worlds_with_surprises_have_no_fast_path(change: dict[str, Any]) -> None:
     world = replace(run_spec(problem(3), plan(problem(3))), **change)
-    assert isinstance(fast_path("r", world), NoFastPath)
+    assert isinstance(fast_path(world), NoFastPath)
 
 
 def test_a_quiet_world_has_a_fast_path() -> None:
     world = run_spec(problem(3), plan(problem(3)), faults=Faults(min_participants=2))
-    assert isinstance(fast_path("r", world), IndependentDevices)
+    assert isinstance(fast_path(world), IndependentDevices)

@@ -34,7 +34,7 @@ def test_deadline_leaves_out_who_is_late_and_scales_the_weights() -> None:
     learner = CountingLearner()
     between = (_round_s(ORDER[1]) + _round_s(ORDER[2])) / 2
     world = run_spec(problem(), plan(problem(), 0, 2), learner=learner, faults=Faults(round_deadline_s=between))
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     assert [row.participants for row in result.rounds] == [2, 2]
     assert [row.end_s for row in result.rounds] == pytest.approx([between, 2 * between], rel=1e-12)
     expected = [0.5, 0.5, 0.5]
@@ -49,7 +49,7 @@ def test_deadline_leaves_out_who_is_late_and_scales_the_weights() -> None:
 def test_too_few_arrivals_update_nothing() -> None:
     learner = CountingLearner()
     faults = Faults(round_deadline_s=(_round_s(ORDER[0]) + _round_s(ORDER[1])) / 2, min_participants=2)
-    result = run(run_spec(problem(), plan(problem(), 0, 2), learner=learner, faults=faults), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 0, 2), learner=learner, faults=faults), "p", 0)
     assert [row.participants for row in result.rounds] == [1, 1]
     assert learner.finetuned == []
 
@@ -59,7 +59,7 @@ def test_who_drops_out_is_lost_for_the_round_and_back_for_a_later_one() -> None:
     leaves = [NEVER, NEVER, NEVER]
     leaves[ORDER[2]] = (gone_s, gone_s + 1.0)
     leaving = Switches((True,) * 3, tuple(leaves))
-    result = run(run_spec(problem(), plan(problem(), 0, 8), availability=leaving), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 0, 8), availability=leaving), "p", 0)
     mine = [record for record in result.devices if record.device == ORDER[2]]
     assert mine[0].outcome == "dropped"
     assert mine[-1].outcome == "delivered"
@@ -74,14 +74,14 @@ def test_who_drops_out_is_lost_for_the_round_and_back_for_a_later_one() -> None:
 def test_a_round_waits_for_enough_devices() -> None:
     coming = Switches((False,) * 3, ((2.0,), (3.0,), (5.0,)))
     faults = Faults(min_participants=2)
-    result = run(run_spec(problem(), plan(problem(), 0, 1), faults=faults, availability=coming), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 0, 1), faults=faults, availability=coming), "p", 0)
     assert result.rounds[0].start_s == 3.0
     assert result.rounds[0].participants == 2
 
 
 def test_nobody_ever_comes() -> None:
     nobody = Switches((False,) * 3, (NEVER,) * 3)
-    result = run(run_spec(problem(), plan(problem(), 1, 1), availability=nobody), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 1, 1), availability=nobody), "p", 0)
     assert result.run.stop_reason == "delay"
     assert result.run.delay_s == 100.0
     assert (result.run.pretrain_rounds, result.run.finetune_rounds) == (1, 0)
@@ -94,7 +94,7 @@ def test_outage_retries_with_doubling_back_off() -> None:
     computed = float(each.batch[0] * world.devices.cycles_per_sample[0] / each.frequency_hz[0])
     channel = StepChannel((computed + 1.0,), (0.0, float(world.devices.gain[0])))
     outage = Outage(snr_threshold_db=-60.0, attempt_s=0.01, backoff_s=0.2, retries=5)
-    result = run(run_spec(world, plan(world, 0, 1), channel, faults=Faults(outage=outage)), "r", "p", 0)
+    result = run(run_spec(world, plan(world, 0, 1), channel, faults=Faults(outage=outage)), "p", 0)
     (record,) = result.devices
     waited = (0.01 + 0.2) + (0.01 + 0.4) + (0.01 + 0.8)
     assert record.outcome == "delivered"
@@ -106,16 +106,16 @@ def test_outage_retries_with_doubling_back_off() -> None:
 def test_outage_gives_up() -> None:
     outage = Outage(snr_threshold_db=-60.0, attempt_s=0.01, backoff_s=0.1, retries=2)
     world = run_spec(problem(1), plan(problem(1), 0, 1), StaticChannel(np.zeros(1)), faults=Faults(outage=outage))
-    (record,) = run(world, "r", "p", 0).devices
+    (record,) = run(world, "p", 0).devices
     assert record.outcome == "outage"
     assert record.uplink_energy_j == pytest.approx(3 * 0.01 * 0.2, rel=1e-9)
 
 
 def test_battery_ends_participation_for_good() -> None:
-    full = run(run_spec(problem(), plan(problem(), 0, 4)), "r", "p", 0)
+    full = run(run_spec(problem(), plan(problem(), 0, 4)), "p", 0)
     used = [sum(r.compute_energy_j + r.uplink_energy_j for r in full.devices if r.device == k) for k in range(3)]
     battery = sorted(used)[1] * 0.6
-    result = run(run_spec(problem(), plan(problem(), 0, 4), faults=Faults(battery_j=battery)), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 0, 4), faults=Faults(battery_j=battery)), "p", 0)
     for k in range(3):
         mine = [record for record in result.devices if record.device == k]
         assert sum(r.compute_energy_j + r.uplink_energy_j for r in mine) <= battery * (1 + 1e-12)
@@ -135,7 +135,7 @@ def test_an_empty_battery_starts_nothing_that_it_cannot_finish(covered: float, c
 
     def first_round(battery_j: float) -> DeviceRecord:
         spec = run_spec(world, each, faults=Faults(battery_j=battery_j))
-        return run(spec, "r", "p", 0).devices[0]
+        return run(spec, "p", 0).devices[0]
 
     full = first_round(1e9)
     assert full.compute_energy_j == pytest.approx(1e-28 * world.devices.cycles_per_sample[0] * 1e18, rel=1e-12)
@@ -152,7 +152,7 @@ def test_partial_participation_draws_the_same_devices_for_every_policy() -> None
         world = run_spec(
             problem(5), plan(problem(5), 0, 6, batch=batch), participation=0.4, selection=np.random.default_rng(7)
         )
-        result = run(world, "r", "p", 0)
+        result = run(world, "p", 0)
         assert [row.participants for row in result.rounds] == [2] * 6
         drawn.append([(record.round, record.device) for record in result.devices])
     assert drawn[0] == drawn[1]
@@ -177,7 +177,7 @@ def test_an_adaptive_policy_sees_what_is_left_and_who_is_there() -> None:
     policy = Halves()
     leaving = Switches((True,) * 3, ((0.01, 50.0), NEVER, NEVER))
     world = run_spec(problem(), plan(problem(), 5, 5), controller=Adapt("p", policy), availability=leaving)  # type: ignore[arg-type]
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     assert (result.run.pretrain_rounds, result.run.finetune_rounds, result.run.stop_reason) == (0, 3, "policy")
     assert [seen.time_s for seen in policy.seen] == [0.0, *[row.end_s for row in result.rounds]]
     assert policy.seen[0].available.tolist() == [1.0, 1.0, 1.0]
@@ -196,4 +196,4 @@ def test_a_decision_that_cannot_be_done_is_named() -> None:
 
     world = run_spec(problem(), plan(problem()), controller=Adapt("wild", Wild()))  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match=r"policy wild: devices\.power_w\[0\] = .*9\.0"):
-        run(world, "r", "wild", 0)
+        run(world, "wild", 0)

@@ -110,7 +110,7 @@ def worlds(draw: Any) -> RunSpec:
 @settings(max_examples=examples(100, 2000), deadline=None)
 @given(worlds())
 def test_what_must_hold_under_every_fault(world: RunSpec) -> None:
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     _energy_adds_up(result)
     _budgets_hold(result, world)
     _uploads_deliver(result, world)
@@ -179,7 +179,7 @@ def _batteries_hold(result: RunResult, world: RunSpec) -> None:
 def test_the_audit_notices() -> None:
     """A record that was tampered with does not pass."""
     world = run_spec(problem(), plan(problem()))
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     audit(result, world, 3e6)
     wrong = [
         replace(result, run=result.run._replace(energy_j=result.run.energy_j * 1.001)),

@@ -17,7 +17,7 @@ from tests.emulator.simulation.worlds import CountingLearner, plan, problem, run
 def test_static_channel_realises_the_prediction(faults: Faults) -> None:
     world = run_spec(problem(), plan(problem()), faults=faults)
     assert world.is_predictable is (faults == Faults())
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     assert result.run.stop_reason == "plan"
     assert result.run.delay_s == pytest.approx(world.prediction.delay_s, rel=1e-9)
     assert result.run.energy_j == pytest.approx(world.prediction.energy_j, rel=1e-9)
@@ -27,14 +27,14 @@ def test_static_channel_realises_the_prediction(faults: Faults) -> None:
 
 def test_static_channel_with_target_power_realises_the_prediction() -> None:
     world = run_spec(problem(), plan(problem(), power_share=0.3), power_control=TargetPower())
-    result = run(world, "r", "p", 0)
+    result = run(world, "p", 0)
     assert result.run.delay_s == pytest.approx(world.prediction.delay_s, rel=1e-9)
     assert result.run.energy_j == pytest.approx(world.prediction.energy_j, rel=1e-9)
 
 
 def test_learning_happens_once_a_round_with_the_plans_batches() -> None:
     learner = CountingLearner()
-    run(run_spec(problem(), plan(problem()), learner=learner), "r", "p", 0)
+    run(run_spec(problem(), plan(problem()), learner=learner), "p", 0)
     assert learner.pretrained == [32, 32]
     assert [batches for batches, _ in learner.finetuned] == [(16, 16, 16)] * 3
     assert all(weights == pytest.approx((1 / 3,) * 3) for _, weights in learner.finetuned)
@@ -44,7 +44,7 @@ def test_learning_happens_once_a_round_with_the_plans_batches() -> None:
 def test_delay_budget_stops_the_run_exactly_there(share: float) -> None:
     base = run_spec(problem(), plan(problem()))
     small = replace(base.problem, budget=Budget(base.prediction.delay_s * share, 1e3))
-    result = run(run_spec(small, plan(small)), "r", "p", 0)
+    result = run(run_spec(small, plan(small)), "p", 0)
     assert result.run.stop_reason == "delay"
     assert result.run.delay_s == small.budget.delay_s
     assert all(record.end_s <= small.budget.delay_s for record in result.rounds)
@@ -55,7 +55,7 @@ def test_delay_budget_stops_the_run_exactly_there(share: float) -> None:
 def test_energy_budget_is_never_passed(share: float) -> None:
     base = run_spec(problem(), plan(problem()))
     small = replace(base.problem, budget=Budget(100.0, base.prediction.energy_j * share))
-    result = run(run_spec(small, plan(small)), "r", "p", 0)
+    result = run(run_spec(small, plan(small)), "p", 0)
     assert result.run.stop_reason == "energy"
     assert result.run.energy_j <= small.budget.energy_j * (1 + 1e-9)
 
@@ -63,7 +63,7 @@ def test_energy_budget_is_never_passed(share: float) -> None:
 def test_recorded_overrun() -> None:
     base = run_spec(problem(), plan(problem()))
     small = replace(base.problem, budget=Budget(base.prediction.delay_s / 2, base.prediction.energy_j / 2))
-    result = run(run_spec(small, plan(small), stop_at_budget=False), "r", "p", 0)
+    result = run(run_spec(small, plan(small), stop_at_budget=False), "p", 0)
     assert result.run.stop_reason == "plan"
     assert result.run.overrun_delay_s == pytest.approx(base.prediction.delay_s / 2, rel=1e-9)
     assert result.run.overrun_energy_j == pytest.approx(base.prediction.energy_j / 2, rel=1e-7)
@@ -72,7 +72,7 @@ def test_recorded_overrun() -> None:
 def test_lost_work_is_counted() -> None:
     world = problem()
     tight = replace(world, budget=Budget(run_spec(world, plan(world, 0, 1)).prediction.delay_s * 0.9, 1e3))
-    result = run(run_spec(tight, plan(tight, 0, 1)), "r", "p", 0)
+    result = run(run_spec(tight, plan(tight, 0, 1)), "p", 0)
     assert result.run.finetune_rounds == 0
     assert result.run.wasted_energy_j == pytest.approx(
         sum(r.compute_energy_j + r.uplink_energy_j for r in result.devices if r.outcome == "budget"), rel=1e-12
@@ -82,14 +82,14 @@ def test_lost_work_is_counted() -> None:
 
 def test_no_signal_ends_at_the_budget() -> None:
     world = problem()
-    result = run(run_spec(world, plan(world), StaticChannel(np.zeros(3))), "r", "p", 0)
+    result = run(run_spec(world, plan(world), StaticChannel(np.zeros(3))), "p", 0)
     assert result.run.stop_reason in {"delay", "energy"}
     assert result.run.finetune_rounds == 0
     assert {record.outcome for record in result.devices} == {"budget"}
 
 
 def test_every_second_round_evaluated_and_always_the_last() -> None:
-    result = run(run_spec(problem(), plan(problem(), 2, 3), evaluate_every=2), "r", "p", 0)
+    result = run(run_spec(problem(), plan(problem(), 2, 3), evaluate_every=2), "p", 0)
     assert [bool(np.isnan(r.test_accuracy)) for r in result.rounds] == [True, False, True, False, False]
     assert [bool(np.isnan(r.grad_norm_sq)) for r in result.rounds] == [False, True, False, True, False]
     assert result.run.test_accuracy == result.rounds[-1].test_accuracy
