@@ -23,9 +23,22 @@ LEAST, MOST = 1e-40, 1e40
 
 MOST_WHOLE = 10**9
 
-Positive = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, le=MOST, allow_inf_nan=False)]
-Finite = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
+
+def _measurable(value: float) -> float:
+    if not LEAST <= value <= MOST:
+        raise ValueError(f"must be from {LEAST:g} to {MOST:g}")
+    return value
+
+
+def _not_huge(value: float) -> float:
+    if abs(value) > MOST:
+        raise ValueError(f"must be at most {MOST:g}")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_measurable)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), AfterValidator(_not_huge)]
+Finite = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_huge)]
 Decibel = Annotated[float, Field(ge=-400.0, le=400.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=MOST_WHOLE)]
