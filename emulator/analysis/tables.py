@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -30,6 +31,8 @@ REALISED = "mean_grad_norm_sq"
 
 _VARIED_AFTER = "seed"
 
+FORMULA = re.compile(r"[=@\t\r]|[+-][^\d.]")
+
 
 class _Row(NamedTuple):
     """What is kept of a result until the tables of runs can be written."""
@@ -56,12 +59,16 @@ def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def runs_table(rows: Sequence[tuple[Varied, RunRecord]]) -> pd.DataFrame:
-    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied."""
+    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied.
+
+    The scenario's own ``seed`` is the column ``scenario.seed``: ``seed`` is the run's.
+    """
     runs = table(RunRecord, [run for _, run in rows])
     keys = list(dict.fromkeys(key for varied, _ in rows for key, _ in varied))
     at = list(runs.columns).index(_VARIED_AFTER) + 1
     for offset, key in enumerate(keys):
-        runs.insert(at + offset, key, [dict(varied).get(key) for varied, _ in rows])
+        column = f"scenario.{key}" if key in RunRecord._fields else key
+        runs.insert(at + offset, column, [dict(varied).get(key) for varied, _ in rows])
     return runs
 
 
@@ -73,8 +80,20 @@ def varied_keys(runs: pd.DataFrame) -> list[str]:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write ``frame`` atomically; NaN is an empty field, floats are written so that they read back exactly."""
+    texts = {name: column.map(harmless) for name, column in frame.items() if column.dtype.kind not in "biufc"}
     with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        frame.assign(**{str(name): column for name, column in texts.items()}).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )
+
+
+def harmless(cell: Any) -> Any:
+    """``cell``, with an apostrophe before a text that a spreadsheet would take for a formula.
+
+    >>> harmless("=1+1"), harmless("-x"), harmless("-1.5"), harmless("joint-ft")
+    ("'=1+1", "'-x", '-1.5', 'joint-ft')
+    """
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
 def write_tables(
