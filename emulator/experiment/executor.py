@@ -77,8 +77,8 @@ class _FreshProcess(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        main: dict[str, Any] = vars(sys.modules["__main__"])
-        hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+        main = vars(sys.modules["__main__"])
+        hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
         main["__spec__"] = None
         try:
             return SpawnProcess._Popen(process_obj)
