@@ -20,6 +20,7 @@ from types import ModuleType
 from prefine.emulator.dependencies import Sources, neighbours, sources_of_file
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.files import is_there
+from prefine.emulator.text import did_you_mean
 
 FILE = ".py:"
 
@@ -51,7 +52,8 @@ def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
         names = installed(group)
         if not names:
             raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
-        raise InputError(f"{noun} {spec!r} is unknown, allowed: {', '.join(names)}, or path/to/file.py:Name")
+        also = f", or path/to/file.py:Name{did_you_mean(spec, names)}"
+        raise InputError(f"{noun} {spec!r} is unknown, allowed: {', '.join(names)}{also}")
     with foreign(f"{noun} {spec!r}", "when it was loaded"):
         loaded: object = found[0].load()
     return loaded

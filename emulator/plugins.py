@@ -16,9 +16,8 @@ from prefine.emulator import loading
 from prefine.emulator.complaints import unknown_key
 from prefine.emulator.dependencies import Sources, sources_of_module
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.loading import foreign, installed, own_file
+from prefine.emulator.loading import foreign, own_file
 from prefine.emulator.section import named
-from prefine.emulator.text import unknown
 from prefine.emulator.types import Observation, Policy, Problem, RehearsingPolicy, Workload, own_copy
 
 
@@ -140,9 +139,6 @@ def find(kind: Kind, name: str, folder: Path = Path()) -> type:
 
     Raises InputError where there is none, or it lacks the method of its ``kind``.
     """
-    known = installed(kind.group)
-    if known and not own_file(name) and name not in known:
-        raise InputError(unknown(f"{kind.noun} {name!r}", name, known))
     found = loading.find(name, kind.group, kind.noun, folder)
     if not inspect.isclass(found):
         raise InputError(f"{kind.noun} {name}: must be a class, not {type(found).__name__}")

@@ -161,8 +161,7 @@ def plan_document(
 ) -> dict[str, Any]:
     """The plan document (docs/formats.md): JSON-ready, and ``null`` for what is not finite.
 
-    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``integer_lower_bound`` where it is known,
-    ``rehearsal`` where it rehearses.
+    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``rehearsal`` where it rehearses.
     """
     document: dict[str, Any] = {
         "policy": policy_name,
@@ -182,9 +181,8 @@ def plan_document(
     }
     if plan.relaxed is not None:
         document["relaxed"] = _relaxed(plan.relaxed)
-    for name in ("integer_gap", "integer_lower_bound"):
-        if getattr(plan, name) is not None:
-            document[name] = getattr(plan, name)
+    if plan.integer_gap is not None:
+        document["integer_gap"] = plan.integer_gap
     if plan.rehearsal is not None:
         document["rehearsal"] = _rehearsal(plan.rehearsal)
     document["solve_s"] = solve_s

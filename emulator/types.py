@@ -217,8 +217,7 @@ class Plan:
 
     ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
     (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
-    ``integer_lower_bound``: no plan with whole rounds and batches has an objective below it; ``None`` where nobody
-    computed it. ``rehearsal`` is what a policy that rehearses found.
+    ``rehearsal`` is what a policy that rehearses found.
     """
 
     pretrain_rounds: int
@@ -228,7 +227,6 @@ class Plan:
     relaxed: Relaxed | None = None
     integer_gap: float | None = None
     objective: Literal["bound", "bound_ft"] = "bound"
-    integer_lower_bound: float | None = None
     rehearsal: RehearsalTable | None = None
 
 

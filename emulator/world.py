@@ -63,10 +63,8 @@ class World:
 
     @cached_property
     def learning_rate(self) -> float:
-        """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""
-        wanted, smoothness = self.scenario.training.learning_rate, self.constants.smoothness
-        rate = float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
-        return min(rate, 1.0 / smoothness)
+        """The step size of the bound."""
+        return self.scenario.training.bound_rate(self.constants.smoothness)
 
     @cached_property
     def bands_hz(self) -> FloatArray:

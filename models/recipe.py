@@ -10,12 +10,6 @@ from torch import Tensor
 KEPT = 64
 
 
-def bound_rate(recipe: float | str, smoothness: float) -> float:
-    """The step size the bound is evaluated at: the recipe's own (a number, or ``"3/L"``), but at most 1/L."""
-    wanted = float(recipe.removesuffix("/L")) / smoothness if isinstance(recipe, str) else recipe
-    return min(wanted, 1.0 / smoothness)
-
-
 def real_rate(recipe: float | str, bound_rate: float) -> float:
     """The step size of training, where the bound's is ``bound_rate``: a number as it is, ``"3/L"`` three times it."""
     return bound_rate * max(1.0, float(recipe.removesuffix("/L"))) if isinstance(recipe, str) else recipe

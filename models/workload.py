@@ -23,7 +23,7 @@ from prefine.models.data.partition import split
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
-from prefine.models.recipe import LastIterate, Step, TailAverage, bound_rate, real_rate
+from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
@@ -84,7 +84,7 @@ class Workload:
     def constants(self) -> Constants:
         """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""
         measured = self.estimate.constants()
-        return measured._replace(learning_rate=bound_rate(self._training.learning_rate, measured.smoothness))
+        return measured._replace(learning_rate=self._training.bound_rate(measured.smoothness))
 
     def calibration(self) -> dict[str, Calibrated]:
         """What the constants are, with their spread and definition, for ``prefine calibrate``."""

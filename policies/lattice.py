@@ -6,8 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from prefine.emulator.bound import frugal_frequency, predict
-from prefine.emulator.physics import compute_energy
+from prefine.emulator.bound import frugal_frequency, most_server_rounds, predict, server_round
 from prefine.emulator.types import Budget, Devices, DevicesPlan, Plan, Problem, Relaxed, ServerPlan
 from prefine.policies.batch_rounding import BatchAllocator
 from prefine.policies.dual import Start, relax
@@ -24,6 +23,9 @@ _EXACT = 0.05
 
 _MOST_KEPT = 512
 
+_LEAST_PRICE = 1e-30
+"""Stands in for the price of an energy budget that does not bind."""
+
 
 @dataclass(frozen=True)
 class Rest:
@@ -34,7 +36,7 @@ class Rest:
     server_s: float
 
 
-class Family:
+class Lattice:
     """Plans of ``problem`` by the server's rounds and batch; the fine-tuning round is the exact design for them.
 
     Plans whose server works on equally many samples share their fine-tuning. Raises InfeasibleError where a device
@@ -63,12 +65,9 @@ class Family:
     @property
     def most_samples(self) -> int:
         """Samples that the server can work on where the devices do nothing."""
-        server, budget = self.problem.server, self.problem.budget
-        quickest = budget.delay_s * server.max_frequency_hz / server.cycles_per_sample
-        by_energy = math.cbrt(budget.energy_j * budget.delay_s**2 / server.capacitance) / server.cycles_per_sample
-        slowest_j = compute_energy(1.0, server.cycles_per_sample, server.min_frequency_hz, server.capacitance)
-        least = budget.energy_j / slowest_j if slowest_j > 0.0 else math.inf
-        return math.floor(min(quickest, by_energy, least) * (1.0 - SLIVER))
+        budget, one = self.problem.budget, np.ones(1)
+        most = most_server_rounds(self.problem.server, one, budget.delay_s * one, budget.energy_j * one)
+        return math.floor(float(most[0]) * (1.0 - SLIVER))
 
     def plan(self, rounds: int, batch: int, noise: float = 1.0) -> Plan | None:
         """N = ``rounds`` of ``batch`` samples on the server, then the design of least Phi at N = 0 on what is left.
@@ -110,7 +109,7 @@ class Family:
         low, high = math.log(slowest), math.log(fastest)
         for _ in range(_TRIALS):
             middle = 0.5 * (low + high)
-            left = _left(problem, cycles, math.exp(middle))
+            left = _left(problem, samples, math.exp(middle))
             relaxed = self._relaxed(left)
             wanted = _wanted_frequency(problem, relaxed)
             low, high = (middle, high) if wanted > math.exp(middle) else (low, middle)
@@ -139,19 +138,14 @@ class Family:
         return min(found, key=lambda each: each[0])[1] if found else None
 
 
-_LEAST_PRICE = 1e-30
-"""Stands in for the price of an energy budget that does not bind."""
-
-
 def _noisy(devices: Devices, noise: float) -> Devices:
     return devices if noise == 1.0 else replace(devices, gradient_variance=noise * devices.gradient_variance)
 
 
-def _left(problem: Problem, cycles: float, frequency_hz: float) -> Problem:
-    """``problem`` with what the server's ``cycles`` at ``frequency_hz`` leave of both budgets."""
-    budget, server = problem.budget, problem.server
-    energy_j = server.capacitance * cycles * frequency_hz**2
-    return replace(problem, budget=Budget(budget.delay_s - cycles / frequency_hz, budget.energy_j - energy_j))
+def _left(problem: Problem, samples: int, frequency_hz: float) -> Problem:
+    """``problem`` with what the server's ``samples`` at ``frequency_hz`` leave of both budgets."""
+    budget, used = problem.budget, server_round(problem.server, ServerPlan(float(samples), frequency_hz))
+    return replace(problem, budget=Budget(budget.delay_s - used.delay_s, budget.energy_j - used.energy_j))
 
 
 def _wanted_frequency(problem: Problem, relaxed: Relaxed) -> float:

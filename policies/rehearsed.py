@@ -12,7 +12,7 @@ from prefine.emulator.types import Audience, FloatArray, Plan, Policy, Problem, 
 from prefine.policies.baselines import FinetuneOnly, PretrainOnly, Separate
 from prefine.policies.feasibility import require_at_least, require_one_of, shortfall
 from prefine.policies.joint import Joint, JointFinetune, JointSimple
-from prefine.policies.lattice import Family
+from prefine.policies.lattice import Lattice
 from prefine.policies.smoothing import Scores
 from prefine.policies.subproblems import Stages
 
@@ -24,7 +24,7 @@ OTHERS: dict[str, Policy] = {
     "finetune-only": FinetuneOnly(),
     "pretrain-only": PretrainOnly(),
 }
-"""Designs that are rehearsed beside the family."""
+"""Designs that are rehearsed beside the lattice."""
 
 _SHARES = (0.35, 0.25, 0.2, 0.2)
 """Parts of the effort for the lattice and for each halving after it; each doubles the rehearsals of those it keeps."""
@@ -48,7 +48,7 @@ _CENTRES = (4, 2, 1)
 
 
 class Share(NamedTuple):
-    """A member of the family: the server's rounds and batch, and the weight of the devices' noise (0: they rest)."""
+    """A member of the lattice: the server's rounds and batch, and the weight of the devices' noise (0: they rest)."""
 
     rounds: int
     batch: int
@@ -109,42 +109,49 @@ class _Search:
         self._policy, self._problem, self._rehearse = policy, problem, rehearse
         self._candidates = list(_designs(problem))
         try:
-            self._family: Family | None = Family(problem)
+            self._lattice: Lattice | None = Lattice(problem)
         except InfeasibleError:
-            self._family = None
+            self._lattice = None
         self._tried: set[Share] = set()
         self._decisions = {_decision(one.plan) for one in self._candidates}
 
     def plan(self) -> Plan:
         """The winner, with the table."""
-        effort, folds = self._policy.effort, self._policy.folds
-        room = int(_SHARES[0] * effort) // folds - len(self._candidates)
-        self._add(_lattice(self._family, room) if self._family else ())
+        folds = self._policy.folds
+        room = int(_SHARES[0] * self._policy.effort) // folds - len(self._candidates)
+        self._add(_finest(self._lattice, room) if self._lattice else (), room)
         if not self._candidates:
             raise InfeasibleError(shortfall(Stages(self._problem)))
         self._bring_to(self._candidates, folds)
-        rotations = 1
+        left = self._policy.effort - folds * len(self._candidates)
+        rehearsed = folds
         for share, centres, step in zip(_SHARES[1:], _CENTRES, _STEPS, strict=True):
+            allowance = int(left * share / sum(_SHARES[1:]))
+            if allowance < 2 * rehearsed:
+                break
             best = self._ranked()
-            before = len(self._candidates)
-            self._add(near for one in best[:centres] for near in _neighbours(one.share, step))
-            fresh = self._candidates[before:]
-            left = int(share * effort) - 2 * rotations * folds * len(fresh)
-            kept = best[: max(2, left // (rotations * folds))]
-            rotations *= 2
-            self._bring_to([*kept, *fresh], rotations * folds)
+            near = (neighbour for one in best[:centres] for neighbour in _neighbours(one.share, step))
+            fresh = self._add(near, allowance // 2 // (2 * rehearsed))
+            kept = best[: (allowance - 2 * rehearsed * len(fresh)) // rehearsed]
+            rehearsed *= 2
+            self._bring_to([*kept, *fresh], rehearsed)
         return self._decided()
 
-    def _add(self, shares: Iterable[Share]) -> None:
-        """Plans of those ``shares`` that are new and fit the budgets."""
+    def _add(self, shares: Iterable[Share], room: int) -> list[Candidate]:
+        """Candidates of those ``shares`` that are new and fit the budgets, at most ``room`` of them."""
+        fresh: list[Candidate] = []
         for share in shares:
-            if self._family is None or not self._family.has(share.batch) or share in self._tried:
+            if len(fresh) >= room:
+                break
+            if self._lattice is None or not self._lattice.has(share.batch) or share in self._tried:
                 continue
             self._tried.add(share)
-            plan = self._family.plan(*share) if share.noise else self._family.server_only(*share[:2])
+            plan = self._lattice.plan(*share) if share.noise else self._lattice.server_only(*share[:2])
             if plan is not None and (decision := _decision(plan)) not in self._decisions:
                 self._decisions.add(decision)
-                self._candidates.append(Candidate(share.label, share, plan))
+                fresh.append(Candidate(share.label, share, plan))
+        self._candidates += fresh
+        return fresh
 
     def _bring_to(self, candidates: list[Candidate], rehearsals: int) -> None:
         """Rehearse ``candidates`` until each has so many rehearsals."""
@@ -198,22 +205,22 @@ def _designs(problem: Problem) -> Iterator[Candidate]:
         yield Candidate(label, Share(plan.pretrain_rounds, round(plan.server.batch)), plan)
 
 
-def _lattice(family: Family, room: int) -> tuple[Share, ...]:
+def _finest(lattice: Lattice, room: int) -> tuple[Share, ...]:
     """The finest lattice over server samples, batches and noise with at most ``room`` members."""
     for spacing in _SPACINGS:
-        shares = tuple(dict.fromkeys(_members(family, spacing)))
+        shares = tuple(dict.fromkeys(_members(lattice, spacing)))
         if len(shares) <= room:
             return shares
     return shares[:: math.ceil(len(shares) / max(1, room))]
 
 
-def _members(family: Family, spacing: float) -> Iterator[Share]:
-    least, most = family.batches
+def _members(lattice: Lattice, spacing: float) -> Iterator[Share]:
+    least, most = lattice.batches
     batches = [max(least, _LEAST_BATCH)]
     while batches[-1] * _BATCH_SPACING <= most:
         batches.append(batches[-1] * _BATCH_SPACING)
     yield from (Share(0, batches[0], noise) for noise in _NOISES)
-    samples, all_samples = float(batches[0]), float(family.most_samples)
+    samples, all_samples = float(batches[0]), float(lattice.most_samples)
     for batch in batches:
         if 1 <= all_samples // batch <= _MOST_ROUNDS:
             yield Share(int(all_samples // batch), batch, 0.0)

@@ -56,6 +56,12 @@ class TrainingSettings(Section):
     upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
+    def bound_rate(self, smoothness: float) -> float:
+        """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""
+        wanted = self.learning_rate
+        rate = float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
+        return min(rate, 1.0 / smoothness)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, given: Any) -> Any:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from prefine.models.recipe import KEPT, LastIterate, Step, TailAverage, bound_rate, real_rate
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.models.recipe import KEPT, LastIterate, Step, TailAverage, real_rate
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
@@ -56,5 +57,5 @@ def test_last_iterate_is_itself() -> None:
     [("1/L", 0.25, 0.25), ("3/L", 0.25, 0.75), ("0.5/L", 0.125, 0.125), (0.1, 0.1, 0.1), (2.0, 0.25, 2.0)],
 )
 def test_step_sizes_of_bound_and_training(recipe: float | str, bound: float, real: float) -> None:
-    assert bound_rate(recipe, smoothness=4.0) == bound
+    assert TrainingSettings(learning_rate=recipe).bound_rate(4.0) == bound
     assert real_rate(recipe, bound) == real

@@ -77,9 +77,11 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fi
         constraints += [cp.constraints.ExpCone(spent, y, left)]
         objective = terms.removable * left + terms.floor * y + noise
     else:
-        left = cp.Variable(nonneg=True)
-        constraints.append(cp.constraints.ExpCone(-terms.relief_rate * n, y, left))
-        objective = terms.start * y + terms.shift * n - terms.relief * (y - left) + noise
+        objective = terms.start * y + terms.shift * n + noise
+        if terms.bends:  # a straight shift needs no cone, and a degenerate one makes the solver fail on large problems
+            left = cp.Variable(nonneg=True)
+            constraints.append(cp.constraints.ExpCone(-terms.relief_rate * n, y, left))
+            objective -= terms.relief * (y - left)
     program = cp.Problem(cp.Minimize(objective), constraints)
     failures = []
     for tolerance in TOLERANCES:

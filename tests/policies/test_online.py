@@ -47,11 +47,15 @@ def _emulate(
 
 
 @pytest.mark.parametrize(
-    ("name", "objective", "measured"),
-    [("tight", "bound_ft", False), ("energy-scarce", "bound_ft", True), ("both-stages", "bound", True)],
+    ("name", "objective", "measured", "least_energy"),
+    [
+        ("tight", "bound_ft", False, 0.97),
+        ("energy-scarce", "bound_ft", True, 0.97),
+        ("both-stages", "bound", True, 0.93),  # delay binds: the plan itself leaves 2 % of the energy
+    ],
 )
 def test_on_the_planned_channel_it_ends_where_the_plan_ends(
-    name: str, objective: Literal["bound", "bound_ft"], measured: bool
+    name: str, objective: Literal["bound", "bound_ft"], measured: bool, least_energy: float
 ) -> None:
     """``measured``: with noise that settles, a shift that bends and curvatures that devices meet."""
     problem = with_pretraining(load(name))
@@ -67,8 +71,7 @@ def test_on_the_planned_channel_it_ends_where_the_plan_ends(
     assert pretraining == plan.pretrain_rounds
     assert finetuning == pytest.approx(plan.finetune_rounds, rel=0.04)
     assert 0.97 <= delay <= 1.0
-    # Of a shift that bends, replanning may leave some energy: its rounds are whole and each is replanned on its own.
-    assert (0.9 if measured else 0.97) <= energy <= 1.0
+    assert least_energy <= energy <= 1.0
 
 
 def test_seeing_gains_that_hold_buys_rounds() -> None:
