@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: demo test check bench mutants figures clean
+.PHONY: demo test fuzz check bench mutants figures clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -13,6 +13,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
+
+# Damaged files through every door, and random worlds: tens of thousands of inputs; prints how many of each.
+fuzz: $(VENV)/.installed-test
+	PREFINE_FUZZ=1 $(BIN)/python -m pytest -n 0 -s tests/fuzz tests/emulator/simulation/test_invariants.py
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

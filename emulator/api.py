@@ -155,6 +155,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
     if scheduler is not None:
         return Dask(scheduler)
+    if jobs < 1:
+        raise InputError(f"jobs = {jobs}: must be at least 1")
     return Serial() if jobs == 1 else Processes(jobs)
 
 

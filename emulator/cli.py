@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 
 from prefine.emulator import api
-from prefine.emulator.errors import InputError, PrefineError
+from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.plugins import parameters_of
 from prefine.emulator.scenario.source import DEFAULT, Source, read_source
 from prefine.emulator.terminal import plans
+from prefine.emulator.terminal.ending import status_of
 from prefine.emulator.terminal.progress import progress
 from prefine.emulator.terminal.tables import show_comparison, show_policies, show_scenarios
 from prefine.traces.commands import app as trace_app
@@ -54,18 +55,8 @@ Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on t
 
 
 def main() -> None:
-    """Run the command line; every foreseen error is one line and an exit status."""
-    try:
-        app(standalone_mode=True)
-    except PrefineError as error:
-        sys.stderr.write(f"prefine: {error}\n")
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        sys.stderr.write("prefine: interrupted; finished runs are kept, the same command goes on from there\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    """Run the command line; however it ends, that is a status and at most one line."""
+    sys.exit(status_of(partial(app, standalone_mode=True)))
 
 
 @app.callback(invoke_without_command=True)
@@ -191,7 +182,7 @@ def report(
 ) -> None:
     """Rebuild plots and report.html from the CSV files of an output folder."""
     api.report(folder, _formats(figures))
-    typer.echo(f"report: {folder / 'report.html'}")
+    typer.echo(one_line(f"report: {folder / 'report.html'}"))
 
 
 @app.command()
@@ -244,8 +235,8 @@ def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
     result = api.compare(source, out=folder, command=_command(), watch=watch, **options)
     if not quiet:
         show_comparison(result, console)
-        console.print(f"tables: {folder}/*.csv", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+        console.print(one_line(f"tables: {folder}/*.csv"), highlight=False, markup=False, soft_wrap=True)
+        console.print(one_line(f"report: {folder / 'report.html'}"), highlight=False, markup=False, soft_wrap=True)
     failed = result.runs[result.runs["status"] == "failed"]
     if len(failed):
         reason = f"{failed.iloc[0]['run_id']}: {failed.iloc[0]['stop_reason']}"
@@ -265,7 +256,7 @@ def _formats(figures: str) -> list[Any]:
 
 
 def _command() -> str:
-    return shlex.join(["prefine", *sys.argv[1:]])
+    return shlex.join(["prefine", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

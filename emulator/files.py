@@ -53,8 +53,8 @@ class Files:
             path = self.folder / name
             try:
                 self._data[name] = path.read_bytes()
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
             self._checked(name, hashlib.sha256(self._data[name]).hexdigest())
         return self._data[name]
 
@@ -89,6 +89,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder at ``path``; what cannot be a path at all (NUL, too long) has none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def checksum(path: Path) -> str:

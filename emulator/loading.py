@@ -19,6 +19,7 @@ from types import ModuleType
 
 from prefine.emulator.dependencies import Sources, neighbours, sources_of_file
 from prefine.emulator.errors import InputError, PrefineError, one_line
+from prefine.emulator.files import is_there
 from prefine.emulator.text import did_you_mean
 
 FILE = ".py:"
@@ -66,7 +67,7 @@ def load_attribute(spec: str, noun: str, folder: Path = Path()) -> object:
     Raises InputError where the file is missing or fails, or has no such name.
     """
     path, name = folder / own_file(spec), spec.rpartition(":")[2]
-    if not path.is_file():
+    if not (is_there(path) and path.is_file()):
         raise InputError(f"{noun} {spec}: there is no file {path}")
     module = _module(path, f"{noun} {spec}")
     try:
@@ -83,7 +84,7 @@ def sources(spec: str, folder: Path = Path()) -> Sources:
     No files where ``spec`` is a plain name or there is no such file.
     """
     path = folder / own_file(spec)
-    return sources_of_file(path) if own_file(spec) and path.is_file() else Sources((), is_open=False)
+    return sources_of_file(path) if own_file(spec) and is_there(path) else Sources((), is_open=False)
 
 
 @contextmanager

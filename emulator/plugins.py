@@ -17,6 +17,7 @@ from prefine.emulator.complaints import unknown_key
 from prefine.emulator.dependencies import Sources, sources_of_module
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
 from prefine.emulator.loading import foreign, own_file
+from prefine.emulator.section import named
 from prefine.emulator.types import Observation, Policy, Problem, RehearsingPolicy, Workload, own_copy
 
 
@@ -116,7 +117,7 @@ def policy_parts(policies: object) -> list[Part]:
     Raises InputError where there is none, or one is unknown or no policy.
     """
     if isinstance(policies, Mapping):
-        parts = [part(POLICY, asked, str(label)) for label, asked in policies.items()]
+        parts = [part(POLICY, asked, _label(label)) for label, asked in policies.items()]
     elif isinstance(policies, list | tuple):
         parts = [part(POLICY, asked) for asked in policies]
     else:
@@ -124,6 +125,13 @@ def policy_parts(policies: object) -> list[Part]:
     if not parts:
         raise InputError("policies: at least one is needed")
     return list(dict.fromkeys(parts))
+
+
+def _label(label: object) -> str:
+    try:
+        return named(str(label))
+    except ValueError as error:
+        raise InputError(f"policies: label {str(label)!r} {error}") from None
 
 
 def find(kind: Kind, name: str, folder: Path = Path()) -> type:

@@ -4,11 +4,12 @@ A section is the object that the simulation uses: what it says and what it does 
 say one of several things, each is a class of its own, and a key of the table (`member`) decides which.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.randomness import stream
@@ -17,11 +18,44 @@ from prefine.emulator.types import FloatArray
 UNKNOWN_MEMBER = "unknown_member"
 """The type of the error that `member` makes pydantic raise."""
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+LEAST, MOST = 1e-40, 1e40
+"""Beyond these no quantity in SI units has a meaning here, and products of several would leave double precision."""
+
+MOST_WHOLE = 10**9
+
+
+def _measurable(value: float) -> float:
+    if not LEAST <= value <= MOST:
+        raise ValueError(f"must be from {LEAST:g} to {MOST:g}")
+    return value
+
+
+def _not_huge(value: float) -> float:
+    if abs(value) > MOST:
+        raise ValueError(f"must be at most {MOST:g}")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_measurable)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), AfterValidator(_not_huge)]
+Finite = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_huge)]
+Decibel = Annotated[float, Field(ge=-400.0, le=400.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST_WHOLE)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+NAME = re.compile(r"[\w][\w .-]{0,99}", re.ASCII)
+
+
+def named(text: str) -> str:
+    """``text``, if it can name files and rows of tables; raises ValueError with what is allowed."""
+    if text and not NAME.fullmatch(text):
+        raise ValueError("must be up to 100 letters, digits, dots, dashes, underscores and spaces, the first no dot")
+    return text
+
+
+Name = Annotated[str, AfterValidator(named)]
+"""May be empty."""
 
 
 class Section(BaseModel):

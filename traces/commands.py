@@ -27,6 +27,9 @@ app = typer.Typer(
     help="Look at, import and make channel traces (CSV time_s,device,gain_db; docs/formats.md).", no_args_is_help=True
 )
 
+LEAST, MOST = 1e-40, 1e40
+SHORTEST_BIN_S = 1e-6
+
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What the file is; auto looks at its first line.")]
 Column = Annotated[
     list[str] | None,
@@ -188,7 +191,7 @@ def _reading(
 ) -> Reading:
     if step_s is not None:
         _positive("--step-s", step_s)
-    _positive("--bin-s", bin_s)
+    _positive("--bin-s", bin_s, SHORTEST_BIN_S)
     return Reading(format, tuple(column or ()), unit, time_column, step_s, bin_s)
 
 
@@ -208,9 +211,9 @@ def _gap_rule(gaps: Gaps, max_gap_s: float) -> GapRule:
     return GapRule(gaps, max_gap_s)
 
 
-def _positive(name: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0.0):
-        raise InputError(f"{name} is {value:g}, must be finite and above 0")
+def _positive(name: str, value: float, least: float = LEAST) -> None:
+    if not least <= value <= MOST:
+        raise InputError(f"{name} is {value:g}, must be above 0, from {least:g} to {MOST:g}")
 
 
 def _distances(text: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -2,7 +2,8 @@
 
 import importlib.util
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, get_type_hints
 
@@ -32,6 +33,9 @@ NAME = "run_id"
 """The first column of every table: which run a row belongs to."""
 
 _VARIED_AFTER = "seed"
+
+FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-][^\d.])")
+"""What a spreadsheet would take for a formula, behind apostrophes or not."""
 
 
 class Entry(NamedTuple):
@@ -79,13 +83,17 @@ def _named(record: Record, run_id: str, rows: Iterable[tuple[object, ...]]) -> p
 
 
 def runs_table(rows: Sequence[tuple[str, Varied, RunRecord]]) -> pd.DataFrame:
-    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied."""
+    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied.
+
+    The scenario's own ``seed`` is the column ``scenario.seed``: ``seed`` is the run's.
+    """
     runs = table(RunRecord, [run for _, _, run in rows])
     runs.insert(0, NAME, pd.Series([run_id for run_id, _, _ in rows], dtype="str"))
     keys = list(dict.fromkeys(key for _, varied, _ in rows for key, _ in varied))
     at = list(runs.columns).index(_VARIED_AFTER) + 1
     for offset, key in enumerate(keys):
-        runs.insert(at + offset, key, [dict(varied).get(key) for _, varied, _ in rows])
+        column = f"scenario.{key}" if key in RunRecord._fields else key
+        runs.insert(at + offset, column, [dict(varied).get(key) for _, varied, _ in rows])
     return runs
 
 
@@ -98,7 +106,34 @@ def varied_keys(runs: pd.DataFrame) -> list[str]:
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write ``frame`` atomically; NaN is an empty field, floats are written so that they read back exactly."""
     with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        _texts_mapped(frame, harmless).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _texts_mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """A copy of ``frame`` in which ``change`` was applied to every cell of the columns that hold more than numbers."""
+    changed = frame.copy()
+    for name, column in frame.items():
+        if column.dtype.kind not in "biufc":
+            changed[name] = column.map(change)
+    return changed
+
+
+def harmless(cell: Any) -> Any:
+    """``cell``, with an apostrophe before a text that a spreadsheet would take for a formula; `meant` takes it away.
+
+    >>> harmless("=1+1"), harmless("-x"), harmless("-1.5"), harmless("joint-ft")
+    ("'=1+1", "'-x", '-1.5', 'joint-ft')
+    """
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def meant(cell: Any) -> Any:
+    """The text that `harmless` wrote as ``cell``.
+
+    >>> meant(harmless("=1+1")), meant(harmless("'=1+1")), meant("'tis")
+    ('=1+1', "'=1+1", "'tis")
+    """
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def write_tables(
@@ -192,6 +227,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; is {folder} an output folder of compare, run or sweep?") from None
     except (OSError, ValueError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {_one_line(error)}") from error
+    frame = _texts_mapped(frame, meant)
     missing = [column for column in types if column not in frame.columns and column not in record._field_defaults]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; its columns are {', '.join(types)}")

@@ -3,12 +3,14 @@
 import multiprocessing
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol
 
 from prefine.emulator.errors import InputError, PrefineError
@@ -56,15 +58,36 @@ class Processes:
     """``width`` worker processes on this machine.
 
     They are spawned, not forked: a fork would copy threads' locks. Each ends when its parent is gone, however that
-    ended, and on Ctrl-C.
+    ended, and on Ctrl-C. They do not run the user's script again, so it needs no ``__main__`` guard: what they need of
+    it comes by value.
     """
 
     width: int
 
     def open(self) -> Executor:
-        """A pool of fresh processes."""
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.width, mp_context=context, initializer=_begin_worker)
+        """A pool of fresh processes; raises InputError where the machine allows none."""
+        try:
+            return ProcessPoolExecutor(self.width, mp_context=_Fresh(), initializer=_begin_worker)
+        except (OSError, ImportError) as error:  # no shared memory for its locks
+            raise InputError(f"jobs = {self.width}: no worker processes can be made here ({error}); use 1") from error
+
+
+class _FreshProcess(SpawnProcess):
+    """A spawned process that is told of no main module."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        main = vars(sys.modules["__main__"])
+        hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+        main["__spec__"] = None
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            main.update(hidden)
+
+
+class _Fresh(SpawnContext):
+    Process = _FreshProcess
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ from prefine.emulator.analysis.tables import Entry, require_parquet, write_parqu
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store
-from prefine.emulator.files import write_bytes
+from prefine.emulator.files import remove_abandoned, write_bytes
 
 STORE = "runs"
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
 
 
 def result_store(folder: Path) -> Store:
-    """The store of finished runs inside an output folder."""
+    """The store of finished runs inside an output folder; what a killed command left half written is removed."""
+    remove_abandoned(folder)
     return Store(folder / STORE)
 
 
@@ -46,7 +47,7 @@ def write_folder(
     """
     write_tables(folder, results, targets, hindsight)
     content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    write_bytes(folder / "manifest.json", content.encode())
+    write_bytes(folder / "manifest.json", content.encode("utf-8", "backslashreplace"))
     if tables == "parquet":
         write_parquet(folder)
 

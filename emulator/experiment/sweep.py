@@ -13,6 +13,8 @@ from prefine.emulator.scenario.scenario import parse_value
 from prefine.emulator.scenario.source import Source
 from prefine.emulator.text import unknown
 
+MOST_SEEDS = 1_000_000
+
 
 def parse_vary(text: str) -> tuple[str, tuple[object, ...]]:
     """``KEY=V1,V2,...`` as a key and its values, each read as TOML would; a bare word is a string.
@@ -40,7 +42,9 @@ def _values(text: str, listed: str) -> list[Any]:
     """As a TOML array, so that strings and lists may hold commas; bare words are split at every comma."""
     try:
         tree = tomllib.loads(f"values = [{listed}]")
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise InputError(f"--vary {text}: is nested too deep") from None
+    except ValueError:
         if set(listed) & set("\"'[]{}"):
             raise InputError(f"--vary {text}: the values are no TOML; where one is quoted, quote every word") from None
         return [parse_value(value.strip()) for value in listed.split(",")]
@@ -79,9 +83,13 @@ def jobs_of(
 
 def seeds_of(seeds: int | Sequence[int]) -> list[int]:
     """``seeds``, or the seeds 0, 1, ... of which ``seeds`` is the number; raises InputError for none or negative."""
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        raise InputError(f"seeds = {seeds}: at most {MOST_SEEDS} seeds can be compared")
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     if not chosen or min(chosen) < 0:
         raise InputError(f"seeds = {seeds}: at least one seed is needed, and none may be negative")
+    if max(chosen) >= 2**63:
+        raise InputError(f"seed = {max(chosen)}: must be below 2**63")
     return chosen
 
 

@@ -69,7 +69,9 @@ class Figure:
 
     def render(self, kind: Format) -> bytes:
         """The drawing as a file; the same data give the same bytes."""
-        with mpl.rc_context(SETTINGS):
+        with mpl.rc_context():
+            mpl.rcdefaults()  # whatever the user's matplotlibrc says
+            mpl.rcParams.update(SETTINGS)
             canvas = Canvas(figsize=self.size_in, layout="constrained")
             _CANVASES[kind](canvas)
             self.draw(canvas, self.data)

@@ -1,8 +1,8 @@
 """``[server]``, ``[devices]`` and ``[[device]]``: who takes part, and with what hardware."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.learning import known
@@ -18,8 +18,8 @@ class ServerSettings(Section):
     capacitance: Positive = 1e-29
     min_frequency_hz: Positive = 1e8
     max_frequency_hz: Positive = 2e10
-    min_batch: int = Field(default=1, ge=1)
-    max_batch: int = Field(default=512, ge=1)
+    min_batch: Count = 1
+    max_batch: Count = 512
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -51,9 +51,21 @@ class DeviceSettings(Section):
     capacitance: Positive | None = None
     min_frequency_hz: Positive | None = None
     max_frequency_hz: Positive | None = None
-    min_batch: int | None = Field(default=None, ge=1)
-    max_batch: int | None = Field(default=None, ge=1)
+    min_batch: Count | None = None
+    max_batch: Count | None = None
     max_power_w: Positive | None = None
+
+
+MOST_DEVICES = 1_000_000
+BYTES_A_DEVICE = 3600
+"""Of memory, in a round that is simulated: measured."""
+
+
+def _affordable(count: int) -> int:
+    if count > MOST_DEVICES:
+        needed = BYTES_A_DEVICE * count // 2**30
+        raise ValueError(f"must be at most {MOST_DEVICES}; so many would need about {needed:,} GiB of memory")
+    return count
 
 
 class DevicesSettings(Section):
@@ -62,15 +74,15 @@ class DevicesSettings(Section):
     Cycles per sample default to the network's operations divided by ``flops_per_cycle``.
     """
 
-    count: Count | None = None
+    count: Annotated[int, Field(ge=1), AfterValidator(_affordable)] | None = None
     distance_m: Spread = Range(low=50.0, high=500.0)
     cycles_per_sample: Spread | None = None
     flops_per_cycle: Positive = 4.0
     capacitance: Spread = 1e-28
     min_frequency_hz: Spread = 1e7
     max_frequency_hz: Spread = 2e9
-    min_batch: int = Field(default=1, ge=1)
-    max_batch: int = Field(default=256, ge=1)
+    min_batch: Count = 1
+    max_batch: Count = 256
     max_power_w: Spread = 0.2
 
     @model_validator(mode="after")

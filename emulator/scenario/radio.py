@@ -1,11 +1,11 @@
 """The ``[radio]`` section: bands, noise, access, power control, payload and downlink."""
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from prefine.emulator.section import Finite, NonNegative, Positive, Section, Spread, draw
+from prefine.emulator.section import Decibel, Positive, Section, Spread, draw
 from prefine.emulator.simulation.downlink import Downlink, FreeDownlink
 from prefine.emulator.simulation.radio import Access, Fdma, FixedPower, Ofdma, PowerControl, TargetPower, Tdma
 from prefine.emulator.types import FloatArray, WorkloadCost, frozen_array
@@ -27,8 +27,8 @@ class RadioSettings(Section):
     shares: tuple[Positive, ...] | None = None
     access: Literal["fdma", "tdma", "ofdma"] = "fdma"
     slot_s: Positive | None = None
-    noise_dbm_hz: Finite = THERMAL_NOISE_DBM_HZ
-    noise_figure_db: NonNegative = 0.0
+    noise_dbm_hz: Decibel = THERMAL_NOISE_DBM_HZ
+    noise_figure_db: Annotated[float, Field(ge=0.0, le=400.0)] = 0.0
     payload_bits: Positive | None = None
     power_control: Literal["fixed", "target"] = "fixed"
     downlink: Downlink = FreeDownlink()

@@ -19,11 +19,12 @@ from prefine.emulator.scenario.radio import RadioSettings
 from prefine.emulator.scenario.study import BudgetSettings, CompareSettings
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
-from prefine.emulator.section import Section
+from prefine.emulator.section import Name, Section, Seed
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.processor import ProcessorModel
 
 DEFAULT_COUNT = 10
+MOST_STEPS = 100
 
 Overrides = Sequence[str] | Mapping[str, Any]
 """``KEY=VALUE`` texts, or dotted keys with their values."""
@@ -36,9 +37,9 @@ class Scenario(Section):
     model, order of samples, fading, faults) follows the seed of each run.
     """
 
-    name: str = ""
+    name: Name = ""
     description: str = ""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     budget: BudgetSettings
     task: TaskSettings = TaskSettings()
     training: TrainingSettings = TrainingSettings()
@@ -79,7 +80,7 @@ def parse_scenario(text: str, source: str, overrides: Overrides = (), folder: Pa
     """
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: is not valid TOML: {error}") from error
     return scenario_of(overridden(policies_from(tree, folder), overrides, folder), source)
 
@@ -99,6 +100,8 @@ def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
         return Scenario.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise InputError(f"{source}: {complaint(error, Scenario)}") from error
+    except (ValueError, RecursionError, TypeError) as error:  # what JSON cannot hold
+        raise InputError(f"{source}: is nested too deep, or holds what no scenario can ({error})") from error
 
 
 def with_values(scenario: Scenario, values: Overrides, source: str, folder: Path = Path()) -> Scenario:
@@ -117,6 +120,8 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{text}: is nested too deep, or has too many digits") from error
 
 
 def _assignment(assignment: str) -> tuple[str, Any]:
@@ -128,6 +133,8 @@ def _assignment(assignment: str) -> tuple[str, Any]:
 
 def _set(tree: Mapping[str, Any], key: str, value: Any, above: str = "") -> dict[str, Any]:
     """``tree`` with the dotted ``key`` set; ``above`` is where the tree itself stands."""
+    if key.count(".") > MOST_STEPS:
+        raise InputError(f"{key}: has more than {MOST_STEPS} steps; no key is so deep")
     first, _, rest = key.partition(".")
     if not rest:
         return {**tree, first: value}

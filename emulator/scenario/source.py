@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -13,7 +14,7 @@ from typing import Any
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
-from prefine.emulator.files import Files
+from prefine.emulator.files import Files, is_there
 from prefine.emulator.identity import program
 from prefine.emulator.loading import sources
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
@@ -63,7 +64,7 @@ class Source:
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
         code = [os.path.relpath(path, self.files.folder) for each in self._code for _, path in each.files]
-        found = [name for name in (trace, availability, task.data) if name and (self.files.folder / name).exists()]
+        found = [name for name in (trace, availability, task.data) if name and is_there(self.files.folder / name)]
         return tuple((name, self.files.checksum(name)) for name in dict.fromkeys([*found, *code]))
 
     @cached_property
@@ -193,8 +194,10 @@ def _read(where: str | Path | Mapping[str, Any] | None, overrides: Overrides) ->
 
 
 def _named(scenario: Scenario, folder: Path, source: str) -> Source:
-    named = scenario if scenario.name else scenario.model_copy(update={"name": Path(source).stem})
-    return Source(named, Files(folder), source)
+    """Without a name of its own a scenario goes by its file's, with what no name may hold left out."""
+    stem = re.sub(r"[^\w .-]", "", Path(source).stem, flags=re.ASCII).lstrip(" .-")[:100]
+    titled = scenario if scenario.name else scenario.model_copy(update={"name": stem or UNNAMED})
+    return Source(titled, Files(folder), source)
 
 
 def _plain(value: Any) -> Any:
@@ -208,7 +211,7 @@ def _plain(value: Any) -> Any:
 
 def _find(where: str | Path) -> Path:
     path = Path(where)
-    if path.is_file():
+    if is_there(path) and path.is_file():
         return path
     if str(where) in bundled():
         return Path(str(resources.files("prefine.scenarios"))) / f"{where}{SUFFIX}"

@@ -4,7 +4,6 @@ Availability traces are CSV ``time_s,device,available``, 1 while a device can ta
 """
 
 import bisect
-import csv
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.text import decoded
+from prefine.emulator.text import decoded, quoted
 
 HEADER = ["time_s", "device", "available"]
 
@@ -107,7 +106,7 @@ def parse_availability(lines: Iterable[str], source: str, devices: int) -> Switc
     """
     states: list[list[tuple[float, bool]]] = [[] for _ in range(devices)]
     rows = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if not rows or next(csv.reader([rows[0][1]])) != HEADER:
+    if not rows or _cells(rows[0][1]) != HEADER:
         raise InputError(f"{source}:{rows[0][0] if rows else 1}: must begin with the header {','.join(HEADER)}")
     for number, line in rows[1:]:
         time_s, device, available = _row(line, f"{source}:{number}", devices)
@@ -122,14 +121,18 @@ def parse_availability(lines: Iterable[str], source: str, devices: int) -> Switc
     )
 
 
+def _cells(line: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.split(",")]
+
+
 def _row(line: str, place: str, devices: int) -> tuple[float, int, bool]:
-    cells = next(csv.reader([line]))
+    cells = _cells(line)
     try:
         time_s, device, available = float(cells[0]), int(cells[1]), int(cells[2])
     except (ValueError, IndexError):
-        raise InputError(f"{place}: {line!r}, must be a time, a device number and 1 or 0") from None
+        raise InputError(f"{place}: {quoted(line)}, must be a time, a device number and 1 or 0") from None
     if len(cells) != len(HEADER) or not math.isfinite(time_s) or available not in (0, 1):
-        raise InputError(f"{place}: {line!r}, must be a time, a device number and 1 or 0")
+        raise InputError(f"{place}: {quoted(line)}, must be a time, a device number and 1 or 0")
     if not 0 <= device < devices:
         raise InputError(f"{place}: device {device}, must be 0 to {devices - 1}")
     return time_s, device, available == 1

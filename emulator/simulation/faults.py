@@ -12,7 +12,7 @@ import simpy
 from pydantic import Field, model_validator
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
+from prefine.emulator.section import Count, Decibel, NonNegative, Positive, Section
 from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff, OnOff
 from prefine.emulator.units import from_db
 
@@ -65,10 +65,10 @@ class Outage(Section):
     It is tried again after ``backoff_s``, doubled each time, ``retries`` times at most.
     """
 
-    snr_threshold_db: Finite
+    snr_threshold_db: Decibel
     attempt_s: NonNegative = 0.001
     backoff_s: Positive = 0.01
-    retries: int = Field(default=5, ge=0)
+    retries: int = Field(default=5, ge=0, le=1000)
 
     def before_upload(self, upload: Upload) -> Passing:
         """Try until the SNR is above the threshold. Raises LostError("outage") after the last retry."""

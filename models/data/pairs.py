@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from prefine.emulator.files import is_there
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.models.data import files, shift
@@ -24,7 +25,7 @@ def load(task: TaskSettings, folder: Path, seed: int) -> DataPair:
 
 
 def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
-    if (folder / data).exists():
+    if is_there(folder / data):
         return files.load(folder / data)
     if data == "digits":
         return mnist_to_uci(stretch_columns)
