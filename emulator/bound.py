@@ -236,13 +236,13 @@ def predict(problem: Problem, plan: Planned) -> Prediction:
     """Delay, energy and both bounds of ``plan`` on the gains of ``problem``."""
     pretraining = server_round(problem.server, plan.server)
     finetuning = device_round(problem.devices, problem.radio, plan.devices) if plan.finetune_rounds else _NO_ROUND
-    terms = BoundTerms.of(problem)
-    design = (plan.pretrain_rounds, plan.finetune_rounds, plan.server.batch, terms.round_noise(plan.devices.batch))
+    terms, as_trained = BoundTerms.of(problem), BoundTerms.of(problem.as_trained)
+    rounds = (plan.pretrain_rounds, plan.finetune_rounds, plan.server.batch)
     return Prediction(
         plan.pretrain_rounds * pretraining.delay_s + plan.finetune_rounds * finetuning.delay_s,
         plan.pretrain_rounds * pretraining.energy_j + plan.finetune_rounds * finetuning.energy_j,
-        float(terms.bound(*design)),
-        float(terms.bound_ft(*design)),
+        float(terms.bound(*rounds, terms.round_noise(plan.devices.batch))),
+        float(as_trained.bound_ft(*rounds, as_trained.round_noise(plan.devices.batch))),
     )
 
 

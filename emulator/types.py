@@ -5,7 +5,7 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
@@ -60,6 +60,8 @@ class Learning:
     falls. ``pretrain_contraction`` (a) and ``pretrain_floor`` (G_floor) describe how pre-training closes the task gap;
     they are ``None`` where nobody measured them, and then Phi_FT cannot be evaluated. ``pretrain_noise`` (loss times
     samples) is what the noise of the server's batches adds to the gap in the end; ``None``: it adds up without end.
+    ``effective_rate`` is how far a round of the recipe moves along a steady gradient, rate / (1 - momentum), which
+    Phi_FT reckons with; ``None``: ``learning_rate``, the step of the bound.
     """
 
     smoothness: float
@@ -71,6 +73,7 @@ class Learning:
     discrepancy_relief: float = 0.0
     discrepancy_rate: float = 0.0
     pretrain_noise: float | None = None
+    effective_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,13 @@ class Problem:
     devices: Devices
     radio: Radio
     name: str = ""
+
+    @property
+    def as_trained(self) -> "Problem":
+        """The same with the recipe's effective rate as the step, as Phi_FT sees it (docs/theory.md, section 3d)."""
+        rate = self.learning.effective_rate
+        learning = self.learning if rate is None else replace(self.learning, learning_rate=rate, effective_rate=None)
+        return replace(self, learning=learning)
 
 
 @dataclass(frozen=True)

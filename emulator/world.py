@@ -84,7 +84,9 @@ class World:
         delivery = self.downlink.deliver(StaticChannel(gain), range(len(gain)), 0.0, noise, patience_s)
         return Problem(
             budget=scenario.budget.build(),
-            learning=learning(self.constants, self.learning_rate),
+            learning=learning(
+                self.constants, self.learning_rate, scenario.training.effective_rate(self.constants.smoothness)
+            ),
             server=scenario.server.build(cost, self.constants),
             devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
             radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),

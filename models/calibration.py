@@ -20,6 +20,7 @@ from prefine.models.learner import Learner
 from prefine.models.objective import Batch, Objective
 from prefine.models.probes import GradientNoise, Hessian, Probes, gradient_noise, top_curvature
 from prefine.models.recipe import LastIterate, Step
+from prefine.models.task_gap import BATCHES
 
 Stage = Literal["pretrain", "finetune"]
 
@@ -32,12 +33,8 @@ PROBE_EVERY = 20
 EARLY_SHIFT = (3, 7, 13, 30)
 """Further rounds at which the shift is measured: designs choose between few rounds of pre-training."""
 
-GAP_EVERY = 5
-"""Rounds between two values of the task gap during pre-training."""
-
 SERVER_BATCH = 32
-OTHER_BATCHES = (8, 128)
-"""Server batches of two more pre-trainings from the same initial model; three tell noise from a floor."""
+"""Samples of a pre-training round."""
 
 DEVICE_SAMPLES = 160
 """Samples of a fine-tuning round, over all devices."""
@@ -62,9 +59,8 @@ class Trajectory:
 
     ``smoothness`` (2p,) over both stages; over pre-training ``shift`` (q,) at ``shift_rounds`` (q,) and
     ``server_variance``, ``server_curved`` (p,); over fine-tuning ``device_variance``, ``device_curved`` (p, K). What is
-    curved is tr(H C), H the task loss's Hessian and C the covariance whose trace the variance is. ``task_loss`` (3, m)
-    is F at ``loss_rounds`` (m,) of pre-training with the server batches `gap_batches`; ``lowest_loss`` the least F
-    found.
+    curved is tr(H C), H the task loss's Hessian and C the covariance whose trace the variance is. ``lowest_loss`` is
+    the least F found.
     """
 
     smoothness: FloatArray
@@ -74,26 +70,20 @@ class Trajectory:
     server_curved: FloatArray
     device_variance: FloatArray
     device_curved: FloatArray
-    loss_rounds: FloatArray
-    task_loss: FloatArray
     lowest_loss: float
 
 
-def gap_batches() -> FloatArray:
-    """The server batches of ``Trajectory.task_loss``, in its order, (3,)."""
-    return np.array([SERVER_BATCH, *OTHER_BATCHES], dtype=np.float64)
+def training_of(searches: int, runs: int, gaps: int, devices: int) -> CalibrationWork:
+    """What all that was run trained, with ``devices`` devices.
 
-
-def training_of(searches: int, runs: int, devices: int) -> CalibrationWork:
-    """What ``searches`` (calls of `largest_curvature`) and ``runs`` (of `measure`) train, with ``devices`` devices.
-
-    One that diverged counts as a whole.
+    That is ``searches`` (calls of `largest_curvature`), ``runs`` (of `measure`), and ``gaps`` (of `task_losses`). One
+    that diverged counts as a whole.
     """
     both = (searches + runs) * ROUNDS
     return CalibrationWork(
         runs=searches + runs,
         searches=searches,
-        pretrain=((SERVER_BATCH, both), *((batch, runs * ROUNDS) for batch in OTHER_BATCHES)),
+        pretrain=((SERVER_BATCH, both), *((batch, gaps * ROUNDS) for batch in BATCHES)),
         finetune=((_device_batch(devices), both),),
     )
 
@@ -102,17 +92,13 @@ def measure(federation: Federation, objective: Objective, rate: float, seed: int
     """Train at step size ``rate`` from the objective's present weights and measure.
 
     Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, noise of F0's sample gradients (on at most 1,000 general
-    samples); fine-tuning: curvature of F and each device's noise over all its samples. Then pre-training again, from
-    the same weights, at the other server batches.
+    samples); fine-tuning: curvature of F and each device's noise over all its samples.
 
     Raises DivergedError where the loss does not stay finite.
     """
-    initial = objective.weights.clone()
     curvature = _Curvature(federation, objective, seed)
-    smoothness, shifts, server, devices, losses = [], [], [], [], [list[float]()]
+    smoothness, shifts, server, devices = [], [], [], []
     for stage, done in _train(federation, objective, rate, seed):
-        if _looks_at_gap(stage, done):
-            losses[0].append(objective.loss(federation.task))
         if stage == "pretrain" and _looks_at_shift(done):
             shifts.append((done, _shift(objective, federation)))
         if done % PROBE_EVERY:
@@ -122,10 +108,6 @@ def measure(federation: Federation, objective: Objective, rate: float, seed: int
             server.append(gradient_noise(objective, curvature.general, curvature.probes()))
         else:
             devices.append(_device_noise(objective, federation, curvature.probes()))
-    lowest = lowest_loss(objective, federation.task)
-    for batch in OTHER_BATCHES:
-        with objective.at(initial):
-            losses.append(_pretrained(federation, objective, rate, seed, batch))
     shift_rounds, shift = np.array(shifts).T
     device_noise = np.array(devices)
     return Trajectory(
@@ -136,9 +118,7 @@ def measure(federation: Federation, objective: Objective, rate: float, seed: int
         server_curved=np.array([noise.curved for noise in server]),
         device_variance=device_noise[:, :, 0],
         device_curved=device_noise[:, :, 1],
-        loss_rounds=np.arange(0.0, ROUNDS + 1.0, GAP_EVERY),
-        task_loss=np.array(losses),
-        lowest_loss=lowest,
+        lowest_loss=lowest_loss(objective, federation.task),
     )
 
 
@@ -163,16 +143,6 @@ def _train(federation: Federation, objective: Objective, rate: float, seed: int)
     _check_finite(objective, federation)
 
 
-def _pretrained(federation: Federation, objective: Objective, rate: float, seed: int, batch: int) -> list[float]:
-    """The task loss as in ``Trajectory.task_loss``, from the objective's present weights, which are moved."""
-    losses, learner = [], _learner(federation, objective, rate, seed)
-    for done in range(ROUNDS):
-        if done % GAP_EVERY == 0:
-            losses.append(_check_finite(objective, federation))
-        learner.pretrain(batch)
-    return [*losses, _check_finite(objective, federation)]
-
-
 def _device_batch(devices: int) -> int:
     return max(1, DEVICE_SAMPLES // devices)
 
@@ -183,21 +153,14 @@ def _learner(federation: Federation, objective: Objective, rate: float, seed: in
     return Learner(federation, objective, fused, step, LastIterate(), seed)
 
 
-def _looks_at_gap(stage: Stage, done: int) -> bool:
-    """What fine-tuning starts from is what the last pre-training round left."""
-    return done % GAP_EVERY == 0 if stage == "pretrain" else done == 0
-
-
 def _looks_at_shift(done: int) -> bool:
     return done % PROBE_EVERY == 0 or done in EARLY_SHIFT
 
 
-def _check_finite(objective: Objective, federation: Federation) -> float:
-    """The task loss, if it is finite; raises DivergedError where it is not."""
-    loss = objective.loss(federation.task)
-    if not np.isfinite(loss):
+def _check_finite(objective: Objective, federation: Federation) -> None:
+    """Raises DivergedError where the task loss is not finite."""
+    if not np.isfinite(objective.loss(federation.task)):
         raise DivergedError("the training of a calibration run diverges")
-    return loss
 
 
 class _Curvature:

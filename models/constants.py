@@ -12,12 +12,12 @@ import numpy as np
 
 from prefine.emulator import cache
 from prefine.emulator.randomness import stream
+from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import Calibrated, CalibrationWork, Constants, FloatArray
 from prefine.models.calibration import (
     ROUNDS,
     DivergedError,
     Trajectory,
-    gap_batches,
     initial_curvature,
     largest_curvature,
     measure,
@@ -26,8 +26,9 @@ from prefine.models.calibration import (
 from prefine.models.federation import Federation
 from prefine.models.fits import fit_gap, fit_shift
 from prefine.models.objective import Objective, one_thread
+from prefine.models.task_gap import EVERY, batches, looked_at, task_losses
 
-VERSION = 3
+VERSION = 4
 """Counts changes of method or of the cached file, so that older results are not taken for new ones."""
 
 RUNS = 4
@@ -52,8 +53,8 @@ DEFINITIONS = {
     "discrepancy_rate": "r: rate per round at which the shift rises to Delta^2, fitted",
     "server_variance": "sigma0^2: variance of one general sample's gradient, mean along the calibration runs",
     "device_variance": "sigma_k^2: variance of one sample's gradient on device k, mean along the calibration runs",
-    "pretrain_contraction": "a: rate at which pre-training closes the task gap, fitted at three server batches",
-    "pretrain_floor": "G_floor: task gap that pre-training cannot close, fitted at three server batches",
+    "pretrain_contraction": "a: rate at which pre-training by the recipe closes the task gap, fitted at three batches",
+    "pretrain_floor": "G_floor: task gap that pre-training by the recipe cannot close, fitted at three batches",
     "pretrain_noise": "v: task gap that server batches of one sample would add in the end, fitted at three batches",
 }
 """Each constant in one line; docs/learning.md has the formulas."""
@@ -124,28 +125,40 @@ def _each(measured: Measured | tuple[Measured, ...], part: str) -> Any:
     return [getattr(one, part) for one in measured] if isinstance(measured, tuple) else getattr(measured, part)
 
 
-def estimate(federation: Federation, objective: Callable[[int], Objective], content: bytes) -> Estimate:
+def estimate(
+    federation: Federation, objective: Callable[[int], Objective], training: TrainingSettings, content: bytes
+) -> Estimate:
     """Measure, or read what was measured before under the same ``content`` (data, partition, model, weight decay).
 
-    ``objective`` gives the network with the initial weights of a seed.
+    ``objective`` gives the network with the initial weights of a seed, ``training`` the recipe.
     Raises ValueError where training diverges at every step size that is tried.
     """
 
     def compute() -> Estimate:
         with one_thread():
-            return _estimate(federation, objective)
+            return _estimate(federation, objective, training)
 
-    name = f"constants-{cache.digest(content, f'{VERSION} {RUNS} {ROUNDS}'.encode())}.json"
+    recipe = f"{training.learning_rate} {training.momentum} {training.decay}"
+    name = f"constants-{cache.digest(content, f'{VERSION} {RUNS} {ROUNDS} {recipe}'.encode())}.json"
     return cache.remember(name, compute, _dump, _load)
 
 
-def _estimate(federation: Federation, objective: Callable[[int], Objective]) -> Estimate:
+def _estimate(federation: Federation, objective: Callable[[int], Objective], training: TrainingSettings) -> Estimate:
     seeds = [int(stream(run, "pilot").integers(2**62)) for run in range(RUNS)]
     rate, searches = _search_rate(federation, objective, seeds[0])
+    runs, attempts = _trajectories(federation, objective, rate, seeds)
+    largest = max(float(run.smoothness.max()) for run in runs)
+    losses = [task_losses(federation, objective(seed), training, largest, seed, ROUNDS) for seed in seeds]
+    return summarise(runs, np.array(losses), training_of(searches, attempts * RUNS, RUNS, len(federation.parts)))
+
+
+def _trajectories(
+    federation: Federation, objective: Callable[[int], Objective], rate: float, seeds: Sequence[int]
+) -> tuple[list[Trajectory], int]:
+    """A calibration run for each seed, and how often all were begun: anew with shorter steps where one diverges."""
     for attempt in range(1, SHORTENINGS + 1):
         try:
-            runs = [measure(federation, objective(seed), rate, seed) for seed in seeds]
-            return summarise(runs, training_of(searches, attempt * RUNS, len(federation.parts)))
+            return [measure(federation, objective(seed), rate, seed) for seed in seeds], attempt
         except DivergedError:
             rate *= SHORTER
     raise ValueError(f"the constants cannot be measured: training diverges even at step size {rate:g}")
@@ -170,20 +183,18 @@ def _search_rate(federation: Federation, objective: Callable[[int], Objective], 
     return rate, passes
 
 
-def summarise(runs: list[Trajectory], work: CalibrationWork) -> Estimate:
+def summarise(runs: list[Trajectory], task_loss: FloatArray, work: CalibrationWork) -> Estimate:
     """The largest curvature of all; means over points and runs; fits to the mean curve of the runs.
 
-    The lowest loss of any run stands for F* in all of them.
+    ``task_loss`` (runs, 3, m) is F over pre-training by the recipe, as `task_losses` gives it. The lowest loss of any
+    run stands for F* in all of them.
     """
     lowest = min(run.lowest_loss for run in runs)
     shifts = np.array([run.shift for run in runs])
-    gaps = np.array([run.task_loss for run in runs]) - lowest
-    slope, relief, rate = _fitted(
-        lambda some: fit_shift(runs[0].shift_rounds, some.mean(axis=0), runs[0].loss_rounds[-1]), shifts
-    )
-    contraction, floor, noise = _fitted(
-        lambda some: fit_gap(runs[0].loss_rounds, gap_batches(), some.mean(axis=0)), gaps
-    )
+    gaps = task_loss - lowest
+    at = looked_at(EVERY * (gaps.shape[-1] - 1))
+    slope, relief, rate = _fitted(lambda some: fit_shift(runs[0].shift_rounds, some.mean(axis=0), at[-1]), shifts)
+    contraction, floor, noise = _fitted(lambda some: fit_gap(at, batches(), some.mean(axis=0)), gaps)
     smoothness = np.array([run.smoothness for run in runs])
     server = np.array([(run.server_curved, run.server_variance) for run in runs])
     device = np.array([(run.device_curved, run.device_variance) for run in runs])

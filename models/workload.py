@@ -79,7 +79,7 @@ class Workload:
     @cached_property
     def estimate(self) -> Estimate:
         """The bound's constants with their spread; measured once, then read from the cache."""
-        return estimate(self._federation, self.objective, self._content())
+        return estimate(self._federation, self.objective, self._training, self._content())
 
     def constants(self) -> Constants:
         """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""

@@ -118,6 +118,7 @@ def design_all_rounds(stages: Stages) -> Plan:
 def design_finetuned(stages: Stages) -> Plan:
     """The best design for Phi_FT. Raises InputError without its constants, InfeasibleError as `Joint`."""
     require_pretraining_constants(stages.problem)
+    stages = replace(stages, problem=stages.problem.as_trained)
     require_reachable(stages)
     objective = fine_tuned(stages.terms)
     relaxed, start = relax(stages, objective)

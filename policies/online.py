@@ -102,7 +102,8 @@ class JointOnline:
         The rest of the training has to reach the level phi at which [spent bound + m noise] / (done + m) = phi, so
         its own start is what is spent less phi for every round done (section 6).
         """
-        problem, plan = observation.problem, observation.plan
+        plan = observation.plan
+        problem = observation.problem if self.objective == "bound" else observation.problem.as_trained
         terms, rounds = BoundTerms.of(problem), (observation.pretrain_rounds_done, observation.finetune_rounds_done)
         objective: Objective = AllRounds() if self.objective == "bound" else fine_tuned(terms)
         done = objective.counted(*rounds)

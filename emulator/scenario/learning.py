@@ -89,7 +89,7 @@ class LearningSettings(Section):
         return "estimate" if getattr(self, REFINES[name]) == "estimate" else Constants._field_defaults[name]
 
 
-def learning(constants: Constants, learning_rate: float) -> Learning:
+def learning(constants: Constants, learning_rate: float, effective_rate: float) -> Learning:
     """The constants of the bound as policies see them; one that nobody knows (NaN) is None."""
     return Learning(
         smoothness=constants.smoothness,
@@ -101,6 +101,7 @@ def learning(constants: Constants, learning_rate: float) -> Learning:
         discrepancy_relief=constants.discrepancy_relief,
         discrepancy_rate=constants.discrepancy_rate,
         pretrain_noise=known(constants.pretrain_noise),
+        effective_rate=None if math.isclose(effective_rate, learning_rate) else effective_rate,
     )
 
 

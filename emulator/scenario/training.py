@@ -58,9 +58,15 @@ class TrainingSettings(Section):
 
     def bound_rate(self, smoothness: float) -> float:
         """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""
+        return min(self._rate(smoothness), 1.0 / smoothness)
+
+    def effective_rate(self, smoothness: float) -> float:
+        """How far a round moves along a steady gradient: the step size over 1 - momentum."""
+        return self._rate(smoothness) / (1.0 - self.momentum)
+
+    def _rate(self, smoothness: float) -> float:
         wanted = self.learning_rate
-        rate = float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
-        return min(rate, 1.0 / smoothness)
+        return float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
 
     @model_validator(mode="before")
     @classmethod

@@ -84,6 +84,17 @@ def test_refined_constants_worked_out_by_hand() -> None:
     assert found.bound_ft == pytest.approx(left / 5 + noise, rel=1e-14)
 
 
+def test_the_recipes_effective_rate_counts_in_the_predictor_alone() -> None:
+    """eta is 1/4 in Phi and 1/2 in Phi_FT: half the gap's share, twice the noise."""
+    world, plan = _by_hand()
+    far = replace(world, learning=replace(world.learning, pretrain_noise=0.25, effective_rate=0.5))
+    found, bound = predict(far, plan), predict(world, plan).bound
+    kept = math.exp(-0.03 * 7)
+    left = 4.0 * (3.0 - 0.4) * kept + 4.0 * 0.4 + 4.0 * 0.25 / 4.0 * (1.0 - kept)
+    noise = 2.0 * (3.0 / 32.0 + 45.0 / 128.0)
+    assert (found.bound, found.bound_ft) == pytest.approx((bound, left / 5 + noise), rel=1e-14)
+
+
 def test_one_stage_alone_pays_for_that_stage_alone() -> None:
     world, plan = _by_hand()
     pretrained = predict(world, replace(plan, finetune_rounds=0))

@@ -122,7 +122,7 @@ def test_both_bounds_by_hand() -> None:
 def test_optional_constants_round_trip_and_count_by_hand() -> None:
     """eta = 0.05: alpha0 = 0.05 * 2 * 8, alpha_k = 0.05 * (1, 4) * 0.25 * (1, 2); nu = 40 * 0.2; D(3) as it stands."""
     document = problem_document(_problem(pretrain_contraction=0.1, pretrain_floor=0.6))
-    document["learning"].update(discrepancy_relief=0.5, discrepancy_rate=0.2, pretrain_noise=0.2)
+    document["learning"].update(discrepancy_relief=0.5, discrepancy_rate=0.2, pretrain_noise=0.2, effective_rate=0.05)
     document["server"]["noise_curvature"], document["devices"]["noise_curvature"] = 2.0, [1.0, 4.0]
     problem = parse_problem(json.dumps(document), "p.json")
     assert problem_document(problem) == document

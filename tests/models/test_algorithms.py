@@ -234,7 +234,10 @@ def test_wrong_parameters_and_steps_are_refused(own: Callable[..., Workload], wo
         workload(training={"algorithm": "fedsgd", "local_steps": 2})
 
 
-def test_an_own_algorithm_from_the_command_line_is_part_of_a_runs_identity(tmp_path: Path) -> None:
+def test_an_own_algorithm_from_the_command_line_is_part_of_a_runs_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.py"
     path.write_text(PROX)
     settings = ["training.local_steps=2", "training.algorithm=mine.py:Prox", "training.algorithm_parameters.mu=0.2"]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound
-from prefine.models.calibration import gap_batches, lowest_loss, measure
+from prefine.models.calibration import lowest_loss
 from prefine.models.constants import estimate
 from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
@@ -23,6 +24,7 @@ from prefine.models.learner import Learner
 from prefine.models.networks import build
 from prefine.models.objective import Objective
 from prefine.models.recipe import LastIterate, Step
+from prefine.models.task_gap import batches, looked_at, task_losses
 
 SEEDS = 200
 SERVER_BATCH, BATCHES = 4, np.array([2, 1, 5])
@@ -112,7 +114,10 @@ def test_measured_constants_of_the_quadratic_are_the_known_ones(
     general, task = pair.general.y.astype(float), pair.task.y.astype(float)
     shift = (general.mean() - task.mean()) ** 2
     found = estimate(
-        federation, lambda _: Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64), b""
+        federation,
+        lambda _: Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64),
+        TrainingSettings(weight_decay=0.0),
+        b"",
     )
     values = found.constants()
     assert values.smoothness == pytest.approx(1.0)
@@ -127,16 +132,18 @@ def test_measured_constants_of_the_quadratic_are_the_known_ones(
         assert abs(one.value - truth) < 4.0 * one.standard_error < truth
 
 
-def test_measured_contraction_of_the_quadratic_is_that_of_its_step() -> None:
-    """The bias of w shrinks by 1 - eta a round: with no shift the gap shrinks by its square."""
+@pytest.mark.parametrize(("momentum", "tolerance"), [(0.0, 0.02), (0.5, 0.06)])
+def test_measured_contraction_of_the_quadratic_is_that_of_its_step(momentum: float, tolerance: float) -> None:
+    """The bias of w shrinks by 1 - eta a round, eta the effective rate: with no shift the gap shrinks by its square."""
     generator = np.random.default_rng(4)
     y = generator.normal(3.0, 0.2, 200).astype(np.float32)
     same = Samples(np.zeros((200, 1), np.float32), y)
     federation = Federation.of(DataPair("same", "regression", 1, same, same, same), (np.arange(200),), torch.float64)
     objective = Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64)
-    seen = measure(federation, objective, 0.02, 1)
-    fitted = fit_gap(seen.loss_rounds, gap_batches(), seen.task_loss - seen.lowest_loss)
-    assert fitted.contraction == pytest.approx(-2.0 * np.log(1.0 - 0.02), rel=0.02)
+    recipe = TrainingSettings(learning_rate=0.02, momentum=momentum)
+    losses = task_losses(federation, objective, recipe, 1.0, 1, 200)
+    fitted = fit_gap(looked_at(200), batches(), losses - lowest_loss(objective, federation.task))
+    assert fitted.contraction == pytest.approx(-2.0 * np.log(1.0 - recipe.effective_rate(1.0)), rel=tolerance)
     assert fitted.floor == pytest.approx(0.0, abs=0.02)
 
 

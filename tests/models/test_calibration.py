@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models import calibration
 from prefine.models.federation import Federation
 from prefine.models.networks import NETWORKS
 from prefine.models.objective import Objective, weighted_loss
 from prefine.models.probes import Hessian, Probes, gradient_noise, top_curvature
+from prefine.models.task_gap import task_losses
 
 Make = Callable[..., Objective]
 
@@ -93,8 +95,6 @@ def test_the_search_sees_the_curvature_that_the_measurement_sees(
     seen = calibration.measure(federation, objective("mlp", 2), 0.05, 7)
     assert len(seen.smoothness) == len(seen.server_variance) + len(seen.device_variance) == 6
     assert seen.shift_rounds.tolist() == [0, 3, 7, 13, 20, 30, 40]
-    assert seen.loss_rounds.tolist() == list(range(0, 51, 5))
-    assert seen.task_loss.shape == (len(calibration.gap_batches()), len(seen.loss_rounds))
     assert calibration.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
 
 
@@ -102,3 +102,12 @@ def test_a_calibration_run_that_diverges_says_so(objective: Make, federation: Fe
     for measure in (calibration.measure, calibration.largest_curvature):
         with pytest.raises(calibration.DivergedError):
             measure(federation, objective("logistic"), 1e30, 0)
+
+
+def test_losses_of_a_recipe_that_flies_apart_are_capped(objective: Make, federation: Federation) -> None:
+    model = objective("logistic", 2)
+    before = model.weights.clone()
+    losses = task_losses(federation, model, TrainingSettings(learning_rate=1e30), 1.0, 0, 20)
+    assert losses.shape == (3, 5)
+    assert np.all(losses[:, 1:] == 4.0 * losses[:, :1])
+    assert np.array_equal(model.weights, before)

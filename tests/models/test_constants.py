@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefine.emulator.types import CalibrationWork
+from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.types import CalibrationWork, FloatArray
 from prefine.models import calibration, constants
 from prefine.models.calibration import DivergedError, Trajectory
 from prefine.models.constants import Estimate, estimate
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
+from prefine.models.task_gap import batches, looked_at
 from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
@@ -28,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def measure(federation: Federation, objective: Callable[..., Objective]) -> Callable[[bytes], Estimate]:
-    return lambda content: estimate(federation, lambda seed: objective("logistic", seed), content)
+    return lambda content: estimate(federation, lambda seed: objective("logistic", seed), TrainingSettings(), content)
 
 
 def test_estimate_is_deterministic_and_kept(quick: Path, measure: Callable[[bytes], Estimate]) -> None:
@@ -84,7 +86,7 @@ def test_constants_of_logistic_regression(
     for one in (found.server_curvature, *found.device_curvature):
         assert 0 < one.least <= one.value <= one.most <= found.smoothness.value
     assert found.work.runs == found.work.searches + 2
-    assert found.work.pretrain == ((32, 60 * found.work.runs), (8, 120), (128, 120))
+    assert found.work.pretrain == ((32, 60 * found.work.runs), (32, 120), (8, 120), (128, 120))
     assert found.work.finetune == ((53, 60 * found.work.runs),)
     for one in (found.discrepancy, found.server_variance, *found.device_variance):
         assert one.least <= one.value <= one.most
@@ -107,16 +109,16 @@ def test_work_counts_what_was_run_again(
     assert (again.runs, again.searches) == (usual.runs + 2, usual.searches)
 
 
-def trajectories(seed: int, runs: int = 4) -> list[Trajectory]:
-    """Runs that differ by noise, around constants that are known."""
+def trajectories(seed: int, runs: int = 4) -> tuple[list[Trajectory], FloatArray]:
+    """Runs that differ by noise, around constants that are known, and their task losses."""
     generator = np.random.default_rng(seed)
     rounds, points = np.array([0.0, 3, 7, 13, *range(20, 200, 20)]), 10
-    loss_rounds = np.arange(0.0, 201.0, 5)
-    left = np.exp(-0.03 * loss_rounds)
-    gap = (1.5 * left + 0.8)[None] + 1.2 / calibration.gap_batches()[:, None] * (1.0 - left)
-    made = []
+    left = np.exp(-0.03 * looked_at(200))
+    gap = (1.5 * left + 0.8)[None] + 1.2 / batches()[:, None] * (1.0 - left)
+    made, losses = [], []
     for _ in range(runs):
         scale, drift = generator.normal(1.0, 0.05), generator.normal(1.0, 0.05)
+        losses.append(0.1 + drift * gap + generator.normal(0.0, 0.01, gap.shape))
         made.append(
             Trajectory(
                 smoothness=generator.uniform(2.0, 4.0, 2 * points),
@@ -126,12 +128,10 @@ def trajectories(seed: int, runs: int = 4) -> list[Trajectory]:
                 server_curved=generator.normal(1.0, 0.1) * np.linspace(8.0, 12.0, points),
                 device_variance=scale * np.outer(np.linspace(3.0, 5.0, points), [1.0, 2.0, 0.0]),
                 device_curved=generator.normal(1.0, 0.1, (points, 3)) * [6.0, 8.0, 0.0],
-                loss_rounds=loss_rounds,
-                task_loss=0.1 + drift * gap + generator.normal(0.0, 0.01, gap.shape),
                 lowest_loss=0.1,
             )
         )
-    return made
+    return made, np.array(losses)
 
 
 def test_uncertainty_covers_the_truth() -> None:
@@ -148,7 +148,7 @@ def test_uncertainty_covers_the_truth() -> None:
     }
     held: dict[str, list[bool]] = {name: [] for name in truth}
     for seed in range(40):
-        found = constants.summarise(trajectories(seed), CalibrationWork())
+        found = constants.summarise(*trajectories(seed), CalibrationWork())
         for name, value in truth.items():
             one = getattr(found, name)
             held[name].append(abs(one.value - value) <= 2.0 * one.standard_error)
@@ -156,15 +156,15 @@ def test_uncertainty_covers_the_truth() -> None:
 
 
 def test_summaries_of_known_runs() -> None:
-    runs = trajectories(3)
-    found = constants.summarise(runs, CalibrationWork())
+    runs, losses = trajectories(3)
+    found = constants.summarise(runs, losses, CalibrationWork())
     assert found.smoothness.value == max(run.smoothness.max() for run in runs)
     assert [one.value for one in found.device_curvature[:2]] == pytest.approx([1.5, 1.0], rel=0.1)
     assert found.device_curvature[2].value == found.smoothness.value  # no noise, nothing known of what it meets
     assert found.device_variance[2].value == 0.0
     means = [run.server_variance.mean() for run in runs]
     assert found.server_variance.standard_error == pytest.approx(np.std(means, ddof=1) / 2.0)
-    lone = constants.summarise(runs[:1], CalibrationWork())
+    lone = constants.summarise(runs[:1], losses[:1], CalibrationWork())
     assert lone.pretrain_noise.standard_error == 0.0
 
 

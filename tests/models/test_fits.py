@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefine.models.calibration import ROUNDS, gap_batches
+from prefine.models.calibration import ROUNDS
 from prefine.models.fits import fit_gap, fit_shift
+from prefine.models.task_gap import batches
 
 ROUNDS_SEEN = np.array([0.0, 3, 7, 13, *range(20, ROUNDS, 20)])
 GAP_ROUNDS = np.arange(0.0, ROUNDS + 1, 5)
@@ -12,12 +13,12 @@ GAP_ROUNDS = np.arange(0.0, ROUNDS + 1, 5)
 
 def gap_curves(contraction: float, floor: float, noise: float, drop: float) -> np.ndarray:
     left = np.exp(-contraction * GAP_ROUNDS)
-    return (drop * left + floor)[None] + noise / gap_batches()[:, None] * (1.0 - left)
+    return (drop * left + floor)[None] + noise / batches()[:, None] * (1.0 - left)
 
 
 @given(st.floats(0.005, 0.2), st.floats(0.0, 1.5), st.floats(0.0, 5.0), st.floats(0.5, 3.0))
 def test_gap_is_recovered_from_its_own_curves(contraction: float, floor: float, noise: float, drop: float) -> None:
-    fitted = fit_gap(GAP_ROUNDS, gap_batches(), gap_curves(contraction, floor, noise, drop))
+    fitted = fit_gap(GAP_ROUNDS, batches(), gap_curves(contraction, floor, noise, drop))
     assert fitted == pytest.approx((contraction, floor, noise), rel=1e-3, abs=1e-3)
 
 

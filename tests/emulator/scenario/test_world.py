@@ -112,6 +112,20 @@ def test_the_bounds_step_size_stays_within_its_proof() -> None:
         assert world(f"training.learning_rate={wanted}").problem.learning.learning_rate == pytest.approx(got)
 
 
+def test_the_predictor_reckons_with_the_recipes_effective_rate() -> None:
+    """The step over 1 - momentum; not said where it is the bound's own."""
+    practice = world("training.preset=practice").problem
+    assert practice.learning.effective_rate == pytest.approx(3 * 0.2 / (1 - 0.5))
+    assert practice.as_trained.learning.learning_rate == practice.learning.effective_rate
+    for plain in ('"1/L"', '"0.5/L"', "0.05"):
+        assert world(f"training.learning_rate={plain}").problem.learning.effective_rate is None
+    given = world("training.preset=practice")
+    policy = given.policy("joint-ft")
+    as_trained = policy.plan(practice.as_trained)
+    assert policy.plan(practice).pretrain_rounds == as_trained.pretrain_rounds
+    assert policy.plan(practice).relaxed.bound == as_trained.relaxed.bound  # type: ignore[union-attr]  # it has one
+
+
 def _plan(small: World, **changes: object) -> object:
     devices = small.problem.devices
     fields = {
