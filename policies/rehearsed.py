@@ -26,11 +26,11 @@ OTHERS: dict[str, Policy] = {
 }
 """Designs that are rehearsed beside the family."""
 
-_SHARES = (0.4, 0.25, 0.2, 0.15)
+_SHARES = (0.35, 0.25, 0.2, 0.2)
 """Parts of the effort for the lattice and for each halving after it; each doubles the rehearsals of those it keeps."""
 
-_NOISES = (1.0, 0.25)
-"""Weights of the devices' gradient noise in the lattice: less makes more rounds of smaller batches."""
+_NOISES = (1.0, 3.0)
+"""Weights of the devices' gradient noise in the lattice: more makes fewer rounds of larger batches."""
 
 _SPACINGS = (math.sqrt(2.0), 2.0, 4.0, 16.0)
 """Factors from one number of server samples in the lattice to the next: the finest that the effort allows is taken."""
@@ -81,7 +81,7 @@ class JointRehearsed:
     many parts they are split. Source: docs/rehearsal.md; successive halving of Jamieson and Talwalkar (2016).
     """
 
-    effort: int = 900
+    effort: int = 600
     score: Literal["accuracy", "loss", "both"] = "accuracy"
     on: Audience = "task"
     folds: int = 5
@@ -117,34 +117,41 @@ class _Search:
 
     def plan(self) -> Plan:
         """The winner, with the table."""
-        effort, folds = self._policy.effort, self._policy.folds
-        room = int(_SHARES[0] * effort) // folds - len(self._candidates)
-        self._add(_lattice(self._family, room) if self._family else ())
+        folds = self._policy.folds
+        room = int(_SHARES[0] * self._policy.effort) // folds - len(self._candidates)
+        self._add(_lattice(self._family, room) if self._family else (), room)
         if not self._candidates:
             raise InfeasibleError(shortfall(Stages(self._problem)))
         self._bring_to(self._candidates, folds)
-        rotations = 1
+        left = self._policy.effort - folds * len(self._candidates)
+        rehearsed = folds
         for share, centres, step in zip(_SHARES[1:], _CENTRES, _STEPS, strict=True):
+            allowance = int(left * share / sum(_SHARES[1:]))
+            if allowance < 2 * rehearsed:
+                break
             best = self._ranked()
-            before = len(self._candidates)
-            self._add(near for one in best[:centres] for near in _neighbours(one.share, step))
-            fresh = self._candidates[before:]
-            left = int(share * effort) - 2 * rotations * folds * len(fresh)
-            kept = best[: max(2, left // (rotations * folds))]
-            rotations *= 2
-            self._bring_to([*kept, *fresh], rotations * folds)
+            near = (neighbour for one in best[:centres] for neighbour in _neighbours(one.share, step))
+            fresh = self._add(near, allowance // 2 // (2 * rehearsed))
+            kept = best[: (allowance - 2 * rehearsed * len(fresh)) // rehearsed]
+            rehearsed *= 2
+            self._bring_to([*kept, *fresh], rehearsed)
         return self._decided()
 
-    def _add(self, shares: Iterable[Share]) -> None:
-        """Plans of those ``shares`` that are new and fit the budgets."""
+    def _add(self, shares: Iterable[Share], room: int) -> list[Candidate]:
+        """Candidates of those ``shares`` that are new and fit the budgets, at most ``room`` of them."""
+        fresh: list[Candidate] = []
         for share in shares:
+            if len(fresh) >= room:
+                break
             if self._family is None or not self._family.has(share.batch) or share in self._tried:
                 continue
             self._tried.add(share)
             plan = self._family.plan(*share) if share.noise else self._family.server_only(*share[:2])
             if plan is not None and (decision := _decision(plan)) not in self._decisions:
                 self._decisions.add(decision)
-                self._candidates.append(Candidate(share.label, share, plan))
+                fresh.append(Candidate(share.label, share, plan))
+        self._candidates += fresh
+        return fresh
 
     def _bring_to(self, candidates: list[Candidate], rehearsals: int) -> None:
         """Rehearse ``candidates`` until each has so many rehearsals."""
