@@ -67,7 +67,8 @@ def test_on_the_planned_channel_it_ends_where_the_plan_ends(
     assert pretraining == plan.pretrain_rounds
     assert finetuning == pytest.approx(plan.finetune_rounds, rel=0.04)
     assert 0.97 <= delay <= 1.0
-    assert 0.97 <= energy <= 1.0
+    # Of a shift that bends, replanning may leave some energy: its rounds are whole and each is replanned on its own.
+    assert (0.9 if measured else 0.97) <= energy <= 1.0
 
 
 def test_seeing_gains_that_hold_buys_rounds() -> None:

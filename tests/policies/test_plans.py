@@ -36,6 +36,7 @@ from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.objectives.settling import SettlingFineTuned
 from prefine.policies.online import JointOnline
+from prefine.policies.rehearsed import JointRehearsed
 from prefine.policies.sca import JointSca
 from prefine.policies.subproblems import Stages
 from tests.policies.instances import FOLDER, NAMES, load, odd_problem, with_bend, with_pretraining, with_settling
@@ -44,6 +45,8 @@ DESIGNS: list[Callable[[], Policy]] = [
     Joint, JointFinetune, JointOnline, JointSimple, PretrainOnly, FinetuneOnly, Separate, FixedBatch, FixedShare,
     MaxPower, MaxFrequency, Uniform, Random, Given, MinDelay, MinEnergy, Fedl,
 ]  # fmt: skip
+REHEARSES = [JointRehearsed]
+"""Tested in tests/emulator/test_rehearsal.py: it needs a workload beside the problem."""
 NEEDS_CVXPY: list[Callable[[], Policy]] = [JointSca]
 """Tested by the tests named after SCA below, which the extra ``reference`` allows."""
 
@@ -57,7 +60,8 @@ def test_every_policy_of_the_package_is_among_the_designs_tested_here() -> None:
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"]["prefine.policies"].strip().splitlines()
     offered = sorted(line.partition("=")[2].strip() for line in lines)
-    assert offered == sorted(f"{make.__module__}:{make.__qualname__}" for make in DESIGNS + NEEDS_CVXPY)
+    tested = [*DESIGNS, *REHEARSES, *NEEDS_CVXPY]
+    assert offered == sorted(f"{make.__module__}:{getattr(make, '__qualname__', make)}" for make in tested)
 
 
 def _assert_valid(problem: Problem, plan: Plan) -> None:
