@@ -44,9 +44,22 @@ QUICK = "policies.joint-rehearsed.effort=60"
 DROPOUT = ("faults.dropout.mean_up_s=1.0", "faults.dropout.mean_down_s=1.0")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of this module's tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
+def _undecided(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data stay in the cache from test to test, decisions do not."""
+    monkeypatch.setenv("PREFINE_CACHE", str(folder))
+    _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    for kept in folder.glob("rehearsal-*"):
+        kept.unlink()
 
 
 def _world(*overrides: str) -> World:
@@ -144,7 +157,7 @@ def test_a_wrong_question_names_the_policy() -> None:
         rehearse([replace(plan, server=replace(plan.server, batch=0.5))], [0])
     for wrong in ({"folds": 1}, {"on": "test"}):
         with pytest.raises(PolicyError, match=r"policy mine: rehearse\("):
-            rehearse([plan], [0], **wrong)  # type: ignore[arg-type]  # wrong on purpose
+            rehearse([plan], [0], **wrong)
 
 
 class _Untouchable:
@@ -165,9 +178,9 @@ def test_test_samples_are_never_touched(monkeypatch: pytest.MonkeyPatch, on: str
         world.workload.learner(0, 0.1).evaluate()  # the trap works
 
 
-def test_a_decision_is_made_once_and_damage_makes_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_is_made_once_and_damage_makes_it_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = api.plan(SMALL, "joint-rehearsed", overrides=[QUICK]).plan
-    (kept,) = (tmp_path / "cache").glob("rehearsal-*.json")
+    (kept,) = folder.glob("rehearsal-*")
     rehearse = Workload.rehearse
     monkeypatch.setattr(Workload, "rehearse", lambda *_: pytest.fail("it had decided already"))
     again = api.plan(SMALL, "joint-rehearsed", overrides=[QUICK, "name=other"]).plan
@@ -189,14 +202,13 @@ def _same(one: Plan, other: Plan) -> bool:
     )
 
 
-def test_a_comparison_is_the_same_for_any_number_of_jobs(tmp_path: Path) -> None:
+def test_a_comparison_is_the_same_for_any_number_of_jobs(folder: Path, tmp_path: Path) -> None:
     tables = {}
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
         api.compare(SMALL, ["joint-rehearsed", "uniform"], overrides=[QUICK], seeds=2, out=out, jobs=jobs)
         tables[jobs] = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-        for kept in (tmp_path / "cache").glob("rehearsal-*.json"):
-            kept.unlink()
+        _forget(folder)
     assert tables[1] == tables[2]
     rows = pd.read_csv(tmp_path / "1" / "rehearsals.csv")
     assert set(rows["policy"]) == {"joint-rehearsed"}
@@ -207,7 +219,7 @@ def test_a_comparison_is_the_same_for_any_number_of_jobs(tmp_path: Path) -> None
     assert not (tmp_path / "1" / "rehearsals.csv").exists()  # that of the last comparison would mislead
 
 
-def test_the_table_is_shown_and_written(tmp_path: Path) -> None:
+def test_the_table_is_shown_and_written() -> None:
     solution = api.plan(SMALL, "joint-rehearsed", overrides=[QUICK])
     console = Console(record=True, width=160)
     show_plan(solution, console)
