@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: demo test check bench figures clean
+.PHONY: demo test check bench mutants figures clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -22,6 +22,11 @@ check: $(VENV)/.installed-check
 # Prints ratios against a peer or a floor in the same run; asserts nothing.
 bench: $(VENV)/.installed-test
 	for each in engine training solver fleet; do $(BIN)/python -m benchmarks.$$each || exit 1; done
+
+# Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them.
+MUTANTS ?= 10
+mutants: $(VENV)/.installed-mutants
+	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
 
 # The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
 FIGURES := delay energy shift devices batch tradeoff study
@@ -66,6 +71,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
 	$(PIP) --editable .[check]
+	touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.installed-test
+	$(PIP) --editable .[mutants]
 	touch $@
 
 clean:

@@ -89,7 +89,7 @@ def write_tables(
     targets. What there is no result for is removed.
     """
     rows: list[_Row] = []
-    rehearsals: dict[tuple[str, Varied], tuple[Rehearsed, ...]] = {}
+    rehearsals: dict[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]] = {}
     with (
         atomic_path(folder / "rounds.csv") as rounds_path,
         atomic_path(folder / "devices.csv") as devices_path,
@@ -101,7 +101,7 @@ def write_tables(
             table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
             table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
             rows.append(_Row(varied, result.run, climb(result.rounds)))
-            rehearsals.setdefault((result.run.policy, tuple(varied)), result.rehearsal)
+            rehearsals.setdefault((result.run.policy, rows[-1].case), (varied, result.rehearsal))
     first = targets.first((row.case, row.run) for row in rows)
     runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)
@@ -131,11 +131,11 @@ def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]
     return runs
 
 
-def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, Varied], tuple[Rehearsed, ...]]) -> None:
+def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]]) -> None:
     """One row per candidate of each policy that rehearsed, in each scenario; no file where none did."""
     rows = [
         {"policy": policy, **dict(varied), **row._asdict()}
-        for (policy, varied), table in rehearsals.items()
+        for (policy, _), (varied, table) in rehearsals.items()
         for row in table
     ]
     if rows:

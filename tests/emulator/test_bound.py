@@ -65,6 +65,25 @@ def test_a_prediction_worked_out_by_hand() -> None:
     assert found.bound_ft == pytest.approx((left + 7 * 1.0) / 5 + noise, rel=1e-14)
 
 
+def test_refined_constants_worked_out_by_hand() -> None:
+    """Curvatures 1 and (0.5, 4) for the noise, a shift that rises towards 1.5, noise of pre-training that settles."""
+    world, plan = _by_hand()
+    refined = replace(
+        world,
+        server=replace(world.server, noise_curvature=1.0),
+        devices=replace(world.devices, noise_curvature=np.array([0.5, 4.0])),
+        learning=replace(world.learning, discrepancy_relief=0.75, discrepancy_rate=0.125, pretrain_noise=0.25),
+    )
+    noise = 3.0 / 128.0 + 90.0 / 128.0
+    found = predict(refined, plan)
+    shift = 7 * 1.5 - 0.75 * (1.0 - math.exp(-0.875))
+    assert BoundTerms.of(refined).total_shift(7.0) == pytest.approx(shift, rel=1e-14)
+    assert found.bound == pytest.approx((24.0 + shift + 7 * 0.5 + 5 * noise) / 12, rel=1e-14)
+    kept = math.exp(-0.03 * 7)
+    left = 8.0 * (3.0 - 0.4) * kept + 8.0 * 0.4 + 8.0 * 0.25 / 4.0 * (1.0 - kept)
+    assert found.bound_ft == pytest.approx(left / 5 + noise, rel=1e-14)
+
+
 def test_one_stage_alone_pays_for_that_stage_alone() -> None:
     world, plan = _by_hand()
     pretrained = predict(world, replace(plan, finetune_rounds=0))
@@ -115,6 +134,8 @@ def test_best_pretraining_by_brute_force(price: float) -> None:
     rounds = np.linspace(0.0, 400.0, 400_001)
     value = terms.removable * np.exp(-terms.contraction * rounds) + rounds * price
     assert terms.best_pretraining(price) == pytest.approx(rounds[np.argmin(value)], abs=1.1e-3)
+    settling = value + 5.0 * (1.0 - np.exp(-terms.contraction * rounds))
+    assert terms.best_pretraining(price, 5.0) == pytest.approx(rounds[np.argmin(settling)], abs=1.1e-3)
 
 
 def test_pretraining_that_removes_nothing_is_not_wanted_and_a_free_round_always() -> None:

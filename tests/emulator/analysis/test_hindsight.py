@@ -150,3 +150,7 @@ def test_the_terminal_begins_with_the_verdict_and_shows_the_regret(out: Path) ->
     (row,) = [line for line in lines if line.strip().startswith("hindsight")]
     assert "failed" not in row
     assert any(line.split()[:1] == ["policy"] and "regret" in line for line in lines)
+    narrow = Console(width=80, file=io.StringIO())
+    show_comparison(tables, narrow)
+    assert isinstance(narrow.file, io.StringIO)
+    assert "…" not in narrow.file.getvalue()

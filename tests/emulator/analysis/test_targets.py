@@ -12,6 +12,7 @@ from prefine.emulator.analysis.tables import FILES, read_table, varied_keys, wri
 from prefine.emulator.analysis.targets import SHARE, Targets, climb, columns, reached
 from prefine.emulator.errors import InputError
 from prefine.emulator.records import RunResult
+from prefine.emulator.types import Rehearsed
 from tests.emulator.experiment.conftest import make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 from tests.emulator.scenario.small import SMALL
@@ -70,6 +71,11 @@ def test_without_targets_it_is_nine_tenths_of_what_the_reference_ends_with(tmp_p
     assert nobody[["target_accuracy", "time_to_accuracy_s", "energy_to_accuracy_j"]].isna().all(axis=None)
 
 
+def test_a_varied_value_may_be_a_list(tmp_path: Path) -> None:
+    rows = [((("devices.distance_m", [50.0, far]),), execute(SyntheticJob("joint", 0))) for far in (60.0, 70.0)]
+    assert len(write_tables(tmp_path, rows, Targets((), "joint"))) == 2
+
+
 def test_targets_of_a_scenario_reach_the_table_and_change_no_run(tmp_path: Path) -> None:
     plain = prefine.compare(SMALL, ["uniform"], seeds=2, out=tmp_path).runs
     stored = {path.name for path in (tmp_path / "runs").iterdir()}
@@ -93,6 +99,7 @@ def test_documented_columns_are_the_written_ones(tmp_path: Path) -> None:
     target = [f"{name}_to_accuracy_TARGET_{unit}" for name, unit in (("time", "s"), ("energy", "j"))]
     for name, record in FILES.items():
         assert sorted(documented(f"{name}.csv")) == sorted([*record._fields, *(target if name == "runs" else [])])
+    assert documented("rehearsals.csv") == ["policy", *Rehearsed._fields]
     assert documented("ranking.csv") == list(pd.read_csv(compared / "ranking.csv").columns)
     written = list(pd.read_csv(compared / "comparison.csv").columns)
     figures = [name.removesuffix("_mean") for name in written if name.endswith("_mean")]
