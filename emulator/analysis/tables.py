@@ -100,18 +100,22 @@ def write_tables(
             header = not rows
             table(RoundRecord, result.rounds).to_csv(rounds, index=False, header=header, lineterminator="\n")
             table(DeviceRecord, result.devices).to_csv(devices, index=False, header=header, lineterminator="\n")
-            rows.append(_Row(varied, result.run, climb(result.rounds)))
+            rows.append(_row(varied, result))
             rehearsals.setdefault((result.run.policy, tuple(varied)), result.rehearsal)
     first = targets.first((row.case, row.run) for row in rows)
     runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)
     _write_rehearsals(folder / "rehearsals.csv", rehearsals)
-    family = [_Row(varied, result.run, climb(result.rounds)) for varied, result in hindsight]
+    family = [_row(varied, result) for varied, result in hindsight]
     if family:
         write_csv(folder / f"{HINDSIGHT}.csv", _reaching(family, targets, first))
     else:
         (folder / f"{HINDSIGHT}.csv").unlink(missing_ok=True)
     return runs
+
+
+def _row(varied: Varied, result: RunResult) -> _Row:
+    return _Row(varied, result.run, climb(result.rounds, result.run.calibration_energy_j))
 
 
 def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]) -> pd.DataFrame:
