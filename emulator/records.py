@@ -45,6 +45,8 @@ class RunRecord(NamedTuple):
     target_accuracy: float = math.nan
     time_to_accuracy_s: float = math.nan
     energy_to_accuracy_j: float = math.nan
+    calibration_delay_s: float = 0.0
+    calibration_energy_j: float = 0.0
 
 
 class RoundRecord(NamedTuple):

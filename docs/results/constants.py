@@ -23,7 +23,7 @@ COLUMNS = {
     "strong, logistic": (STRONG, ALL, LOGISTIC),
     "mild, Dirichlet(.3), logistic": (MILD, ALL, LOGISTIC, "task.partition=dirichlet", "task.dirichlet_alpha=0.3"),
 }
-BASE = ("devices.count=10", "training.preset=theory", "training.weight_decay=1e-3", "seed=0")
+WORLD = {"budget": {"delay_s": 1.0, "energy_j": 1.0}, "devices": {"count": 10}}
 HORIZONS = (20, 60, 200)
 
 
@@ -65,7 +65,7 @@ def _short(value: float) -> str:
 
 def main() -> None:
     """Print the table in Markdown."""
-    columns = {name: rows(prefine.calibrate("default", overrides=(*BASE, *keys))) for name, keys in COLUMNS.items()}
+    columns = {name: rows(prefine.calibrate(WORLD, overrides=keys)) for name, keys in COLUMNS.items()}
     print(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for row in next(iter(columns.values())):
         print(f"| {row} | {' | '.join(column[row] for column in columns.values())} |")

@@ -56,7 +56,8 @@ class _Row(NamedTuple):
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        return cls(entry.run_id, entry.varied, entry.result.run, climb(entry.result.rounds))
+        run = entry.result.run
+        return cls(entry.run_id, entry.varied, run, climb(entry.result.rounds, run.calibration_energy_j))
 
     @property
     def case(self) -> str:

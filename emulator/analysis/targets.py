@@ -47,10 +47,13 @@ class Targets:
         return {case: SHARE * math.fsum(mine) / len(mine) if mine else math.nan for case, mine in scores.items()}
 
 
-def climb(rounds: Iterable[RoundRecord]) -> tuple[Best, ...]:
-    """The rounds of one run, in order, that ended with a higher test accuracy than any before them."""
+def climb(rounds: Iterable[RoundRecord], spent_j: float = 0.0) -> tuple[Best, ...]:
+    """The rounds of one run, in order, that ended with a higher test accuracy than any before them.
+
+    ``spent_j`` was spent before the first of them.
+    """
     bests: list[Best] = []
-    highest, spent_j = -math.inf, 0.0
+    highest = -math.inf
     for each in rounds:
         spent_j += each.energy_j
         if each.test_accuracy > highest:

@@ -98,5 +98,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         test_accuracy=server.evaluation.test_accuracy,
         stop_reason=clock.reason,
         outside_proof=",".join(spec.outside_proof),
+        calibration_delay_s=spec.charge.delay_s,
+        calibration_energy_j=spec.charge.energy_j,
     )
     return record._replace(warning=warnings(record, server.untrained, budget))

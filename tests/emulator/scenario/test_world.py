@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from prefine.emulator import api
+from prefine.emulator.analysis.targets import climb
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import InfeasibleError, InputError, PolicyError
 from prefine.emulator.plugins import make_policy
@@ -276,6 +277,10 @@ def test_charged_run_has_what_is_left_and_counts_both(name: str) -> None:
     assert result.run.energy_j == pytest.approx(charge.energy_j + sum(one.energy_j for one in result.rounds))
     assert result.run.delay_s <= 60.0 * (1.0 + 1e-9)
     assert result.run.energy_j <= 400.0 * (1.0 + 1e-9)
+    assert (result.run.calibration_delay_s, result.run.calibration_energy_j) == (charge.delay_s, charge.energy_j)
+    first = climb(result.rounds, result.run.calibration_energy_j)[0]
+    assert first.energy_j == charge.energy_j + result.rounds[0].energy_j
+    assert first.time_s > charge.delay_s
     if name == "joint-ft":
         assert result.run.delay_s == pytest.approx(result.run.predicted_delay_s, rel=1e-9)
         assert result.run.energy_j == pytest.approx(result.run.predicted_energy_j, rel=1e-9)
