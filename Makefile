@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: demo test fuzz check bench mutants figures clean
+.PHONY: demo test fuzz check bench mutants figures online clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -32,35 +32,51 @@ MUTANTS ?= 10
 mutants: $(VENV)/.installed-mutants
 	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
 
-# The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
-FIGURES := delay energy shift devices batch tradeoff study
-vary-delay := --vary task.samples=100,1400 --vary budget.delay_s=8,16,32,64,128
-vary-energy := --vary task.samples=100,1400 --vary budget.energy_j=5,10,20,40,80,160
-vary-shift := --vary task.stretch_columns=20,23,26,29,32
-vary-devices := --vary devices.count=3,5,10,20,40
-vary-batch := --zip --vary devices.max_batch=2,4,8,16,32,64 --vary server.max_batch=16,32,64,128,256,512
-vary-tradeoff := --vary budget.delay_s=8,16,32,64 --vary budget.energy_j=10,20,40,80
-vary-study := --vary task.model=mlp,logistic --vary task.stretch_columns=20,32 --vary task.samples=100,1400 \
-  --vary budget.delay_s=8,16,32,64
-RESULTS ?= docs/results
+# The questions of docs/results.md, one sweep each; `make figure-study` runs one alone, `make figures CI=1` a small grid.
+FIGURES := study shift general tradeoff devices batch rayleigh fleet logistic dirichlet
+RECIPES := --vary training.preset=theory,practice
+OTHERS := rayleigh fleet logistic dirichlet
+sweep-study := $(RECIPES) --vary task.samples=100,1400 --vary budget.delay_s=4,8,16,32 --hindsight
+sweep-shift := $(RECIPES) --vary task.stretch_columns=20,26,32 --hindsight
+sweep-general := $(RECIPES) --vary task.stretch_columns=20,26,32 --policies joint-rehearsed,finetune-only \
+  --set policies.joint-rehearsed.on=general
+sweep-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=5,20,80
+sweep-devices := --vary devices.count=3,10,30
+sweep-batch := --zip --vary devices.max_batch=4,16,64 --vary server.max_batch=32,128,512
+sweep-rayleigh := $(RECIPES) --set channel.model=rayleigh --hindsight
+sweep-fleet := $(RECIPES) --set devices.count=20 --hindsight
+sweep-logistic := $(RECIPES) --set task.model=logistic --hindsight
+sweep-dirichlet := $(RECIPES) --set task.partition=dirichlet --set task.dirichlet_alpha=0.3 --hindsight
+RESULTS := out/figures
+PAGES := docs
 ifdef CI
-vary-delay := --vary budget.delay_s=8,16
-vary-energy := --vary budget.energy_j=10,20
-vary-shift := --vary task.stretch_columns=20,32 --set budget.delay_s=8
-vary-devices := --vary devices.count=3,10 --set budget.delay_s=8
-vary-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=16,64 --set budget.delay_s=8
-vary-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=10,20
-vary-study := --vary task.model=mlp,logistic --vary budget.delay_s=8,16
-SEEDS := 1
-RESULTS := out/figures/ci/results
+sweep-study := $(RECIPES) --vary budget.delay_s=4,8 --hindsight
+sweep-shift := $(RECIPES) --vary task.stretch_columns=20,32 --hindsight
+sweep-tradeoff := --vary budget.energy_j=5,80
+sweep-devices := --vary devices.count=3,10
+sweep-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
+SEEDS := 2
+RESULTS := out/figures/ci
+PAGES := out/figures/ci/docs
 endif
+world-of = figure-$(if $(filter $1,$(OTHERS)),study,$(if $(filter $1,general),shift,$1))
 
 .PHONY: $(FIGURES:%=figure-%)
 figures: $(FIGURES:%=figure-%)
-	$(BIN)/python docs/results/collect.py out/figures$(if $(CI),/ci) $(RESULTS)
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
 $(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
-	$(BIN)/prefine sweep $@ $(vary-$*) $(SEEDS:%=--seeds %) --jobs $(JOBS) --figures svg --quiet --out out/figures$(if $(CI),/ci)/$*
+	$(BIN)/prefine sweep $(call world-of,$*) $(sweep-$*) $(SEEDS:%=--seeds %) --jobs $(JOBS) --quiet --out $(RESULTS)/$*
+
+# The worlds of docs/online.md, each under both recipes.
+ONLINE := default ladder ofdma tdma dropout block-fading moving
+.PHONY: $(ONLINE:%=online-%)
+online: $(ONLINE:%=online-%)
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
+
+$(ONLINE:%=online-%): online-%: $(VENV)/.installed
+	$(BIN)/prefine sweep $* $(RECIPES) --policies joint-online,joint-ft,joint,uniform --reference joint-ft \
+	  --seeds $(or $(SEEDS),8) --set compare.evaluate_every=1000 --jobs $(JOBS) --quiet --out $(RESULTS)/online-$*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
