@@ -37,8 +37,8 @@ FIGURES := study shift general tradeoff devices batch rayleigh fleet logistic di
 RECIPES := --vary training.preset=theory,practice
 OTHERS := rayleigh fleet logistic dirichlet
 sweep-study := $(RECIPES) --vary task.samples=100,1400 --vary budget.delay_s=4,8,16,32 --hindsight
-sweep-shift := $(RECIPES) --vary task.stretch_columns=20,26,32 --hindsight
-sweep-general := $(RECIPES) --vary task.stretch_columns=20,26,32 --policies joint-rehearsed,finetune-only \
+sweep-shift := $(RECIPES) --vary task.stretch_columns=26,32 --hindsight
+sweep-general := $(RECIPES) --vary task.stretch_columns=26,32 --policies joint-rehearsed,finetune-only \
   --set policies.joint-rehearsed.on=general
 sweep-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=5,20,80
 sweep-devices := --vary devices.count=3,10,30
