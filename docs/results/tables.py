@@ -1,0 +1,268 @@
+"""The tables of docs/results.md and docs/online.md, each made from the trimmed CSV files of one or more questions."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from prefine.emulator.analysis.statistics import kendall_tau
+
+POLICIES = ("joint", "joint-ft", "joint-rehearsed", "joint-simple", "finetune-only", "separate", "uniform")
+SPLITS = ("hindsight", "joint", "joint-ft", "joint-rehearsed", "joint-simple", "separate")
+RECIPES = ("theory", "practice")
+OTHERS = {
+    "rayleigh": "Rayleigh fading",
+    "fleet": "20 devices",
+    "logistic": "logistic regression",
+    "dirichlet": "Dirichlet(0.3) over devices",
+}
+ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "block-fading", "moving")
+RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
+COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
+HEADINGS = {
+    **{RECIPE: "recipe", DELAY: "delay s", ENERGY: "energy J", SAMPLES: "samples", COLUMNS: "columns"},
+    **{COUNT: "devices", BATCH: "largest batch", "world": "world", "scenario": "scenario"},
+}
+RANKED = {"bound": "Φ", "bound_ft": "Φ_FT"}
+
+Rows = Sequence[Sequence[str]]
+Table = Callable[[Path], str]
+
+
+def _markdown(headings: Sequence[str], rows: Rows) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _short(value: float, digits: int = 3) -> str:
+    """To ``digits`` decimals, without the zero before the point; what is not known is a dash."""
+    return "-" if pd.isna(value) else re.sub(r"^(-?)0\.", r"\1.", f"{value + 0.0:.{digits}f}")
+
+
+def _plus_minus(mean: float, half_width: float, digits: int = 3) -> str:
+    """``mean ± half-width``; without a half-width, or with none but rounding, the mean alone."""
+    if pd.isna(half_width) or half_width < 1e-9 * max(1.0, abs(mean)):
+        return _short(mean, digits)
+    return f"{_short(mean, digits)} ± {_short(half_width, digits)}"
+
+
+def _split(row: "pd.Series[float]") -> str:
+    """Mean rounds of both stages."""
+    return f"{row['pretrain_rounds_mean']:.0f} + {row['finetune_rounds_mean']:.0f}"
+
+
+def _read(results: Path, question: str, part: str = "comparison") -> pd.DataFrame:
+    return pd.read_csv(results / question / f"{part}.csv")
+
+
+def _worlds(results: Path, part: str = "comparison") -> pd.DataFrame:
+    """The other worlds one below the other, named in the first column."""
+    parts = [_read(results, question, part).assign(world=name) for question, name in OTHERS.items()]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["world", *table.columns.drop("world")]]
+
+
+def _cells(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Every combination of ``keys`` as texts, with its rows by policy."""
+    cells = table.groupby(list(keys), sort=False)
+    return [
+        (tuple(f"{key:g}" if not isinstance(key, str) else key for key in name), rows.set_index("policy"))
+        for name, rows in cells
+    ]
+
+
+def _best(cells: Sequence[float], texts: Sequence[str], sign: int) -> list[str]:
+    """``texts`` with the one of the highest ``sign`` times its number in bold."""
+    known = [sign * value if not pd.isna(value) else float("-inf") for value in cells]
+    return [f"**{text}**" if value == max(known) else text for value, text in zip(known, texts, strict=True)]
+
+
+def _figures(
+    table: pd.DataFrame, keys: Sequence[str], figure: str, spread: str, sign: int, policies: Sequence[str] = POLICIES
+) -> str:
+    """One row per combination of ``keys``, one column per policy; the best is bold."""
+    rows = []
+    for name, cell in _cells(table, keys):
+        mine = cell.reindex(list(policies))
+        texts = [_plus_minus(mean, half) for mean, half in zip(mine[figure], mine[spread], strict=True)]
+        rows.append([*name, *_best(list(mine[figure]), texts, sign)])
+    return _markdown([*(HEADINGS[key] for key in keys), *(f"`{policy}`" for policy in policies)], rows)
+
+
+def _regret(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    return _figures(table, keys, "regret", "regret_ci95", -1)
+
+
+def _accuracy(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    return _figures(table, keys, "test_accuracy_mean", "test_accuracy_ci95", 1)
+
+
+def _rounds(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    """Mean rounds of the policies that choose a share; of hindsight the best member over all seeds and its accuracy."""
+    shown = [policy for policy in SPLITS if policy in set(table["policy"])]
+    rows = [[*name, *(_chosen(cell, policy) for policy in shown)] for name, cell in _cells(table, keys)]
+    return _markdown([*(HEADINGS[key] for key in keys), *(_heading(policy) for policy in shown)], rows)
+
+
+def _heading(policy: str) -> str:
+    return "best share: N x b0, accuracy" if policy == "hindsight" else f"`{policy}`"
+
+
+def _chosen(cell: pd.DataFrame, policy: str) -> str:
+    row = cell.loc[policy]
+    if policy != "hindsight":
+        return _split(row)
+    member = str(row["member"]).removeprefix("given-").replace("x", " x ")
+    return f"{member}, {_plus_minus(row['test_accuracy_mean'], row['test_accuracy_ci95'])}"
+
+
+def summary(results: Path) -> str:
+    """Mean and worst regret of each policy over the cells of the study, by recipe, and over the other worlds."""
+    study, worlds = _read(results, "study"), _worlds(results)
+    groups = [
+        *((f"study, {recipe}", study[study[RECIPE] == recipe]) for recipe in RECIPES),
+        *((f"other worlds, {recipe}", worlds[worlds[RECIPE] == recipe]) for recipe in RECIPES),
+    ]
+    headings = [f"{name} ({(part['policy'] == 'hindsight').sum()} cells): mean, worst" for name, part in groups]
+    rows = []
+    for policy in POLICIES:
+        regrets = [part.loc[part["policy"] == policy, "regret"] for _, part in groups]
+        rows.append([f"`{policy}`", *(f"{_short(each.mean())}, {_short(each.max())}" for each in regrets)])
+    return _markdown(["policy", *headings], rows)
+
+
+def _ranking(table: pd.DataFrame, family: pd.DataFrame, keys: Sequence[str], cells: Sequence[str]) -> str:
+    """How Φ and Φ_FT order the family: by ``keys``, means over the rest of ``cells``."""
+    best = table[table["policy"] == "hindsight"].set_index(list(cells))["test_accuracy_mean"]
+    rows = []
+    for name, group in family.groupby(list(keys), sort=False):
+        judged = [_judged(cell, best[cell_name]) for cell_name, cell in group.groupby(list(cells), sort=False)]
+        means = pd.DataFrame(judged).mean()
+        rows.append([*(str(key) for key in name), str(len(judged)), *(_short(means[figure]) for figure in means.index)])
+    headings = [f"{what} {symbol}" for what in ("tau of", "regret of the least") for symbol in RANKED.values()]
+    return _markdown([*(HEADINGS[key] for key in keys), "cells", *headings], rows)
+
+
+def _judged(members: pd.DataFrame, best: float) -> dict[str, float]:
+    taus = {f"tau {bound}": kendall_tau(members[bound], -members["test_accuracy"]) for bound in RANKED}
+    least = {bound: members.loc[members[bound].idxmin(), "test_accuracy"] for bound in RANKED}
+    return taus | {f"regret {bound}": best - accuracy for bound, accuracy in least.items()}
+
+
+def study_ranking(results: Path) -> str:
+    """Inside the families of the study, by recipe and delay."""
+    table, family = _read(results, "study"), _read(results, "study", "family")
+    return _ranking(table, family, [RECIPE, DELAY], [RECIPE, SAMPLES, DELAY])
+
+
+def worlds_ranking(results: Path) -> str:
+    """Inside the families of the other worlds."""
+    keys = ["world", RECIPE]
+    return _ranking(_worlds(results), _worlds(results, "family"), keys, keys)
+
+
+def general(results: Path) -> str:
+    """Regret of `joint-rehearsed` where it rehearses on the task's samples and where on general ones."""
+    keys = [RECIPE, COLUMNS]
+    task, other = (dict(_cells(_read(results, question), keys)) for question in ("shift", "general"))
+    rows = []
+    for name in other:
+        best = task[name].loc["hindsight"]
+        splits = [cell[name].loc["joint-rehearsed"] for cell in (task, other)]
+        regrets = [_short(best["test_accuracy_mean"] - split["test_accuracy_mean"]) for split in splits]
+        rows.append([*name, *regrets, *(_split(split) for split in splits)])
+    means = ["mean", "", *(_short(pd.Series([float(row[column]) for row in rows]).mean()) for column in (2, 3)), "", ""]
+    names = ("task", "general")
+    headings = [*(f"regret, {each}" for each in names), *(f"rounds, {each}" for each in names)]
+    return _markdown([*(HEADINGS[key] for key in keys), *headings], [*rows, means])
+
+
+def held(results: Path) -> str:
+    """In how many runs the bound held, and how loose it was."""
+    rows = [
+        [f"`{row.policy}`", str(row.runs), str(row.held), _short(row.looseness, 1)]
+        for row in _read(results, "tradeoff", "held").itertuples()
+    ]
+    return _markdown(["policy", "runs", "bound held", "median of bound over realised"], rows)
+
+
+def _online(results: Path) -> pd.DataFrame:
+    table = pd.concat(
+        [_read(results, f"online-{world}").assign(scenario=f"`{world}`") for world in ONLINE], ignore_index=True
+    )
+    return table[["scenario", *table.columns.drop("scenario")]]
+
+
+def online_difference(results: Path) -> str:
+    """What `joint-online` does that `joint-ft` does not, paired by seed."""
+    table = _online(results)
+    figures = {"finetune_rounds": ("rounds", 2), "delay_s": ("delay s", 2), "energy_j": ("energy J", 1)}
+    figures |= {
+        "wasted_energy_j": ("wasted J", 2),
+        "test_accuracy": ("accuracy", 3),
+        "train_loss": ("training loss", 3),
+    }
+    rows = []
+    for name, cell in _cells(table, ["scenario", RECIPE]):
+        row = cell.loc["joint-online"]
+        pairs = [(row[f"{figure}_diff"], row[f"{figure}_diff_ci95"], digits) for figure, (_, digits) in figures.items()]
+        rows.append([*name, *(_plus_minus(*pair) for pair in pairs)])
+    return _markdown(["scenario", "recipe", *(heading for heading, _ in figures.values())], rows)
+
+
+def online_policies(results: Path) -> str:
+    """All policies of the page: rounds, what was spent, what came of it."""
+    rows = []
+    for name, cell in _cells(_online(results), ["scenario", RECIPE]):
+        best = cell["test_accuracy_mean"].max()
+        for policy, row in cell.iterrows():
+            accuracy = _plus_minus(row["test_accuracy_mean"], row["test_accuracy_ci95"])
+            bold = f"**{accuracy}**" if row["test_accuracy_mean"] == best else accuracy
+            rounds = f"{row['pretrain_rounds_mean']:.0f} + {row['finetune_rounds_mean']:.1f}"
+            spent = [_short(row[f"{figure}_mean"], 2) for figure in ("delay_s", "energy_j", "wasted_energy_j")]
+            rows.append([*name, f"`{policy}`", rounds, *spent, bold])
+    return _markdown(["scenario", "recipe", "policy", "rounds", "delay s", "energy J", "wasted J", "accuracy"], rows)
+
+
+def online_overruns(results: Path) -> str:
+    """How many runs there were, and by how much any passed a budget."""
+    table = _online(results)
+    most = [f"{table[f'overrun_{name}_mean'].max():g}" for name in ("delay_s", "energy_j")]
+    return _markdown(
+        ["runs", "failed", "mean delay over the budget, most", "mean energy over the budget, most"],
+        [[str(table["runs"].sum()), str(table["failed"].sum()), *most]],
+    )
+
+
+def _of(question: str, table: Callable[[pd.DataFrame, Sequence[str]], str], *keys: str) -> Table:
+    return lambda results: table(_read(results, question), keys)
+
+
+def _of_worlds(table: Callable[[pd.DataFrame, Sequence[str]], str]) -> Table:
+    return lambda results: table(_worlds(results), ["world", RECIPE])
+
+
+TABLES: dict[str, Table] = {
+    "summary": summary,
+    "study-regret": _of("study", _regret, RECIPE, SAMPLES, DELAY),
+    "study-rounds": _of("study", _rounds, RECIPE, SAMPLES, DELAY),
+    "study-ranking": study_ranking,
+    "worlds-regret": _of_worlds(_regret),
+    "worlds-rounds": _of_worlds(_rounds),
+    "worlds-ranking": worlds_ranking,
+    "shift-regret": _of("shift", _regret, RECIPE, COLUMNS),
+    "shift-rounds": _of("shift", _rounds, RECIPE, COLUMNS),
+    "general": general,
+    "tradeoff-accuracy": _of("tradeoff", _accuracy, DELAY, ENERGY),
+    "tradeoff-rounds": _of("tradeoff", _rounds, DELAY, ENERGY),
+    "held": held,
+    "devices-accuracy": _of("devices", _accuracy, COUNT),
+    "devices-rounds": _of("devices", _rounds, COUNT),
+    "batch-accuracy": _of("batch", _accuracy, BATCH),
+    "batch-rounds": _of("batch", _rounds, BATCH),
+    "online-difference": online_difference,
+    "online-policies": online_policies,
+    "online-overruns": online_overruns,
+}
+"""By the names that stand in the pages."""
