@@ -33,14 +33,15 @@ mutants: $(VENV)/.installed-mutants
 	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
 
 # The questions of docs/results.md, one sweep each; `make figure-study` runs one alone, `make figures CI=1` a small grid.
-FIGURES := study shift general tradeoff devices batch rayleigh fleet logistic dirichlet
+FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet
 RECIPES := --vary training.preset=theory,practice
-OTHERS := rayleigh fleet logistic dirichlet
-sweep-study := $(RECIPES) --vary task.samples=100,1400 --vary budget.delay_s=4,8,16,32 --hindsight
-sweep-shift := $(RECIPES) --vary task.stretch_columns=26,32 --hindsight
-sweep-general := $(RECIPES) --vary task.stretch_columns=26,32 --policies joint-rehearsed,finetune-only \
+ON_STUDY := many rayleigh fleet logistic dirichlet
+sweep-study := $(RECIPES) --vary budget.delay_s=4,8,16,32 --hindsight
+sweep-many := $(RECIPES) --vary budget.delay_s=4,16 --set task.samples=1400 --hindsight
+sweep-shift := $(RECIPES) --set task.stretch_columns=32 --hindsight
+sweep-general := $(RECIPES) --vary task.stretch_columns=20,32 --policies joint-rehearsed,finetune-only \
   --set policies.joint-rehearsed.on=general
-sweep-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=5,20,80
+sweep-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=5,20
 sweep-devices := --vary devices.count=3,10,30
 sweep-batch := --zip --vary devices.max_batch=4,16,64 --vary server.max_batch=32,128,512
 sweep-rayleigh := $(RECIPES) --set channel.model=rayleigh --hindsight
@@ -51,7 +52,7 @@ RESULTS := out/figures
 PAGES := docs
 ifdef CI
 sweep-study := $(RECIPES) --vary budget.delay_s=4,8 --hindsight
-sweep-shift := $(RECIPES) --vary task.stretch_columns=20,32 --hindsight
+sweep-many := $(RECIPES) --set task.samples=1400 --hindsight
 sweep-tradeoff := --vary budget.energy_j=5,80
 sweep-devices := --vary devices.count=3,10
 sweep-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
@@ -59,7 +60,7 @@ SEEDS := 2
 RESULTS := out/figures/ci
 PAGES := out/figures/ci/docs
 endif
-world-of = figure-$(if $(filter $1,$(OTHERS)),study,$(if $(filter $1,general),shift,$1))
+world-of = figure-$(if $(filter $1,$(ON_STUDY)),study,$(if $(filter $1,general),shift,$1))
 
 .PHONY: $(FIGURES:%=figure-%)
 figures: $(FIGURES:%=figure-%)
