@@ -32,52 +32,52 @@ MUTANTS ?= 10
 mutants: $(VENV)/.installed-mutants
 	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
 
-# The questions of docs/results.md, one sweep each; `make figure-study` runs one alone, `make figures CI=1` a small grid.
+# The questions of docs/results.md, one sweep a recipe; `make figure-study` runs one alone, `make figures CI=1` a small grid.
 FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet
-RECIPES := --vary training.preset=theory,practice
-ON_STUDY := many rayleigh fleet logistic dirichlet
-sweep-study := $(RECIPES) --vary budget.delay_s=4,8,16,32 --hindsight
-sweep-many := $(RECIPES) --vary budget.delay_s=4,16 --set task.samples=1400 --hindsight
-sweep-shift := $(RECIPES) --set task.stretch_columns=32 --hindsight
-sweep-general := $(RECIPES) --vary task.stretch_columns=20,32 --policies joint-rehearsed,finetune-only \
+sweep-study := figure-study --vary budget.delay_s=4,8,16,32 --hindsight
+sweep-many := figure-study --vary budget.delay_s=4,16 --set task.samples=1400 --hindsight
+sweep-shift := figure-shift --vary task.stretch_columns=32 --hindsight
+sweep-general := figure-shift --vary task.stretch_columns=20,32 --policies joint-rehearsed,finetune-only \
   --set policies.joint-rehearsed.on=general
-sweep-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=5,20
-sweep-devices := --vary devices.count=3,10,30
-sweep-batch := --zip --vary devices.max_batch=4,16,64 --vary server.max_batch=32,128,512
-sweep-rayleigh := $(RECIPES) --set channel.model=rayleigh --hindsight
-sweep-fleet := $(RECIPES) --set devices.count=20 --hindsight
-sweep-logistic := $(RECIPES) --set task.model=logistic --hindsight
-sweep-dirichlet := $(RECIPES) --set task.partition=dirichlet --set task.dirichlet_alpha=0.3 --hindsight
+sweep-tradeoff := figure-tradeoff --vary budget.delay_s=8,16 --vary budget.energy_j=5,20
+sweep-devices := figure-devices --vary devices.count=3,10,30
+sweep-batch := figure-batch --zip --vary devices.max_batch=4,16,64 --vary server.max_batch=32,128,512
+sweep-rayleigh := figure-study --vary channel.model=rayleigh --hindsight
+sweep-fleet := figure-study --vary devices.count=20 --hindsight
+sweep-logistic := figure-study --vary task.model=logistic --hindsight
+sweep-dirichlet := figure-study --vary task.partition=dirichlet --set task.dirichlet_alpha=0.3 --hindsight
 RESULTS := out/figures
 PAGES := docs
 ifdef CI
-sweep-study := $(RECIPES) --vary budget.delay_s=4,8 --hindsight
-sweep-many := $(RECIPES) --set task.samples=1400 --hindsight
-sweep-tradeoff := --vary budget.energy_j=5,80
-sweep-devices := --vary devices.count=3,10
-sweep-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
+sweep-study := figure-study --vary budget.delay_s=4,8 --hindsight
+sweep-many := figure-study --vary budget.delay_s=8 --set task.samples=1400 --hindsight
+sweep-tradeoff := figure-tradeoff --vary budget.energy_j=5,80
+sweep-devices := figure-devices --vary devices.count=3,10
+sweep-batch := figure-batch --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
 SEEDS := 2
 RESULTS := out/figures/ci
 PAGES := out/figures/ci/docs
 endif
-world-of = figure-$(if $(filter $1,$(ON_STUDY)),study,$(if $(filter $1,general),shift,$1))
+recipes = $(if $(filter tradeoff devices batch,$1),theory,theory practice)
 
 .PHONY: $(FIGURES:%=figure-%)
 figures: $(FIGURES:%=figure-%)
 	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
 $(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
-	$(BIN)/prefine sweep $(call world-of,$*) $(sweep-$*) $(SEEDS:%=--seeds %) --jobs $(JOBS) --quiet --out $(RESULTS)/$*
+	for recipe in $(call recipes,$*); do $(BIN)/prefine sweep $(sweep-$*) --set training.preset=$$recipe \
+	  $(SEEDS:%=--seeds %) --jobs $(JOBS) --quiet --out $(RESULTS)/$*-$$recipe || exit 1; done
 
 # The worlds of docs/online.md, each under both recipes.
-ONLINE := default ladder ofdma tdma dropout block-fading moving
-.PHONY: $(ONLINE:%=online-%)
+ONLINE := default ladder ofdma tdma dropout moving
+.PHONY: online $(ONLINE:%=online-%)
 online: $(ONLINE:%=online-%)
 	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
 $(ONLINE:%=online-%): online-%: $(VENV)/.installed
-	$(BIN)/prefine sweep $* $(RECIPES) --policies joint-online,joint-ft,joint,uniform --reference joint-ft \
-	  --seeds $(or $(SEEDS),8) --set compare.evaluate_every=1000 --jobs $(JOBS) --quiet --out $(RESULTS)/online-$*
+	for recipe in theory practice; do $(BIN)/prefine compare $* --set training.preset=$$recipe \
+	  --policies joint-online,joint-ft,joint,uniform --reference joint-ft --seeds $(or $(SEEDS),8) \
+	  --set compare.evaluate_every=1000 --jobs $(JOBS) --quiet --out $(RESULTS)/online-$*-$$recipe || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -12,7 +12,19 @@ from pathlib import Path
 import pandas as pd
 from tables import TABLES
 
-QUESTIONS = ("study", "shift", "general", "tradeoff", "devices", "batch", "rayleigh", "fleet", "logistic", "dirichlet")
+QUESTIONS = (
+    "study",
+    "many",
+    "shift",
+    "general",
+    "tradeoff",
+    "devices",
+    "batch",
+    "rayleigh",
+    "fleet",
+    "logistic",
+    "dirichlet",
+)
 WORLDS = ("default", "ladder", "ofdma", "tdma", "dropout", "block-fading", "moving")
 PAGES = ("results.md", "online.md")
 FIGURES = (

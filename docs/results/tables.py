@@ -17,6 +17,7 @@ OTHERS = {
     "logistic": "logistic regression",
     "dirichlet": "Dirichlet(0.3) over devices",
 }
+SHIFT_DELAY_S = 8.0
 ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "block-fading", "moving")
 RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
 COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
@@ -56,11 +57,29 @@ def _read(results: Path, question: str, part: str = "comparison") -> pd.DataFram
     return pd.read_csv(results / question / f"{part}.csv")
 
 
+def _joined(parts: Sequence[tuple[str, dict[str, object]]], results: Path, part: str = "comparison") -> pd.DataFrame:
+    """Questions one below the other, each with what holds in it in the first columns."""
+    tables = [_read(results, question, part).assign(**facts) for question, facts in parts]
+    table = pd.concat(tables, ignore_index=True)
+    first = list(parts[0][1])
+    return table[[*first, *table.columns.drop(first)]]
+
+
+def _study(results: Path, part: str = "comparison") -> pd.DataFrame:
+    table = _joined([("study", {SAMPLES: 100}), ("many", {SAMPLES: 1400})], results, part)
+    return table.sort_values([RECIPE, SAMPLES, DELAY], ascending=[False, True, True], kind="stable")
+
+
+def _shifts(results: Path) -> pd.DataFrame:
+    """The cells of the study at 8 s, and those beside them with the strong shift."""
+    table = _joined([("study", {COLUMNS: 20}), ("shift", {COLUMNS: 32})], results)
+    table = table[table[DELAY].isna() | (table[DELAY] == SHIFT_DELAY_S)]
+    return table.sort_values([RECIPE, COLUMNS], ascending=[False, True], kind="stable")
+
+
 def _worlds(results: Path, part: str = "comparison") -> pd.DataFrame:
     """The other worlds one below the other, named in the first column."""
-    parts = [_read(results, question, part).assign(world=name) for question, name in OTHERS.items()]
-    table = pd.concat(parts, ignore_index=True)
-    return table[["world", *table.columns.drop("world")]]
+    return _joined([(question, {"world": name}) for question, name in OTHERS.items()], results, part)
 
 
 def _cells(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -119,7 +138,7 @@ def _chosen(cell: pd.DataFrame, policy: str) -> str:
 
 def summary(results: Path) -> str:
     """Mean and worst regret of each policy over the cells of the study, by recipe, and over the other worlds."""
-    study, worlds = _read(results, "study"), _worlds(results)
+    study, worlds = _study(results), _worlds(results)
     groups = [
         *((f"study, {recipe}", study[study[RECIPE] == recipe]) for recipe in RECIPES),
         *((f"other worlds, {recipe}", worlds[worlds[RECIPE] == recipe]) for recipe in RECIPES),
@@ -151,9 +170,9 @@ def _judged(members: pd.DataFrame, best: float) -> dict[str, float]:
 
 
 def study_ranking(results: Path) -> str:
-    """Inside the families of the study, by recipe and delay."""
-    table, family = _read(results, "study"), _read(results, "study", "family")
-    return _ranking(table, family, [RECIPE, DELAY], [RECIPE, SAMPLES, DELAY])
+    """Inside the families of the study."""
+    cells = [RECIPE, SAMPLES, DELAY]
+    return _ranking(_study(results), _study(results, "family"), cells, cells)
 
 
 def worlds_ranking(results: Path) -> str:
@@ -165,7 +184,7 @@ def worlds_ranking(results: Path) -> str:
 def general(results: Path) -> str:
     """Regret of `joint-rehearsed` where it rehearses on the task's samples and where on general ones."""
     keys = [RECIPE, COLUMNS]
-    task, other = (dict(_cells(_read(results, question), keys)) for question in ("shift", "general"))
+    task, other = (dict(_cells(table, keys)) for table in (_shifts(results), _read(results, "general")))
     rows = []
     for name in other:
         best = task[name].loc["hindsight"]
@@ -188,10 +207,7 @@ def held(results: Path) -> str:
 
 
 def _online(results: Path) -> pd.DataFrame:
-    table = pd.concat(
-        [_read(results, f"online-{world}").assign(scenario=f"`{world}`") for world in ONLINE], ignore_index=True
-    )
-    return table[["scenario", *table.columns.drop("scenario")]]
+    return _joined([(f"online-{world}", {"scenario": f"`{world}`"}) for world in ONLINE], results)
 
 
 def online_difference(results: Path) -> str:
@@ -235,32 +251,32 @@ def online_overruns(results: Path) -> str:
     )
 
 
-def _of(question: str, table: Callable[[pd.DataFrame, Sequence[str]], str], *keys: str) -> Table:
-    return lambda results: table(_read(results, question), keys)
+def _of(read: Callable[[Path], pd.DataFrame], show: Callable[[pd.DataFrame, Sequence[str]], str], *keys: str) -> Table:
+    return lambda results: show(read(results), keys)
 
 
-def _of_worlds(table: Callable[[pd.DataFrame, Sequence[str]], str]) -> Table:
-    return lambda results: table(_worlds(results), ["world", RECIPE])
+def _question(name: str) -> Callable[[Path], pd.DataFrame]:
+    return lambda results: _read(results, name)
 
 
 TABLES: dict[str, Table] = {
     "summary": summary,
-    "study-regret": _of("study", _regret, RECIPE, SAMPLES, DELAY),
-    "study-rounds": _of("study", _rounds, RECIPE, SAMPLES, DELAY),
+    "study-regret": _of(_study, _regret, RECIPE, SAMPLES, DELAY),
+    "study-rounds": _of(_study, _rounds, RECIPE, SAMPLES, DELAY),
     "study-ranking": study_ranking,
-    "worlds-regret": _of_worlds(_regret),
-    "worlds-rounds": _of_worlds(_rounds),
+    "worlds-regret": _of(_worlds, _regret, "world", RECIPE),
+    "worlds-rounds": _of(_worlds, _rounds, "world", RECIPE),
     "worlds-ranking": worlds_ranking,
-    "shift-regret": _of("shift", _regret, RECIPE, COLUMNS),
-    "shift-rounds": _of("shift", _rounds, RECIPE, COLUMNS),
+    "shift-regret": _of(_shifts, _regret, RECIPE, COLUMNS),
+    "shift-rounds": _of(_shifts, _rounds, RECIPE, COLUMNS),
     "general": general,
-    "tradeoff-accuracy": _of("tradeoff", _accuracy, DELAY, ENERGY),
-    "tradeoff-rounds": _of("tradeoff", _rounds, DELAY, ENERGY),
+    "tradeoff-accuracy": _of(_question("tradeoff"), _accuracy, DELAY, ENERGY),
+    "tradeoff-rounds": _of(_question("tradeoff"), _rounds, DELAY, ENERGY),
     "held": held,
-    "devices-accuracy": _of("devices", _accuracy, COUNT),
-    "devices-rounds": _of("devices", _rounds, COUNT),
-    "batch-accuracy": _of("batch", _accuracy, BATCH),
-    "batch-rounds": _of("batch", _rounds, BATCH),
+    "devices-accuracy": _of(_question("devices"), _accuracy, COUNT),
+    "devices-rounds": _of(_question("devices"), _rounds, COUNT),
+    "batch-accuracy": _of(_question("batch"), _accuracy, BATCH),
+    "batch-rounds": _of(_question("batch"), _rounds, BATCH),
     "online-difference": online_difference,
     "online-policies": online_policies,
     "online-overruns": online_overruns,
