@@ -45,9 +45,9 @@ def test_prose_has_no_measured_figure(name: str, collect: ModuleType) -> None:
 
 
 def test_a_changed_figure_changes_the_page(collect: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "batch").mkdir()
-    comparison = pd.read_csv(DOCS / "results" / "batch" / "comparison.csv")
+    (tmp_path / "batch-theory").mkdir()
+    comparison = pd.read_csv(DOCS / "results" / "batch-theory" / "comparison.csv")
     comparison.loc[comparison["policy"] == "joint", "test_accuracy_mean"] += 0.01
-    comparison.to_csv(tmp_path / "batch" / "comparison.csv", index=False)
+    comparison.to_csv(tmp_path / "batch-theory" / "comparison.csv", index=False)
     made = collect.TABLES["batch-accuracy"]
     assert made(tmp_path) != made(DOCS / "results")

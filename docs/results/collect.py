@@ -1,31 +1,18 @@
 """Makes the tables of docs/results.md and docs/online.md from what `make figures` and `make online` wrote.
 
-``python docs/results/collect.py FROM DOCS``: FROM holds one output folder of ``prefine sweep`` per question. What the
-pages need of each goes to ``DOCS/results/QUESTION/``; then the tables of ``DOCS/results.md`` and ``DOCS/online.md`` are
+``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and
+recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and ``DOCS/online.md`` are
 made anew from these files alone. Pages that are not in DOCS are copied from the folder above this file.
 """
 
+import itertools
 import re
 import sys
 from pathlib import Path
 
 import pandas as pd
-from tables import TABLES
+from tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
-QUESTIONS = (
-    "study",
-    "many",
-    "shift",
-    "general",
-    "tradeoff",
-    "devices",
-    "batch",
-    "rayleigh",
-    "fleet",
-    "logistic",
-    "dirichlet",
-)
-WORLDS = ("default", "ladder", "ofdma", "tdma", "dropout", "block-fading", "moving")
 PAGES = ("results.md", "online.md")
 FIGURES = (
     *("test_accuracy", "train_loss", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds"),
@@ -67,20 +54,20 @@ def held(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def collect(source: Path, results: Path) -> None:
-    """For every question that ``source`` answers, its folder in ``results``."""
-    for question in (*QUESTIONS, *(f"online-{world}" for world in WORLDS)):
-        folder = source / question
+    """For every question and recipe that ``source`` has, its folder in ``results``; others are left as they are."""
+    questions = (*QUESTIONS, *(f"online-{world}" for world in ONLINE))
+    for question, recipe in itertools.product(questions, RECIPES):
+        folder = source / f"{question}-{recipe}"
         if not (folder / "comparison.csv").is_file():
-            print(f"{folder}: not run, left as it is")
             continue
         parts = {"comparison": trimmed(pd.read_csv(folder / "comparison.csv"))}
         if (folder / "hindsight.csv").is_file():
             parts["family"] = family(pd.read_csv(folder / "hindsight.csv"))
         if question == "tradeoff":
             parts["held"] = held(pd.read_csv(folder / "runs.csv"))
-        (results / question).mkdir(parents=True, exist_ok=True)
+        (results / folder.name).mkdir(parents=True, exist_ok=True)
         for name, part in parts.items():
-            part.to_csv(results / question / f"{name}.csv", index=False, float_format=DIGITS)
+            part.to_csv(results / folder.name / f"{name}.csv", index=False, float_format=DIGITS)
 
 
 def rendered(page: str, results: Path) -> str:

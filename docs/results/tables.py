@@ -11,6 +11,19 @@ from prefine.emulator.analysis.statistics import kendall_tau
 POLICIES = ("joint", "joint-ft", "joint-rehearsed", "joint-simple", "finetune-only", "separate", "uniform")
 SPLITS = ("hindsight", "joint", "joint-ft", "joint-rehearsed", "joint-simple", "separate")
 RECIPES = ("theory", "practice")
+QUESTIONS = (
+    "study",
+    "many",
+    "shift",
+    "general",
+    "tradeoff",
+    "devices",
+    "batch",
+    "rayleigh",
+    "fleet",
+    "logistic",
+    "dirichlet",
+)
 OTHERS = {
     "rayleigh": "Rayleigh fading",
     "fleet": "20 devices",
@@ -18,7 +31,7 @@ OTHERS = {
     "dirichlet": "Dirichlet(0.3) over devices",
 }
 SHIFT_DELAY_S = 8.0
-ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "block-fading", "moving")
+ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "moving")
 RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
 COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
 HEADINGS = {
@@ -54,13 +67,15 @@ def _split(row: "pd.Series[float]") -> str:
 
 
 def _read(results: Path, question: str, part: str = "comparison") -> pd.DataFrame:
-    return pd.read_csv(results / question / f"{part}.csv")
+    """What was collected of a question, one recipe below the other."""
+    parts = {recipe: results / f"{question}-{recipe}" / f"{part}.csv" for recipe in RECIPES}
+    tables = [pd.read_csv(path).assign(**{RECIPE: recipe}) for recipe, path in parts.items() if path.is_file()]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _joined(parts: Sequence[tuple[str, dict[str, object]]], results: Path, part: str = "comparison") -> pd.DataFrame:
     """Questions one below the other, each with what holds in it in the first columns."""
-    tables = [_read(results, question, part).assign(**facts) for question, facts in parts]
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat([_read(results, question, part).assign(**facts) for question, facts in parts], ignore_index=True)
     first = list(parts[0][1])
     return table[[*first, *table.columns.drop(first)]]
 
@@ -73,7 +88,7 @@ def _study(results: Path, part: str = "comparison") -> pd.DataFrame:
 def _shifts(results: Path) -> pd.DataFrame:
     """The cells of the study at 8 s, and those beside them with the strong shift."""
     table = _joined([("study", {COLUMNS: 20}), ("shift", {COLUMNS: 32})], results)
-    table = table[table[DELAY].isna() | (table[DELAY] == SHIFT_DELAY_S)]
+    table = table[(table[COLUMNS] != 20) | (table[DELAY] == SHIFT_DELAY_S)]
     return table.sort_values([RECIPE, COLUMNS], ascending=[False, True], kind="stable")
 
 
