@@ -55,6 +55,7 @@ sweep-tradeoff := figure-tradeoff --vary budget.energy_j=5,80
 sweep-devices := figure-devices --vary devices.count=3,10
 sweep-batch := figure-batch --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
 SEEDS := 2
+SMALL := --set policies.joint-rehearsed.effort=50
 RESULTS := out/figures/ci
 PAGES := out/figures/ci/docs
 endif
@@ -66,7 +67,7 @@ figures: $(FIGURES:%=figure-%)
 
 $(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
 	for recipe in $(call recipes,$*); do $(BIN)/prefine sweep $(sweep-$*) --set training.preset=$$recipe \
-	  $(SEEDS:%=--seeds %) --jobs $(JOBS) --quiet --out $(RESULTS)/$*-$$recipe || exit 1; done
+	  $(SEEDS:%=--seeds %) $(SMALL) --jobs $(JOBS) --quiet --out $(RESULTS)/$*-$$recipe || exit 1; done
 
 # The worlds of docs/online.md, each under both recipes.
 ONLINE := default ladder ofdma tdma dropout moving

@@ -1,8 +1,8 @@
 """Makes the tables of docs/results.md and docs/online.md from what `make figures` and `make online` wrote.
 
-``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and
-recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and ``DOCS/online.md`` are
-made anew from these files alone. Pages that are not in DOCS are copied from the folder above this file.
+``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and recipe. What the pages need
+of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and
+``DOCS/online.md`` are made anew from these files alone. Pages that are not in DOCS are copied from the folder above.
 """
 
 import itertools

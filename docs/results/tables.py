@@ -51,7 +51,7 @@ def _markdown(headings: Sequence[str], rows: Rows) -> str:
 
 def _short(value: float, digits: int = 3) -> str:
     """To ``digits`` decimals, without the zero before the point; what is not known is a dash."""
-    return "-" if pd.isna(value) else re.sub(r"^(-?)0\.", r"\1.", f"{value + 0.0:.{digits}f}")
+    return "-" if pd.isna(value) else re.sub(r"^(-?)0\.", r"\1.", f"{round(value, digits) + 0.0:.{digits}f}")
 
 
 def _plus_minus(mean: float, half_width: float, digits: int = 3) -> str:
@@ -59,6 +59,11 @@ def _plus_minus(mean: float, half_width: float, digits: int = 3) -> str:
     if pd.isna(half_width) or half_width < 1e-9 * max(1.0, abs(mean)):
         return _short(mean, digits)
     return f"{_short(mean, digits)} ± {_short(half_width, digits)}"
+
+
+def _signed(mean: float, half_width: float, digits: int) -> str:
+    """A difference; what is nought to the last digit has no sign."""
+    return ("+" if round(mean, digits) > 0.0 else "") + _plus_minus(mean, half_width, digits)
 
 
 def _split(row: "pd.Series[float]") -> str:
@@ -238,7 +243,7 @@ def online_difference(results: Path) -> str:
     for name, cell in _cells(table, ["scenario", RECIPE]):
         row = cell.loc["joint-online"]
         pairs = [(row[f"{figure}_diff"], row[f"{figure}_diff_ci95"], digits) for figure, (_, digits) in figures.items()]
-        rows.append([*name, *(_plus_minus(*pair) for pair in pairs)])
+        rows.append([*name, *(_signed(*pair) for pair in pairs)])
     return _markdown(["scenario", "recipe", *(heading for heading, _ in figures.values())], rows)
 
 
