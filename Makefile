@@ -40,8 +40,8 @@ sweep-shift := figure-shift --vary task.stretch_columns=32 --hindsight
 sweep-general := figure-shift --vary task.stretch_columns=20,32 --policies joint-rehearsed,finetune-only \
   --set policies.joint-rehearsed.on=general
 sweep-tradeoff := figure-tradeoff --vary budget.delay_s=8,16 --vary budget.energy_j=5,20
-sweep-devices := figure-devices --vary devices.count=3,10,30
-sweep-batch := figure-batch --zip --vary devices.max_batch=4,16,64 --vary server.max_batch=32,128,512
+sweep-devices := figure-devices --vary devices.count=3,30
+sweep-batch := figure-batch --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
 sweep-rayleigh := figure-study --vary channel.model=rayleigh --hindsight
 sweep-fleet := figure-study --vary devices.count=20 --hindsight
 sweep-logistic := figure-study --vary task.model=logistic --hindsight
@@ -49,11 +49,11 @@ sweep-dirichlet := figure-study --vary task.partition=dirichlet --set task.diric
 RESULTS := out/figures
 PAGES := docs
 ifdef CI
-sweep-study := figure-study --vary budget.delay_s=4,8 --hindsight
-sweep-many := figure-study --vary budget.delay_s=8 --set task.samples=1400 --hindsight
-sweep-tradeoff := figure-tradeoff --vary budget.energy_j=5,80
-sweep-devices := figure-devices --vary devices.count=3,10
-sweep-batch := figure-batch --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
+sweep-study := figure-study --vary budget.delay_s=8,16 --hindsight
+sweep-many := figure-study --vary budget.delay_s=16 --set task.samples=1400 --hindsight
+sweep-tradeoff := figure-tradeoff --vary budget.delay_s=8,16 --vary budget.energy_j=5
+sweep-devices := figure-devices --vary devices.count=3
+sweep-batch := figure-batch --zip --vary devices.max_batch=4 --vary server.max_batch=32
 SEEDS := 2
 SMALL := --set policies.joint-rehearsed.effort=50
 RESULTS := out/figures/ci

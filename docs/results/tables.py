@@ -30,7 +30,6 @@ OTHERS = {
     "logistic": "logistic regression",
     "dirichlet": "Dirichlet(0.3) over devices",
 }
-SHIFT_DELAY_S = 8.0
 ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "moving")
 RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
 COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
@@ -90,11 +89,32 @@ def _study(results: Path, part: str = "comparison") -> pd.DataFrame:
     return table.sort_values([RECIPE, SAMPLES, DELAY], ascending=[False, True, True], kind="stable")
 
 
-def _shifts(results: Path) -> pd.DataFrame:
-    """The cells of the study at 8 s, and those beside them with the strong shift."""
-    table = _joined([("study", {COLUMNS: 20}), ("shift", {COLUMNS: 32})], results)
-    table = table[(table[COLUMNS] != 20) | (table[DELAY] == SHIFT_DELAY_S)]
-    return table.sort_values([RECIPE, COLUMNS], ascending=[False, True], kind="stable")
+def _beside(
+    question: str, facts: dict[str, object], known: str, where: dict[str, object]
+) -> Callable[[Path], pd.DataFrame]:
+    """A question, which has the ``facts``, and the cells of a known one ``where`` it asks the same, in order."""
+
+    def joined(results: Path) -> pd.DataFrame:
+        asked, there = _read(results, question).assign(**facts), _read(results, known)
+        there = there[there[RECIPE].isin(asked[RECIPE])]
+        for key, value in where.items():
+            there = there[there[key] == value] if key in there else there.assign(**{key: value})
+        keys = [RECIPE, *(key for key in (DELAY, *where) if key in asked)]
+        table = pd.concat([asked, there], ignore_index=True).sort_values(keys, kind="stable")
+        return table.sort_values(RECIPE, ascending=False, kind="stable")
+
+    return joined
+
+
+_shifts = _beside("shift", {DELAY: 8.0}, "study", {DELAY: 8.0, COLUMNS: 20})
+_fleets = _beside("devices", {DELAY: 16.0}, "many", {DELAY: 16.0, COUNT: 10})
+_limits = _beside("batch", {DELAY: 16.0}, "study", {DELAY: 16.0, BATCH: 256})
+
+
+def _budgets(results: Path) -> pd.DataFrame:
+    """The cells of little energy, and those of the study with the same delays."""
+    table = _beside("tradeoff", {}, "study", {ENERGY: 80.0})(results)
+    return table[table[DELAY].isin(_read(results, "tradeoff")[DELAY])]
 
 
 def _worlds(results: Path, part: str = "comparison") -> pd.DataFrame:
@@ -275,10 +295,6 @@ def _of(read: Callable[[Path], pd.DataFrame], show: Callable[[pd.DataFrame, Sequ
     return lambda results: show(read(results), keys)
 
 
-def _question(name: str) -> Callable[[Path], pd.DataFrame]:
-    return lambda results: _read(results, name)
-
-
 TABLES: dict[str, Table] = {
     "summary": summary,
     "study-regret": _of(_study, _regret, RECIPE, SAMPLES, DELAY),
@@ -290,13 +306,13 @@ TABLES: dict[str, Table] = {
     "shift-regret": _of(_shifts, _regret, RECIPE, COLUMNS),
     "shift-rounds": _of(_shifts, _rounds, RECIPE, COLUMNS),
     "general": general,
-    "tradeoff-accuracy": _of(_question("tradeoff"), _accuracy, DELAY, ENERGY),
-    "tradeoff-rounds": _of(_question("tradeoff"), _rounds, DELAY, ENERGY),
+    "tradeoff-accuracy": _of(_budgets, _accuracy, DELAY, ENERGY),
+    "tradeoff-rounds": _of(_budgets, _rounds, DELAY, ENERGY),
     "held": held,
-    "devices-accuracy": _of(_question("devices"), _accuracy, COUNT),
-    "devices-rounds": _of(_question("devices"), _rounds, COUNT),
-    "batch-accuracy": _of(_question("batch"), _accuracy, BATCH),
-    "batch-rounds": _of(_question("batch"), _rounds, BATCH),
+    "devices-accuracy": _of(_fleets, _accuracy, COUNT),
+    "devices-rounds": _of(_fleets, _rounds, COUNT),
+    "batch-accuracy": _of(_limits, _accuracy, BATCH),
+    "batch-rounds": _of(_limits, _rounds, BATCH),
     "online-difference": online_difference,
     "online-policies": online_policies,
     "online-overruns": online_overruns,
