@@ -159,8 +159,9 @@ def _accuracy(table: pd.DataFrame, keys: Sequence[str]) -> str:
 
 def _rounds(table: pd.DataFrame, keys: Sequence[str]) -> str:
     """Mean rounds of the policies that choose a share; of hindsight the best member over all seeds and its accuracy."""
-    shown = [policy for policy in SPLITS if policy in set(table["policy"])]
-    rows = [[*name, *(_chosen(cell, policy) for policy in shown)] for name, cell in _cells(table, keys)]
+    cells = _cells(table, keys)
+    shown = [policy for policy in SPLITS if all(policy in cell.index for _, cell in cells)]
+    rows = [[*name, *(_chosen(cell, policy) for policy in shown)] for name, cell in cells]
     return _markdown([*(HEADINGS[key] for key in keys), *(_heading(policy) for policy in shown)], rows)
 
 
