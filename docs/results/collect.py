@@ -24,12 +24,23 @@ MARKED = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end -->)", flags=
 """A table that is made: its name stands in the comment before it."""
 
 
-def trimmed(comparison: pd.DataFrame) -> pd.DataFrame:
-    """The columns of comparison.csv that the pages speak of."""
+def trimmed(folder: Path) -> pd.DataFrame:
+    """The columns of comparison.csv that the pages speak of, and the samples of a server round."""
+    comparison = pd.read_csv(folder / "comparison.csv")
     varied = list(comparison.columns[: comparison.columns.get_loc("policy")])
     wanted = [f"{figure}_{part}" for figure in FIGURES for part in PARTS]
     rest = ["policy", "reference", "runs", "failed", "member", "regret", "regret_ci95", *wanted]
-    return comparison[[*varied, *rest]].dropna(axis="columns", how="all")
+    table = comparison[[*varied, *rest]].dropna(axis="columns", how="all")
+    return table.merge(server_batch(folder, [*varied, "policy"]), how="left")
+
+
+def server_batch(folder: Path, keys: list[str]) -> pd.DataFrame:
+    """Mean samples of a server round for each combination of ``keys`` in runs.csv."""
+    runs = pd.read_csv(folder / "runs.csv", usecols=[*keys, "run_id"])
+    rounds = pd.read_csv(folder / "rounds.csv", usecols=["run_id", "stage", "server_batch"])
+    batch = rounds[rounds["stage"] == "pretrain"].groupby("run_id")["server_batch"].mean()
+    runs["server_batch"] = runs["run_id"].map(batch)
+    return runs.groupby(keys, sort=False)["server_batch"].mean().reset_index()
 
 
 def family(runs: pd.DataFrame) -> pd.DataFrame:
@@ -41,16 +52,16 @@ def family(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def held(runs: pd.DataFrame) -> pd.DataFrame:
-    """For each policy, in how many runs the bound held, and the median of bound over realised."""
+    """For each policy, how many runs and means of cells over seeds the bound held for, and how loose it was."""
     done = runs[runs["status"] == "done"]
-    looseness = (done["bound"] / done["mean_grad_norm_sq"]).groupby(done["policy"], sort=False)
-    return pd.DataFrame(
-        {
-            "runs": looseness.size(),
-            "held": looseness.apply(lambda part: int((part >= 1.0).sum())),
-            "looseness": looseness.median(),
-        }
-    ).reset_index()
+    varied = list(runs.columns[runs.columns.get_loc("seed") + 1 : runs.columns.get_loc("status")])
+    cells = done.groupby([*varied, "policy"], sort=False)[["bound", "mean_grad_norm_sq"]].mean().reset_index()
+    tables = {}
+    for name, table in (("runs", done), ("cells", cells)):
+        looseness = (table["bound"] / table["mean_grad_norm_sq"]).groupby(table["policy"], sort=False)
+        tables |= {name: looseness.size(), f"{name}_held": looseness.agg(lambda part: int((part >= 1.0).sum()))}
+        tables["looseness"] = looseness.median()
+    return pd.DataFrame(tables).reset_index()
 
 
 def collect(source: Path, results: Path) -> None:
@@ -60,7 +71,7 @@ def collect(source: Path, results: Path) -> None:
         folder = source / f"{question}-{recipe}"
         if not (folder / "comparison.csv").is_file():
             continue
-        parts = {"comparison": trimmed(pd.read_csv(folder / "comparison.csv"))}
+        parts = {"comparison": trimmed(folder)}
         if (folder / "hindsight.csv").is_file():
             parts["family"] = family(pd.read_csv(folder / "hindsight.csv"))
         if question == "tradeoff":

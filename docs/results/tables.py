@@ -66,8 +66,10 @@ def _signed(mean: float, half_width: float, digits: int) -> str:
 
 
 def _split(row: "pd.Series[float]") -> str:
-    """Mean rounds of both stages."""
-    return f"{row['pretrain_rounds_mean']:.0f} + {row['finetune_rounds_mean']:.0f}"
+    """Mean rounds of both stages, those of the server with their samples: ``N x b0 + M``."""
+    server = f"{row['pretrain_rounds_mean']:.0f}"
+    samples = "" if pd.isna(row["server_batch"]) else f" x {row['server_batch']:.0f}"
+    return f"{server}{samples} + {row['finetune_rounds_mean']:.0f}"
 
 
 def _read(results: Path, question: str, part: str = "comparison") -> pd.DataFrame:
@@ -122,13 +124,14 @@ def _worlds(results: Path, part: str = "comparison") -> pd.DataFrame:
     return _joined([(question, {"world": name}) for question, name in OTHERS.items()], results, part)
 
 
+def _text(key: object) -> str:
+    return f"{key:g}" if isinstance(key, int | float) else str(key)
+
+
 def _cells(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
     """Every combination of ``keys`` as texts, with its rows by policy."""
     cells = table.groupby(list(keys), sort=False)
-    return [
-        (tuple(f"{key:g}" if not isinstance(key, str) else key for key in name), rows.set_index("policy"))
-        for name, rows in cells
-    ]
+    return [(tuple(map(_text, name)), rows.set_index("policy")) for name, rows in cells]
 
 
 def _best(cells: Sequence[float], texts: Sequence[str], sign: int) -> list[str]:
@@ -192,16 +195,17 @@ def summary(results: Path) -> str:
     return _markdown(["policy", *headings], rows)
 
 
-def _ranking(table: pd.DataFrame, family: pd.DataFrame, keys: Sequence[str], cells: Sequence[str]) -> str:
-    """How Φ and Φ_FT order the family: by ``keys``, means over the rest of ``cells``."""
-    best = table[table["policy"] == "hindsight"].set_index(list(cells))["test_accuracy_mean"]
-    rows = []
-    for name, group in family.groupby(list(keys), sort=False):
-        judged = [_judged(cell, best[cell_name]) for cell_name, cell in group.groupby(list(cells), sort=False)]
-        means = pd.DataFrame(judged).mean()
-        rows.append([*(str(key) for key in name), str(len(judged)), *(_short(means[figure]) for figure in means.index)])
+def _ranking(table: pd.DataFrame, family: pd.DataFrame, keys: Sequence[str]) -> str:
+    """How Φ and Φ_FT order the family of each cell, and the means over the cells of each recipe."""
+    best = table[table["policy"] == "hindsight"].set_index(list(keys))["test_accuracy_mean"]
+    cells = [(name, _judged(members, best[name])) for name, members in family.groupby(list(keys), sort=False)]
+    rows = [[*(_text(key) for key in name), *(_short(figure) for figure in judged.values())] for name, judged in cells]
+    for recipe in RECIPES:
+        means = pd.DataFrame([judged for name, judged in cells if recipe in name]).mean()
+        facts = [recipe if key == RECIPE else "mean" for key in keys]
+        rows.append([*facts, *(_short(figure) for figure in means)])
     headings = [f"{what} {symbol}" for what in ("tau of", "regret of the least") for symbol in RANKED.values()]
-    return _markdown([*(HEADINGS[key] for key in keys), "cells", *headings], rows)
+    return _markdown([*(HEADINGS[key] for key in keys), *headings], rows)
 
 
 def _judged(members: pd.DataFrame, best: float) -> dict[str, float]:
@@ -212,14 +216,12 @@ def _judged(members: pd.DataFrame, best: float) -> dict[str, float]:
 
 def study_ranking(results: Path) -> str:
     """Inside the families of the study."""
-    cells = [RECIPE, SAMPLES, DELAY]
-    return _ranking(_study(results), _study(results, "family"), cells, cells)
+    return _ranking(_study(results), _study(results, "family"), [RECIPE, SAMPLES, DELAY])
 
 
 def worlds_ranking(results: Path) -> str:
     """Inside the families of the other worlds."""
-    keys = ["world", RECIPE]
-    return _ranking(_worlds(results), _worlds(results, "family"), keys, keys)
+    return _ranking(_worlds(results), _worlds(results, "family"), ["world", RECIPE])
 
 
 def general(results: Path) -> str:
@@ -239,12 +241,17 @@ def general(results: Path) -> str:
 
 
 def held(results: Path) -> str:
-    """In how many runs the bound held, and how loose it was."""
+    """In how many runs, and for the means of how many cells, the bound held, and how loose it was."""
     rows = [
-        [f"`{row.policy}`", str(row.runs), str(row.held), _short(row.looseness, 1)]
-        for row in _read(results, "tradeoff", "held").itertuples()
+        [
+            f"`{row['policy']}`",
+            f"{row['runs_held']} of {row['runs']}",
+            f"{row['cells_held']} of {row['cells']}",
+            _short(row["looseness"], 1),
+        ]
+        for row in _read(results, "tradeoff", "held").to_dict("records")
     ]
-    return _markdown(["policy", "runs", "bound held", "median of bound over realised"], rows)
+    return _markdown(["policy", "runs", "means of cells", "bound over realised, median of cells"], rows)
 
 
 def _online(results: Path) -> pd.DataFrame:

@@ -80,3 +80,14 @@ def test_bundled_scenarios_are_in_order_and_described(name: str) -> None:
 def test_an_unknown_scenario_names_the_bundled_ones() -> None:
     with pytest.raises(InputError, match=r"bundled \(.*default"):
         read_source("no such scenario")
+
+
+def test_a_preset_put_on_top_fills_what_is_not_written() -> None:
+    """As a sweep over presets does: what the first preset filled must not count as written."""
+    source = read_source("default", ["training.momentum=0.2"])
+    for preset in ("practice", "theory"):
+        written = ["training.momentum=0.2", f"training.preset={preset}"]
+        assert (
+            source.overridden({"training.preset": preset}).scenario.training
+            == read_source("default", written).scenario.training
+        )
