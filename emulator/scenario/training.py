@@ -1,9 +1,9 @@
 """``[training]``: the recipe, one per scenario, the same for every policy of a comparison."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from prefine.emulator.section import Count, NonNegative, Positive, Section
 
@@ -68,9 +68,12 @@ class TrainingSettings(Section):
         wanted = self.learning_rate
         return float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
+    def _fill_from_preset(cls, given: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        """What a preset fills counts as unset, so that another preset put on top fills it anew."""
         if not isinstance(given, dict):
-            return given
-        return PRESETS.get(str(given.get("preset", "theory")), {}) | given
+            return validated(given)
+        filled = validated(PRESETS.get(str(given.get("preset", "theory")), {}) | given)
+        filled.model_fields_set.intersection_update(given)
+        return filled
