@@ -2,11 +2,12 @@
 
 ``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and recipe. What the pages need
 of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and
-``DOCS/online.md`` are made anew from these files alone. Pages that are not in DOCS are copied from the folder above.
+``DOCS/online.md`` are made anew from these files alone. Where DOCS has no results, it begins as a copy of docs/.
 """
 
 import itertools
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -92,11 +93,15 @@ def rendered(page: str, results: Path) -> str:
 
 def main(source: Path, docs: Path) -> None:
     """Collect, then make the tables of both pages."""
+    here = Path(__file__).parent
+    if not (docs / "results").is_dir():
+        shutil.copytree(here, docs / "results", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        for name in PAGES:
+            shutil.copyfile(here.parent / name, docs / name)
     collect(source, docs / "results")
     for name in PAGES:
         page = docs / name
-        text = (page if page.is_file() else Path(__file__).parent.parent / name).read_text(encoding="utf-8")
-        page.write_text(rendered(text, docs / "results"), encoding="utf-8")
+        page.write_text(rendered(page.read_text(encoding="utf-8"), docs / "results"), encoding="utf-8")
 
 
 if __name__ == "__main__":
