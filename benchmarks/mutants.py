@@ -261,6 +261,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Read the command line, try the mutants and print the table; exit with 130 where that was interrupted."""
     os.chdir(ROOT)
+    known = plan()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "modules", nargs="*", metavar="MODULE", help="all, or their paths as in benchmarks/mutants.toml"
@@ -269,6 +270,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample of mutants")
     parser.add_argument("--clone", action="store_true", help="work in a temporary clone of the last commit")
     options = parser.parse_args()
+    if unknown := [path for path in options.modules if path not in known]:
+        parser.error(f"{unknown[0]}: not in {PLAN}, which has {', '.join(known)}")
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGTERM, _interrupt)
     scores: list[Score] = []
@@ -277,6 +280,7 @@ def main() -> None:
             modules = plan()
             for path in options.modules or modules:
                 scores.append(score(modules[path], options.most, options.seed))
+                print(scores[-1].line(), flush=True)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         finally:

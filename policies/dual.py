@@ -90,14 +90,15 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
     previous, proposal = None, None
     for _ in range(_TRIALS):
         trial = search.trial(root.next(proposal))
-        residual = objective.residual(stages, trial)
-        if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
-            if previous is None and not search.closed:
-                search.trial(trial.log_odds)  # a first trial is rough; now the gap says how exact it must be
+        if search.closed:
             break
+        residual = objective.residual(stages, trial)
         root.update(
             trial.log_odds, residual, smooth=previous is None or objective.crossing(stages, previous, trial) is None
         )
+        if root.exhausted:
+            search.trial(trial.log_odds)  # it may have been rough; now the gap says how exact it must be
+            break
         previous, sides[residual > 0.0] = trial, trial
         proposal = objective.crossing(stages, sides[False], sides[True]) if len(sides) == 2 else None
     return _relaxed(search), _start(search)
@@ -175,14 +176,11 @@ def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
         bound = float(terms.bound(server.cost.affordable(budget), 0.0, server.plan.batch, 0.0))
         tried.append(_ServerTrial(log_odds, prices, server, lower, bound))
         lower_bound, value = max(lower_bound, lower), min(value, bound)
-        residual = imbalance(server.cost, budget)
-        if (
-            value <= lower_bound * (1.0 + GAP)
-            or root.exhausted
-            or (abs(log_odds) == EDGE and log_odds * residual < 0.0)
-        ):
+        if value <= lower_bound * (1.0 + GAP):
             break
-        root.update(log_odds, residual)
+        root.update(log_odds, imbalance(server.cost, budget))
+        if root.exhausted:
+            break
     server = min(tried, key=lambda trial: trial.bound).server
     proof = max(tried, key=lambda trial: trial.lower_bound)
     rounds = server.cost.affordable(budget)

@@ -60,6 +60,20 @@ def test_few_prices_and_responses_close_the_gap(
     assert work["_respond"] <= most_responses
 
 
+@pytest.mark.parametrize("objective", [AllRounds(), FineTuned()])
+def test_one_more_price_never_makes_the_result_worse(monkeypatch: pytest.MonkeyPatch, objective: Objective) -> None:
+    """The best design and the best proof are kept, whatever the last prices gave."""
+    for seed in range(12):
+        stages = Stages(with_pretraining(odd_problem(seed, 3), 0.03, 0.05))
+        before = (np.inf, -np.inf)
+        for most in range(1, 9):
+            monkeypatch.setattr("prefine.policies.dual._TRIALS", most)
+            relaxed = relax(stages, objective)[0]
+            assert relaxed.bound <= before[0]
+            assert relaxed.lower_bound >= before[1]
+            before = relaxed.bound, relaxed.lower_bound
+
+
 @pytest.mark.parametrize("objective", [AllRounds(), FineTuned(), GivenShare(0.3)])
 @pytest.mark.parametrize("binding", ["delay_s", "energy_j"])
 def test_a_budget_without_end_costs_nothing(work: "Counter[str]", objective: Objective, binding: str) -> None:
