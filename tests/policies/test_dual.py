@@ -60,6 +60,14 @@ def test_few_prices_and_responses_close_the_gap(
     assert work["_respond"] <= most_responses
 
 
+@pytest.mark.parametrize(("name", "most_solved"), [("both-stages", 17), ("both-stages-biased", 12)])
+def test_tangents_that_cross_save_prices(work: "Counter[str]", name: str, most_solved: int) -> None:
+    """Without `Objective.crossing` these two take 25 and 28 prices in place of 15 and 10."""
+    relaxed, _ = relax(Stages(load(name)), AllRounds())
+    assert min(relaxed.pretrain_rounds, relaxed.finetune_rounds) > 0.0
+    assert work["solve"] <= most_solved
+
+
 @pytest.mark.parametrize("objective", [AllRounds(), FineTuned()])
 def test_one_more_price_never_makes_the_result_worse(monkeypatch: pytest.MonkeyPatch, objective: Objective) -> None:
     """The best design and the best proof are kept, whatever the last prices gave."""
