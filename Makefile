@@ -27,10 +27,11 @@ check: $(VENV)/.installed-check
 bench: $(VENV)/.installed-test
 	for each in engine training solver fleet; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
-# Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them.
+# Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them; of the
+# modules in MODULES, or of all. One process at a time, in a clone of the last commit that is removed at the end.
 MUTANTS ?= 10
 mutants: $(VENV)/.installed-mutants
-	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
+	nice -n 5 $(BIN)/python -m benchmarks.mutants --clone --most $(MUTANTS:all=0) $(MODULES)
 
 # The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
 FIGURES := delay energy shift devices batch tradeoff study

@@ -40,13 +40,10 @@ class Counts(NamedTuple):
     server_batch: int = 1
 
 
-def finetune_counts(budget: Budget, cost: RoundCost, least: int) -> FloatArray:
-    """Every M worth looking at, from ``least`` to the most both budgets allow; shape (M,), maybe empty."""
+def finetune_counts(budget: Budget, cost: RoundCost) -> FloatArray:
+    """Every M worth looking at, from none to the most both budgets allow; shape (M,)."""
     most = cost.affordable(budget)
-    if most < least:
-        return np.empty(0)
-    counts = np.arange(least, np.floor(most) + 1.0)
-    return counts if len(counts) <= MOST_COUNTS else np.unique(np.floor(np.linspace(least, most, MOST_COUNTS)))
+    return np.arange(np.floor(most) + 1.0) if most < MOST_COUNTS else np.floor(np.linspace(0.0, most, MOST_COUNTS))
 
 
 def real_rounds_beside(
@@ -87,9 +84,9 @@ def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: f
     every b0 up to the root of all samples that fit, and for every N up to there the largest b0.
     """
     one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
-    samples = float(most_server_rounds(server, one, delay_s, energy_j)[0])
+    samples = most_server_rounds(server, one, delay_s, energy_j).item()
     least, most = np.ceil(server.min_batch), min(np.floor(server.max_batch), np.floor(samples))
-    if most < least or most_rounds < 1.0:
+    if most < least:
         return Counts(np.inf)
     if most - least < MOST_COUNTS:
         batches = np.arange(least, most + 1.0)
@@ -108,7 +105,9 @@ def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: f
 def pick(value: FloatArray, pretraining: FloatArray, counts: FloatArray, batches: FloatArray) -> Counts:
     """The entry of least ``value`` (B, M) with its N (B, M), M (M,) and batch (B, 1)."""
     row, column = np.unravel_index(int(np.argmin(value)), value.shape)
-    return Counts(float(value[row, column]), int(pretraining[row, column]), int(counts[column]), int(batches[row, 0]))
+    return Counts(
+        float(value[row, column]), int(pretraining[row, column]), int(counts[column]), int(batches[row].item())
+    )
 
 
 def steps(pretrain_rounds: int, finetune_rounds: int, server_batch: float) -> list[tuple[int, int, float]]:
