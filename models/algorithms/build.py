@@ -6,6 +6,7 @@ from pathlib import Path
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import find, foreign
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.text import unknown
 from prefine.models.algorithms.base import Algorithm
 
 GROUP = "prefine.algorithms"
@@ -24,10 +25,7 @@ def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]
     known = inspect.signature(found).parameters
     for key in parameters:
         if key not in known:
-            raise InputError(
-                f"training.algorithm_parameters.{key}: unknown parameter of {name}, "
-                f"allowed: {', '.join(known) or 'none'}"
-            )
+            raise InputError(unknown(f"training.algorithm_parameters.{key}, a parameter of {name},", key, known))
     return found
 
 
