@@ -29,6 +29,9 @@ LIMIT_SLACK = 1e-9
 Observe = Callable[[], Observation]
 """Looks at the world; only adaptive policies pay for it."""
 
+MOST_ROUNDS = 10**12
+"""More than any run can live through, and few enough to be counted."""
+
 
 class Controller(Protocol):
     """Decides every round of one run."""
@@ -96,6 +99,8 @@ def check_plan(name: str, problem: Problem, plan: object) -> Plan:
         rounds = getattr(plan, field)
         if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 0:
             raise PolicyError(f"policy {name}: {field} = {rounds!r}, must be an integer of at least 0")
+        if rounds > MOST_ROUNDS:
+            raise PolicyError(f"policy {name}: {field} = {rounds:.6g}, must be at most {MOST_ROUNDS:.0e}")
     if plan.pretrain_rounds > 0:
         _check_server(name, problem, plan.server)
     if plan.finetune_rounds > 0:
