@@ -61,6 +61,7 @@ class Tally:
         """Remembers ``what``, cut, where it was not ``as_promised``."""
         if not as_promised:
             self.unexpected.append(repr(what)[:1500])
+            print(f"\n{self.door}: unexpected {self.unexpected[-1]}")
 
     def close(self) -> None:
         """Print the counts; fail where something was unexpected."""

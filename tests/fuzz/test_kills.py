@@ -4,6 +4,7 @@ Who is killed is drawn too: the whole command, or one of those who do its runs. 
 made to say where each of its threads stands.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -20,13 +21,13 @@ from tests.emulator.experiment.test_dask import running
 from tests.emulator.experiment.test_sweep import ROOT, contents, group_is_gone, wait_until
 from tests.fuzz.effort import examples
 
-KILLS = 30
+KILLS = examples(0, 30)
 ABOUT_S = 4.0
 """How long the sweep takes undisturbed, about: kills are spread over it, starting and writing included."""
 
 LONGEST_S = 120.0
 
-fuzzed_only = pytest.mark.skipif(not examples(0, 1), reason="takes minutes: make fuzz")
+fuzzed_only = pytest.mark.skipif(not KILLS, reason="takes minutes: make fuzz")
 
 
 def _start(folder: Path, said: Path, *more: str) -> "subprocess.Popen[bytes]":
@@ -81,7 +82,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(where: str, tmp_path: Pa
     killed = {"worker": 0, "command": 0}
 
     def rounds(*address: str) -> None:
-        for number in range(KILLS // 3):
+        for number in range(math.ceil(KILLS / 3)):
             folder = tmp_path / f"killed{number}"
             for _ in range(3):
                 process = _start(folder, said, *address)
