@@ -15,7 +15,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# Damaged files and odd values through every door, random worlds, kills: tens of thousands of inputs; prints how many of each. FUZZ=0.1: a tenth.
+# Damaged files and odd values through every door, random worlds, kills: tens of thousands of inputs; says how many.
+# `make fuzz FUZZ=0.1` tries a tenth.
 fuzz: $(VENV)/.installed-test
 	PREFINE_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 0 -s tests/fuzz tests/policies/test_effort.py tests/emulator/simulation/test_invariants.py
 
