@@ -191,13 +191,15 @@ DEEDS = (
     "import no_such_module",  "return __import__('copy').copy(given)",
     "raise OSError(28, 'No space left on device')", "raise BrokenPipeError", "raise EOFError",
     "raise UnicodeDecodeError('utf-8', b'', 0, 1, '\\udcff')", "given.name = 'x'", "return type('Plan', (), {})()",
-    "from dataclasses import replace; return replace(Uniform().plan(given), pretrain_rounds=10**30)",
-    "from dataclasses import replace; return replace(Uniform().plan(given), finetune_rounds=float('nan'))",
-    "from dataclasses import replace; return replace(Uniform().plan(given), server=None)",
-    "from dataclasses import replace; return replace(Uniform().plan(given), devices='x')",
+    "return replace(Uniform().plan(given), pretrain_rounds=10**30)",
+    "return replace(Uniform().plan(given), finetune_rounds=float('nan'))",
+    "return replace(Uniform().plan(given), server=None)",
+    "return replace(Uniform().plan(given), devices='x')",
+    "p = Uniform().plan(given); return replace(p, devices=replace(p.devices, batch=[None]))",
+    "p = Uniform().plan(given); return replace(p, server=replace(p.server, batch='x'))",
 )  # fmt: skip
 
-POLICY = "from prefine.policies.baselines import Uniform\nclass P(Uniform):\n"
+POLICY = "from dataclasses import replace\nfrom prefine.policies.baselines import Uniform\nclass P(Uniform):\n"
 PLACES = {
     "module": POLICY + "    pass\ndef f(self, given):\n        {deed}\nf(None, None)\n",
     "made": POLICY + "    def __init__(self, given=None):\n        {deed}\n",
