@@ -38,6 +38,8 @@ from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.types import CalibrationWork, Plan, Problem
 from prefine.emulator.world import World
 
+MOST_JOBS = 1000
+
 Scenario = str | Path | Mapping[str, Any] | Source | None
 """A path, a bundled scenario's name, TOML text, a dictionary of sections, one read already, or None (the default)."""
 
@@ -157,8 +159,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
     if scheduler is not None:
         return Dask(scheduler)
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
     return Serial() if jobs == 1 else Processes(jobs)
 
 

@@ -60,6 +60,8 @@ def _check_numbers(path: Path, column: "pd.Series[Any]", kind: str) -> None:
     wrong = column.isna() if is_numeric else column.map(lambda value: not _is_number(value, kind))
     if kind == "float64":
         wrong &= column.notna()
+    elif is_numeric:
+        wrong |= column.abs() >= 2.0**63  # infinity too
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(f"{path}, line {row + 2}: {column.name} = {str(column.iloc[row])!r} is not a number")

@@ -15,6 +15,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+ALGORITHMS = "prefine.algorithms"
+"""The entry points among which an algorithm is found by its name."""
+
 
 def _multiple(written: str) -> str:
     if not re.fullmatch(r"(\d+\.?\d*|\.\d+)/L", written) or float(written.removesuffix("/L")) == 0.0:

@@ -5,12 +5,9 @@ from pathlib import Path
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import find, foreign
-from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.scenario.training import ALGORITHMS, TrainingSettings
 from prefine.emulator.text import unknown
 from prefine.models.algorithms.base import Algorithm
-
-GROUP = "prefine.algorithms"
-"""The entry points among which an algorithm is found by its name."""
 
 
 def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]:
@@ -19,7 +16,7 @@ def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]
     Raises InputError where it cannot be found or does not know the parameters.
     """
     name, parameters = training.algorithm, training.algorithm_parameters
-    found = find(name, GROUP, "algorithm", folder)
+    found = find(name, ALGORITHMS, "algorithm", folder)
     if not inspect.isclass(found) or not issubclass(found, Algorithm):
         raise InputError(f"algorithm {name}: must be a class derived from prefine.models.algorithms.base.Algorithm")
     known = inspect.signature(found).parameters

@@ -15,7 +15,8 @@ MOST_COUNTS = 20_000
 
 Larger costs time and memory in proportion; smaller misses the best number by up to 1 part in MOST_COUNTS.
 """
-
+MOST_ROOTS = 1_000_000
+"""Server batches looked at where no fine-tuning competes: traded as `MOST_COUNTS`."""
 
 _BENT_STEPS = 8
 """Newton steps for the N of least Phi, from a start near it: 6 reach the last digits, and whole N need three."""
@@ -43,7 +44,9 @@ class Counts(NamedTuple):
 def finetune_counts(budget: Budget, cost: RoundCost) -> FloatArray:
     """Every M worth looking at, from none to the most both budgets allow; shape (M,)."""
     most = cost.affordable(budget)
-    return np.arange(np.floor(most) + 1.0) if most < MOST_COUNTS else np.floor(np.linspace(0.0, most, MOST_COUNTS))
+    if np.floor(most) < MOST_COUNTS:
+        return np.arange(np.floor(most) + 1.0)
+    return np.unique(np.floor(np.linspace(0.0, most, MOST_COUNTS)))
 
 
 def real_rounds_beside(
@@ -91,7 +94,10 @@ def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: f
     if most - least < MOST_COUNTS:
         batches = np.arange(least, most + 1.0)
     else:
-        small = np.arange(1.0, np.floor(np.sqrt(samples)) + 1.0)
+        root = np.floor(np.sqrt(samples))
+        small = (
+            np.arange(1.0, root + 1.0) if root <= MOST_ROOTS else np.unique(np.geomspace(1.0, root, MOST_ROOTS) // 1.0)
+        )
         batches = np.unique(np.clip(np.concatenate([small, np.floor(samples / small)]), least, most))
     column = batches[:, np.newaxis]
     fits = np.minimum(np.floor(samples / column), most_rounds)
