@@ -158,14 +158,17 @@ def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
         return prices, stages.server.respond(prices.ratio, prices.energy)
 
     root = IncreasingRoot(0.0, -EDGE, EDGE)
-    lower_bound, value, best = -math.inf, math.inf, (0.0, *response(0.0))
+    lower_bound, value = -math.inf, math.inf
+    proof, best = 0.0, response(0.0)[1]
     for _ in range(_TRIALS):
         log_odds = root.next()
         prices, server = response(log_odds)
-        lower_bound = max(lower_bound, terms.shift + server.price(prices.delay, prices.energy))
+        certified = terms.shift + server.price(prices.delay, prices.energy)
+        if certified > lower_bound:
+            lower_bound, proof = certified, log_odds
         bound = float(terms.bound(server.cost.affordable(budget), 0.0, server.plan.batch, 0.0))
         if bound < value:
-            value, best = bound, (log_odds, prices, server)
+            value, best = bound, server
         residual = imbalance(server.cost, budget)
         if (
             value <= lower_bound * (1.0 + GAP)
@@ -174,10 +177,9 @@ def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
         ):
             break
         root.update(log_odds, residual)
-    log_odds, prices, server = best
-    rounds = server.cost.affordable(budget)
+    rounds = best.cost.affordable(budget)
     gap = max(0.0, value / lower_bound - 1.0)
-    delay_price, energy_price = _shadow(log_odds, prices, 1.0 / rounds)
+    delay_price, energy_price = _shadow(proof, Prices.of(proof, budget, terms.start), 1.0 / rounds)
     idle = stages.idle(stages.problem.devices.min_batch)
-    relaxed = Relaxed(rounds, 0.0, server.plan, idle, value, lower_bound, gap, delay_price, energy_price)
-    return relaxed, Start(log_odds, terms.start)
+    relaxed = Relaxed(rounds, 0.0, best.plan, idle, value, lower_bound, gap, delay_price, energy_price)
+    return relaxed, Start(proof, terms.start)
