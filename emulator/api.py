@@ -35,7 +35,10 @@ from prefine.emulator.report.page import write_report
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
-from prefine.emulator.types import CertifyingPolicy, Plan, Problem
+from prefine.emulator.types import CalibrationWork, CertifyingPolicy, Plan, Problem
+from prefine.emulator.world import World
+
+MOST_JOBS = 1000
 
 Scenario = str | Path | Mapping[str, Any] | Source | None
 """A path, a bundled scenario's name, TOML text, a dictionary of sections, one read already, or None (the default)."""
@@ -67,9 +70,9 @@ class Solution:
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
-        if self.integer_lower_bound is not None:
-            document["integer_lower_bound"] = self.integer_lower_bound
+        document = plan_document(
+            self.policy, self.problem, self.plan, self.predicted, self.solve_s, self.integer_lower_bound
+        )
         if self.charge == NO_CHARGE:
             return document
         return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
@@ -137,6 +140,7 @@ def compare(
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
         members = [each.label for each in shares]
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
+        content["calibration"] = {} if vary else _calibration_cost(source.world(), source.world().constants.work)
         write_folder(folder, own, content, tables, Targets(settings.targets, against.label), yardstick)
         return report(folder, figures)
 
@@ -159,8 +163,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
     if scheduler is not None:
         return Dask(scheduler)
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
     return Serial() if jobs == 1 else Processes(jobs)
 
 
@@ -236,9 +240,15 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
     world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
     world = read_source(scenario, overrides).world()
-    work = world.workload.constants().work
+    return {**world.workload.calibration(), "cost": _calibration_cost(world, world.workload.constants().work)}
+
+
+def _calibration_cost(world: World, work: CalibrationWork) -> dict[str, object]:
+    """What the ``work`` of measuring constants takes in ``world`` and sees; empty where nothing was measured."""
+    if not work.runs:
+        return {}
     charge = charge_of(world.problem, work)
-    cost = {
+    return {
         "runs": work.runs,
         "step_size_searches": work.searches,
         "pretrain_rounds": dict(work.pretrain),
@@ -248,7 +258,6 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
         "charged": world.scenario.learning.charge_pilots,
         "sees": "the raw task data of every device, in one place",
     }
-    return {**world.workload.calibration(), "cost": cost}
 
 
 def new_scenario(file: str | Path, like: str = "default") -> None:

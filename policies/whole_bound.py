@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from prefine.emulator.types import Budget, FloatArray, Plan
 from prefine.policies.dual import Start
 from prefine.policies.objectives.base import Objective, Prices
+from prefine.policies.objectives.counting import enumerable
 from prefine.policies.subproblems import Stages
 from prefine.policies.whole_round import WholeRounds
 
@@ -71,6 +72,8 @@ def whole_lower_bound(stages: Stages, plan: Plan, start: Start, objective: Objec
         return None
     budget = stages.problem.budget
     more = Budget(budget.delay_s * (1.0 + _ROUNDING), budget.energy_j * (1.0 + _ROUNDING))
+    if not enumerable(stages.problem.server, more):
+        return plan.relaxed.lower_bound
     least = min(objective.of(stages.terms, plan), objective.alone(stages, more).value)
     if stages.reachable:
         least = min(least, _with_finetuning(stages, plan, start, objective, least))

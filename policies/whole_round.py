@@ -30,6 +30,9 @@ _MOST_ROWS = 6_000
 _ROUNDING = 1e-9
 """What is added to the rounds that fit, so that rounding never leaves one out."""
 
+_UNCOUNTED = 1e15
+"""Rounds beyond which nobody counts."""
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -59,7 +62,7 @@ class WholeRounds:
         self._least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
         soonest_s = stages.devices.at_batches(self._least).soonest_s
         within = budget.delay_s / (stages.problem.radio.downlink_delay_s + soonest_s)
-        self.most_rounds = int(within * (1.0 + _ROUNDING))
+        self.most_rounds = int(min(within * (1.0 + _ROUNDING), _UNCOUNTED))
         self._barriers = np.geomspace(soonest_s * (1.0 + 1e-12), max(budget.delay_s, 2.0 * soonest_s), _BARRIERS)
         self._table = self._rows(self._barriers)
         self._refine()

@@ -15,6 +15,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+ALGORITHMS = "prefine.algorithms"
+"""The entry points among which an algorithm is found by its name."""
+
 
 def _multiple(written: str) -> str:
     if not re.fullmatch(r"(\d+\.?\d*|\.\d+)/L", written) or float(written.removesuffix("/L")) == 0.0:
@@ -35,7 +38,8 @@ class TrainingSettings(Section):
     ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
 
     ``algorithm`` is ``"fedavg"`` (with one local step and exact uploads this is ``"fedsgd"``, which allows only one
-    step), or your own ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
+    step), ``"fedprox"``, ``"fedavgm"``, ``"fedadam"``, ``"fedyogi"``, ``"scaffold"``, or your own
+    ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
 
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with

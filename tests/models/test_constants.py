@@ -86,7 +86,7 @@ def test_constants_of_logistic_regression(
     for one in (found.server_curvature, *found.device_curvature):
         assert 0 < one.least <= one.value <= one.most <= found.smoothness.value
     assert found.work.runs == found.work.searches + 2
-    assert found.work.pretrain == ((32, 60 * found.work.runs), (32, 120), (8, 120), (128, 120))
+    assert found.work.pretrain == ((32, 60 * (found.work.runs + 2)), (8, 120), (128, 120))
     assert found.work.finetune == ((53, 60 * found.work.runs),)
     for one in (found.discrepancy, found.server_variance, *found.device_variance):
         assert one.least <= one.value <= one.most
