@@ -45,8 +45,7 @@ class Joint:
 
     def certify(self, problem: Problem, plan: Plan) -> float | None:
         """What no design of whole numbers can beat (`whole_lower_bound`)."""
-        stages = Stages(problem)
-        return whole_lower_bound(stages, plan, relax_phi(stages)[1], AllRounds())
+        return whole_lower_bound(Stages(problem), plan, AllRounds())
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class JointFinetune:
     def certify(self, problem: Problem, plan: Plan) -> float | None:
         """What no design of whole numbers can beat (`whole_lower_bound`), in Phi_FT."""
         stages = Stages(problem.as_trained)
-        objective = fine_tuned(stages.terms)
-        return whole_lower_bound(stages, plan, relax(stages, objective)[1], objective)
+        return whole_lower_bound(stages, plan, fine_tuned(stages.terms))
 
 
 @dataclass(frozen=True)

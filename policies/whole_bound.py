@@ -5,14 +5,15 @@ server round and h1 that of a fine-tuning round with whole batches. Every (N, M,
 least of these is the bound. Designs without fine-tuning are enumerated.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.emulator.types import Budget, FloatArray, Plan
-from prefine.policies.dual import Start
+from prefine.emulator.types import Budget, FloatArray, Plan, Relaxed
+from prefine.policies.dual import EDGE, Start
 from prefine.policies.objectives.base import Objective, Prices
 from prefine.policies.objectives.counting import enumerable
 from prefine.policies.subproblems import Stages
@@ -63,10 +64,10 @@ class _Priced:
     budgets: float
 
 
-def whole_lower_bound(stages: Stages, plan: Plan, start: Start, objective: Objective) -> float | None:
+def whole_lower_bound(stages: Stages, plan: Plan, objective: Objective) -> float | None:
     """No design with whole numbers has a smaller ``objective`` (Phi or Phi_FT); at most that of ``plan``.
 
-    ``start`` is where the search for the relaxed optimum ended. `None` where there are too many devices for it.
+    Of ``plan.relaxed`` it believes the lower bound alone. None where there are too many devices for it.
     """
     if len(stages.problem.devices) > MOST_DEVICES or plan.relaxed is None:
         return None
@@ -76,13 +77,14 @@ def whole_lower_bound(stages: Stages, plan: Plan, start: Start, objective: Objec
         return plan.relaxed.lower_bound
     least = min(objective.of(stages.terms, plan), objective.alone(stages, more).value)
     if stages.reachable:
-        least = min(least, _with_finetuning(stages, plan, start, objective, least))
+        least = min(least, _with_finetuning(stages, plan, objective, least))
     return max(plan.relaxed.lower_bound, least * (1.0 - _ROUNDING))
 
 
-def _with_finetuning(stages: Stages, plan: Plan, start: Start, objective: Objective, reached: float) -> float:
+def _with_finetuning(stages: Stages, plan: Plan, objective: Objective, reached: float) -> float:
     """No design with at least one fine-tuning round is below this, or below ``reached``."""
     assert plan.relaxed is not None  # noqa: S101 - the caller has looked
+    start = _start(plan.relaxed, objective, stages.problem.budget)
     base = start.prices(stages.problem.budget)
     rounds = WholeRounds(stages, base)
     if not rounds.most_rounds:
@@ -95,6 +97,15 @@ def _with_finetuning(stages: Stages, plan: Plan, start: Start, objective: Object
         if cases.proves_beyond(nearby, reached):
             certified = max(certified, cases.over_each(nearby, reached))
     return certified
+
+
+def _start(relaxed: Relaxed, objective: Objective, budget: Budget) -> Start:
+    """The prices of the relaxed optimum, from its shadow prices; one that is zero becomes nearly so."""
+    counted = objective.counted(relaxed.pretrain_rounds, relaxed.finetune_rounds)
+    delay, energy = counted * relaxed.delay_price * budget.delay_s, counted * relaxed.energy_price * budget.energy_j
+    if not delay > 0.0 or not energy > 0.0:
+        return Start(math.copysign(EDGE, delay - energy), delay + energy or 1.0)
+    return Start(min(max(math.log(delay / energy), -EDGE), EDGE), delay + energy)
 
 
 class _Cases:
