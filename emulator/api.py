@@ -28,6 +28,7 @@ from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
+from prefine.emulator.policy_check import faults
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
@@ -266,6 +267,15 @@ def new_scenario(file: str | Path, like: str = "default") -> None:
     if path.exists():
         raise InputError(f"{path}: exists already; give a new name")
     write_bytes(path, bundled_text(like).encode())
+
+
+def check_policy(policy: object) -> list[str]:
+    """What is wrong with ``policy``, a line each: it plans and runs in a few small worlds, checked as every run is.
+
+    An empty list where nothing is. ``policy`` is a name, ``file.py:Class``, a class or an instance. Raises InputError
+    where there is no such policy.
+    """
+    return list(faults(policy))
 
 
 def list_policies() -> dict[str, type]:
