@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
+FUZZ ?= 1
 
 .PHONY: demo test fuzz check bench mutants figures online clean
 
@@ -14,9 +15,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# Damaged files through every door, and random worlds: tens of thousands of inputs; prints how many of each.
+# Damaged files and odd values through every door, random worlds, kills: tens of thousands of inputs; says how many.
+# `make fuzz FUZZ=0.1` tries a tenth.
 fuzz: $(VENV)/.installed-test
-	PREFINE_FUZZ=1 $(BIN)/python -m pytest -n 0 -s tests/fuzz tests/emulator/simulation/test_invariants.py
+	PREFINE_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 0 -s tests/fuzz tests/policies/test_effort.py tests/emulator/simulation/test_invariants.py
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
@@ -27,10 +29,11 @@ check: $(VENV)/.installed-check
 bench: $(VENV)/.installed-test
 	for each in engine training solver fleet; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
-# Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them.
+# Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them; of the
+# modules in MODULES, or of all. One process at a time, in a clone of the last commit that is removed at the end.
 MUTANTS ?= 10
 mutants: $(VENV)/.installed-mutants
-	$(BIN)/python -m benchmarks.mutants --most $(MUTANTS:all=0) --jobs $(JOBS)
+	nice -n 5 $(BIN)/python -m benchmarks.mutants --clone --most $(MUTANTS:all=0) $(MODULES)
 
 # The questions of docs/results.md, one sweep a recipe; `make figure-study` runs one alone, `make figures CI=1` a small grid.
 FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet

@@ -28,6 +28,7 @@ from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
+from prefine.emulator.policy_check import faults
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
@@ -35,7 +36,10 @@ from prefine.emulator.report.page import write_report
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
-from prefine.emulator.types import Plan, Problem
+from prefine.emulator.types import CalibrationWork, CertifyingPolicy, Plan, Problem
+from prefine.emulator.world import World
+
+MOST_JOBS = 1000
 
 Scenario = str | Path | Mapping[str, Any] | Source | None
 """A path, a bundled scenario's name, TOML text, a dictionary of sections, one read already, or None (the default)."""
@@ -53,7 +57,8 @@ class Solution:
     """What a policy plans for a problem, what that promises, and how long it took.
 
     ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
-    left, and ``predicted`` is of the plan alone.
+    left, and ``predicted`` is of the plan alone. No plan of whole numbers has an objective below
+    ``integer_lower_bound``; None where the policy does not say.
     """
 
     policy: str
@@ -62,10 +67,13 @@ class Solution:
     predicted: Prediction
     solve_s: float
     charge: Charge = NO_CHARGE
+    integer_lower_bound: float | None = None
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        document = plan_document(
+            self.policy, self.problem, self.plan, self.predicted, self.solve_s, self.integer_lower_bound
+        )
         if self.charge == NO_CHARGE:
             return document
         return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
@@ -133,6 +141,7 @@ def compare(
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
         members = [each.label for each in shares]
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
+        content["calibration"] = {} if vary else _calibration_cost(source.world(), source.world().constants.work)
         write_folder(folder, own, content, tables, Targets(settings.targets, against.label), yardstick)
         return report(folder, figures)
 
@@ -155,8 +164,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
     if scheduler is not None:
         return Dask(scheduler)
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
     return Serial() if jobs == 1 else Processes(jobs)
 
 
@@ -189,23 +198,30 @@ def plan(
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
         world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
-        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
         made = make_policy(wanted, parameters)
-        return _solution(wanted, world.problem_of(made), lambda: world.plan(wanted.name, made), world.charge(made))
+        posed, charge = world.problem_of(made), world.charge(made)
+        return _solution(wanted, made, posed, lambda: world.plan(wanted.name, made), charge)
     if scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
     made = make_policy(wanted, {})
     if rehearses(made):
         raise InputError(f"policy {wanted.name}: rehearses on data and model, which a problem lacks; give a scenario")
-    return _solution(wanted, posed, lambda: check_plan(wanted.name, posed, calling(wanted.name, "plan", posed, made)))
+    name = wanted.name
+    return _solution(wanted, made, posed, lambda: check_plan(name, posed, calling(name, "plan", posed, made)))
 
 
-def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE) -> Solution:
+def _solution(
+    wanted: Part, made: object, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE
+) -> Solution:
+    """What ``decide`` plans, timed, and what the policy ``made`` can prove of it."""
     start = time.perf_counter()
     decided = decide()
     solve_s = time.perf_counter() - start
-    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge)
+    certified = None
+    if isinstance(made, CertifyingPolicy):
+        certified = calling(wanted.name, "certify", problem, made, decided)
+    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge, certified)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
@@ -225,9 +241,15 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
     world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
     world = read_source(scenario, overrides).world()
-    work = world.workload.constants().work
+    return {**world.workload.calibration(), "cost": _calibration_cost(world, world.workload.constants().work)}
+
+
+def _calibration_cost(world: World, work: CalibrationWork) -> dict[str, object]:
+    """What the ``work`` of measuring constants takes in ``world`` and sees; empty where nothing was measured."""
+    if not work.runs:
+        return {}
     charge = charge_of(world.problem, work)
-    cost = {
+    return {
         "runs": work.runs,
         "step_size_searches": work.searches,
         "pretrain_rounds": dict(work.pretrain),
@@ -237,7 +259,6 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
         "charged": world.scenario.learning.charge_pilots,
         "sees": "the raw task data of every device, in one place",
     }
-    return {**world.workload.calibration(), "cost": cost}
 
 
 def new_scenario(file: str | Path, like: str = "default") -> None:
@@ -246,6 +267,15 @@ def new_scenario(file: str | Path, like: str = "default") -> None:
     if path.exists():
         raise InputError(f"{path}: exists already; give a new name")
     write_bytes(path, bundled_text(like).encode())
+
+
+def check_policy(policy: object) -> list[str]:
+    """What is wrong with ``policy``, a line each: it plans and runs in a few small worlds, checked as every run is.
+
+    An empty list where nothing is. ``policy`` is a name, ``file.py:Class``, a class or an instance. Raises InputError
+    where there is no such policy.
+    """
+    return list(faults(policy))
 
 
 def list_policies() -> dict[str, type]:

@@ -190,8 +190,11 @@ def server_round(server: Server, plan: ServerPlan) -> RoundCost:
 def frugal_frequency(server: Server, samples: float, within_s: float) -> float:
     """The lowest frequency in Hz, not below the server's least, that computes ``samples`` in ``within_s`` seconds.
 
-    May exceed the server's maximum: then nothing does. The least energy, since energy rises with frequency.
+    May exceed the server's maximum: then nothing does; infinite where no time is left. The least energy, since energy
+    rises with frequency.
     """
+    if within_s <= 0.0:
+        return math.inf
     return max(server.min_frequency_hz, samples * server.cycles_per_sample / within_s)
 
 

@@ -56,7 +56,21 @@ Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on t
 
 def main() -> None:
     """Run the command line; however it ends, that is a status and at most one line."""
-    sys.exit(status_of(partial(app, standalone_mode=True)))
+    sys.exit(status_of(command))
+
+
+def command() -> int:
+    """Do what `sys.argv` says; the exit status. Raises InputError where it is no command."""
+    try:
+        status = app(prog_name="prefine", standalone_mode=False)
+    except typer.TyperException as error:
+        said = error.format_message()
+        if "\n" in said:  # nothing was asked for: the help page
+            typer.echo(said)
+            return 2
+        where = getattr(getattr(error, "ctx", None), "command_path", "prefine").partition(" ")[2]
+        raise InputError(f"{where}: {said}" if where else said) from error
+    return status if isinstance(status, int) else 0
 
 
 @app.callback(invoke_without_command=True)
@@ -210,6 +224,19 @@ def validate(scenario: NeededScenario, overrides: Set = None) -> None:
 def policies() -> None:
     """List the policies with their parameters."""
     show_policies([(name, made, parameters_of(made)) for name, made in api.list_policies().items()], Console())
+
+
+@app.command("check-policy", epilog="Example: prefine check-policy mine.py:Mine")
+def check_policy(
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:CLASS", help="A policy of yours, or a policy's name.")],
+) -> None:
+    """Try a policy in a few small worlds, checked as every run is: one line a fault, and then status 1."""
+    found = api.check_policy(policy)
+    for line in found:
+        typer.echo(line)
+    if found:
+        raise typer.Exit(1)
+    typer.echo(f"{policy}: plans and runs without a fault")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from prefine.emulator.dependencies import Sources, neighbours, sources_of_file
+from prefine.emulator.dependencies import OURS, Sources, neighbours, sources_of_file, sources_of_module
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.files import is_there
 from prefine.emulator.text import did_you_mean
@@ -85,6 +85,20 @@ def sources(spec: str, folder: Path = Path()) -> Sources:
     """
     path = folder / own_file(spec)
     return sources_of_file(path) if own_file(spec) and is_there(path) else Sources((), is_open=False)
+
+
+def installed_sources(name: str, group: str) -> Sources:
+    """The files behind an entry point of another distribution, found without running it; none behind ours."""
+    for entry in entry_points(group=group, name=name):
+        if entry.module.partition(".")[0] == OURS:
+            continue
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except (ImportError, ValueError):  # whoever loads it will say so
+            continue
+        if spec is not None and spec.origin is not None and spec.has_location:
+            return sources_of_module(entry.module, Path(spec.origin))
+    return Sources((), is_open=False)
 
 
 @contextmanager

@@ -178,10 +178,11 @@ def make_workload(asked: str | Part, folder: Path, **parameters: Any) -> Workloa
     name, made = (asked, find(WORKLOAD, asked, folder)) if isinstance(asked, str) else (asked.name, asked.found)
     is_class = inspect.isclass(made)
     build: Any = made
-    try:
-        workload: Workload = build(folder=folder, **parameters) if is_class else build
-    except (ValueError, OSError) as error:
-        raise InputError(f"task: {error}") from error
+    with foreign(f"workload {name}:", "when it was made"):
+        try:
+            workload: Workload = build(folder=folder, **parameters) if is_class else build
+        except (ValueError, OSError) as error:
+            raise InputError(f"task: {error}") from error
     for member in vars(Workload):
         if not member.startswith("_") and inspect.getattr_static(workload, member, None) is None:
             raise InputError(f"workload {name}: {type(workload).__name__} has no {member}")

@@ -80,10 +80,12 @@ def training_of(searches: int, runs: int, gaps: int, devices: int) -> Calibratio
     that diverged counts as a whole.
     """
     both = (searches + runs) * ROUNDS
+    pretrain = dict.fromkeys(BATCHES, gaps * ROUNDS)
+    pretrain[SERVER_BATCH] += both
     return CalibrationWork(
         runs=searches + runs,
         searches=searches,
-        pretrain=((SERVER_BATCH, both), *((batch, gaps * ROUNDS) for batch in BATCHES)),
+        pretrain=tuple(pretrain.items()),
         finetune=((_device_batch(devices), both),),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import foreign, load_attribute, own_file, sources
+from prefine.emulator.text import unknown
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 """Makes a network from the shape of one sample and the number of outputs."""
@@ -99,7 +100,7 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Pa
     """
     factory = _own_factory(name, folder) if own_file(name) else NETWORKS.get(name)
     if factory is None:
-        raise ValueError(f"model {name!r} is unknown; use one of {', '.join(NETWORKS)} or path/to/file.py:factory")
+        raise ValueError(unknown(f"model {name!r}", name, [*NETWORKS, "path/to/file.py:factory"]))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = _made(factory, name, shape, outputs)

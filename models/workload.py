@@ -16,10 +16,11 @@ from prefine.models import networks
 from prefine.models.algorithms.build import algorithm_class
 from prefine.models.algorithms.build import build as build_algorithm
 from prefine.models.algorithms.round import round_of
-from prefine.models.constants import Estimate, estimate
+from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
 from prefine.models.data.partition import split
+from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
@@ -56,6 +57,7 @@ class Workload:
     @cached_property
     def cost(self) -> WorkloadCost:
         """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
+        model_bits = float(self._parameters * self._task.parameter_bits)
         key = cache.digest(self._model(), str(self._pair.general.x.shape[1:]).encode(), version("torch").encode())
         return WorkloadCost(
             flops_per_sample=cache.remember(
@@ -65,8 +67,8 @@ class Workload:
                 load=float,
             ),
             local_steps=self._training.local_steps,
-            uplink_bits=self._upload().bits,
-            model_bits=float(self._parameters * self._task.parameter_bits),
+            uplink_bits=self._upload().bits + (self._algorithm.payloads - 1) * model_bits,
+            model_bits=self._algorithm.payloads * model_bits,
         )
 
     def objective(self, seed: int) -> Objective:
@@ -115,7 +117,9 @@ class Workload:
     def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
         training = self._training
         algorithm = build_algorithm(self._algorithm, training)
-        finetuning = round_of(algorithm, objective, federation.task, training.local_steps, self._upload())
+        finetuning = round_of(
+            algorithm, objective, federation.task, federation.weights, training.local_steps, self._upload()
+        )
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()

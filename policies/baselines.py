@@ -10,6 +10,7 @@ import numpy as np
 from prefine.emulator.bound import device_round, mean_round, predict, server_round
 from prefine.emulator.errors import InfeasibleError, InputError
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Problem, ServerPlan
+from prefine.policies.effort import Effort
 from prefine.policies.feasibility import require_at_least, require_fraction, require_whole_batches, shortfall
 from prefine.policies.joint import design_all_rounds, design_share
 from prefine.policies.rounding import SLIVER
@@ -227,13 +228,19 @@ def pin_batches(problem: Problem, server_batch: float, batch: FloatArray) -> Pro
     )
 
 
+_FEWER_ROUNDS = 100
+"""Numbers of rounds tried, each one less: from the mean cost of a round, two are enough where a round more counts."""
+
+
 def fill_rounds(problem: Problem, share: float, server: ServerPlan, devices: DevicesPlan) -> Plan | None:
     """As many rounds as both budgets allow, N the nearest integer to ``share`` of them; None if not one fits."""
     pretraining = server_round(problem.server, server)
     finetuning = device_round(problem.devices, problem.radio, devices)
     budget = problem.budget
     total = math.ceil(mean_round(share, pretraining, finetuning).affordable(budget) * (1.0 - SLIVER)) + 1
+    effort = Effort(_FEWER_ROUNDS, "rounds that fit")
     while total > 0:
+        effort.spend()
         rounds = round(share * total)
         plan = Plan(rounds, total - rounds, server, devices)
         predicted = predict(problem, plan)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prefine.emulator.physics import LN2, compute_energy, compute_time, upload_time
 from prefine.emulator.types import Devices, FloatArray, Radio
+from prefine.policies.effort import MOST_RESPONSES, Effort
 
 _SMALL_SNR = 0.03
 """Below it psi is summed as a series: larger needs more terms for the same accuracy, smaller cancels more digits."""
@@ -45,7 +46,8 @@ class Response:
 class PricedDevices:
     """The devices under shares of the barrier's price, without the search for the shares; ``noise`` (K,) is alpha_k.
 
-    ``full_power`` pins every device to its maximum power.
+    ``full_power`` pins every device to its maximum power. Raises PolicyError after `MOST_RESPONSES` responses, counted
+    together with those of all that `at_batches` makes of it.
     """
 
     def __init__(self, devices: Devices, radio: Radio, noise: FloatArray, *, full_power: bool = False) -> None:
@@ -54,6 +56,7 @@ class PricedDevices:
         self._most_nats = np.log1p(devices.max_power_w / self._watts)
         self._least_nats = self._most_nats if full_power else np.zeros(len(devices))
         self._nat_seconds = radio.uplink_bits * LN2 / devices.bandwidth_hz
+        self._effort = Effort(MOST_RESPONSES, "a plan")
         self._limit_batches(devices.min_batch, devices.max_batch)
 
     def _limit_batches(self, least: FloatArray, most: FloatArray) -> None:
@@ -76,6 +79,7 @@ class PricedDevices:
 
     def _respond(self, state: FloatArray, energy_price: float) -> Response:
         """Closed forms of section 3 at the uncapped SNR ``state`` (K,), in blocks that stay in the cache."""
+        self._effort.spend()
         count = len(state)
         if count <= _BLOCK:
             return Response(*self._respond_block(state, energy_price, _EVERYONE))

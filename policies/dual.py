@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from prefine.emulator.types import Budget, FloatArray, Relaxed
 from prefine.policies.device_barrier import TOLERANCE
@@ -57,7 +58,7 @@ class _Search:
         self._state = devices.snr_state
         trial = Trial(log_odds, prices, objective.server(stages, prices), devices)
         lower_bound = objective.lower_bound(stages, trial)
-        if lower_bound > self.lower_bound or self.proof is None:
+        if lower_bound > self.lower_bound:
             self.lower_bound, self.proof = lower_bound, trial
         rounds = objective.rounds(stages, trial)
         value = float(objective.value(stages.terms, rounds[0], rounds[1], trial.server.plan.batch, trial.devices.noise))
@@ -67,8 +68,9 @@ class _Search:
 
     def _tolerance(self) -> float:
         """The devices need be no more exact than a part of the gap that is left."""
-        left = self.value / self.lower_bound - 1.0 if self.best is not None else 1.0
-        return min(max(_EXACTER * left, TOLERANCE), _ROUGHEST)
+        if self.best is None:
+            return _ROUGHEST
+        return min(max(_EXACTER * (self.value / self.lower_bound - 1.0), TOLERANCE), _ROUGHEST)
 
     @property
     def closed(self) -> bool:
@@ -88,14 +90,15 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
     previous, proposal = None, None
     for _ in range(_TRIALS):
         trial = search.trial(root.next(proposal))
-        residual = objective.residual(stages, trial)
-        if search.closed or root.exhausted or (abs(trial.log_odds) == EDGE and trial.log_odds * residual < 0.0):
-            if previous is None and not search.closed:
-                search.trial(trial.log_odds)  # a first trial is rough; now the gap says how exact it must be
+        if search.closed:
             break
+        residual = objective.residual(stages, trial)
         root.update(
             trial.log_odds, residual, smooth=previous is None or objective.crossing(stages, previous, trial) is None
         )
+        if root.exhausted:
+            search.trial(trial.log_odds)  # it may have been rough; now the gap says how exact it must be
+            break
         previous, sides[residual > 0.0] = trial, trial
         proposal = objective.crossing(stages, sides[False], sides[True]) if len(sides) == 2 else None
     return _relaxed(search), _start(search)
@@ -149,35 +152,40 @@ def _shadow(log_odds: float, prices: Prices, per_round: float) -> tuple[float, f
     return delay, energy
 
 
+class _ServerTrial(NamedTuple):
+    """The server's response to the prices at one ``log_odds``, and what they prove."""
+
+    log_odds: float
+    prices: Prices
+    server: ServerRound
+    lower_bound: float
+    bound: float
+
+
 def relax_pretraining(stages: Stages) -> tuple[Relaxed, Start]:
     """The optimum with M = 0: the same search where only the server is priced, in scalars."""
     budget, terms = stages.problem.budget, stages.terms
-
-    def response(log_odds: float) -> tuple[Prices, ServerRound]:
-        prices = Prices.of(log_odds, budget, terms.start)
-        return prices, stages.server.respond(prices.ratio, prices.energy)
-
     root = IncreasingRoot(0.0, -EDGE, EDGE)
-    lower_bound, value, best = -math.inf, math.inf, (0.0, *response(0.0))
+    lower_bound, value = -math.inf, math.inf
+    tried: list[_ServerTrial] = []
     for _ in range(_TRIALS):
         log_odds = root.next()
-        prices, server = response(log_odds)
-        lower_bound = max(lower_bound, terms.shift + server.price(prices.delay, prices.energy))
+        prices = Prices.of(log_odds, budget, terms.start)
+        server = stages.server.respond(prices.ratio, prices.energy)
+        lower = terms.shift + server.price(prices.delay, prices.energy)
         bound = float(terms.bound(server.cost.affordable(budget), 0.0, server.plan.batch, 0.0))
-        if bound < value:
-            value, best = bound, (log_odds, prices, server)
-        residual = imbalance(server.cost, budget)
-        if (
-            value <= lower_bound * (1.0 + GAP)
-            or root.exhausted
-            or (abs(log_odds) == EDGE and log_odds * residual < 0.0)
-        ):
+        tried.append(_ServerTrial(log_odds, prices, server, lower, bound))
+        lower_bound, value = max(lower_bound, lower), min(value, bound)
+        if value <= lower_bound * (1.0 + GAP):
             break
-        root.update(log_odds, residual)
-    log_odds, prices, server = best
+        root.update(log_odds, imbalance(server.cost, budget))
+        if root.exhausted:
+            break
+    server = min(tried, key=lambda trial: trial.bound).server
+    proof = max(tried, key=lambda trial: trial.lower_bound)
     rounds = server.cost.affordable(budget)
     gap = max(0.0, value / lower_bound - 1.0)
-    delay_price, energy_price = _shadow(log_odds, prices, 1.0 / rounds)
+    delay_price, energy_price = _shadow(proof.log_odds, proof.prices, 1.0 / rounds)
     idle = stages.idle(stages.problem.devices.min_batch)
     relaxed = Relaxed(rounds, 0.0, server.plan, idle, value, lower_bound, gap, delay_price, energy_price)
-    return relaxed, Start(log_odds, terms.start)
+    return relaxed, Start(proof.log_odds, terms.start)

@@ -2,12 +2,14 @@
 
 import math
 
+from prefine.policies.effort import require_number
+
 
 class IncreasingRoot:
     """Proposes where to evaluate next: ``x = search.next()``, then ``search.update(x, f(x))``.
 
     The function need only be increasing and may return infinities; the bracket shrinks by at least half every third
-    update once both its ends were seen, so the search always ends.
+    update once both its ends were seen, so the search always ends; for NaN it raises PolicyError.
     """
 
     def __init__(self, guess: float, low: float, high: float, slope: float = 1.0, reach: float = 4.0) -> None:
@@ -34,6 +36,7 @@ class IncreasingRoot:
 
     def update(self, x: float, value: float, *, smooth: bool = True) -> None:
         """The function is ``value`` at ``x``; not ``smooth`` if it jumped since the last point."""
+        require_number(value, "a root")
         width = self.width
         if value <= 0.0:
             self.low, self._seen_low = max(self.low, x), True

@@ -149,7 +149,9 @@ class IntegerSearch:
     def _varied(self, design: Design, pretraining: int, finetuning: int, server_batch: float) -> list[Design]:
         """``design`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
         problem, server = self.stages.problem, self.stages.problem.server
-        if finetuning < 1 or pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
+        if finetuning < 1 or not self.stages.reachable:
+            return []
+        if pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
             return []
         server_s = compute_time(pretraining * server_batch, server.cycles_per_sample, design.server.frequency_hz)
         finish_s = (self._budget.delay_s - server_s) / finetuning - problem.radio.downlink_delay_s

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
-from prefine.emulator.analysis.tables import HINDSIGHT, read_table, varied_keys, write_csv
+from prefine.emulator.analysis.reading import read_table
+from prefine.emulator.analysis.tables import HINDSIGHT, REHEARSALS, varied_keys, write_csv
 from prefine.emulator.analysis.verdict import verdict
 from prefine.emulator.errors import InputError
 
@@ -17,7 +18,8 @@ from prefine.emulator.errors import InputError
 class Tables:
     """The tables of an output folder; ``comparison`` and ``ranking`` are worked out anew from ``runs``.
 
-    ``hindsight`` has the runs of the family of shares in hindsight; no rows where it was not asked for.
+    ``hindsight`` has the runs of the family of shares in hindsight, ``rehearsals`` the candidates of each policy that
+    rehearsed; no rows where there were none.
     """
 
     runs: pd.DataFrame
@@ -26,6 +28,7 @@ class Tables:
     comparison: pd.DataFrame
     ranking: pd.DataFrame
     hindsight: pd.DataFrame
+    rehearsals: pd.DataFrame
     manifest: Mapping[str, object]
 
     @property
@@ -81,8 +84,9 @@ def read_tables(folder: Path, reference: str | None = None) -> Tables:
         raise InputError(f"reference policy {named!r} is not among the policies that were run: {known}")
     rounds, devices = read_table(folder, "rounds"), read_table(folder, "devices")
     family = read_table(folder, HINDSIGHT) if (folder / f"{HINDSIGHT}.csv").exists() else runs.iloc[:0]
+    rehearsed = read_table(folder, REHEARSALS) if (folder / f"{REHEARSALS}.csv").exists() else pd.DataFrame()
     compared = comparison(runs, named, family)
-    return Tables(runs, rounds, devices, compared, ranking(runs), family, manifest)
+    return Tables(runs, rounds, devices, compared, ranking(runs), family, rehearsed, manifest)
 
 
 def _manifest(path: Path) -> Mapping[str, object]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import Entry, require_parquet, write_parquet, write_tables
+from prefine.emulator.analysis.reading import require_parquet, write_parquet
+from prefine.emulator.analysis.tables import Entry, write_tables
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store

@@ -1,6 +1,7 @@
 """Which runs a comparison has: every policy with every seed, in each combination of the values of varied keys."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from prefine.emulator.scenario.source import Source
 from prefine.emulator.text import unknown
 
 MOST_SEEDS = 1_000_000
+
+MOST_SCENARIOS = 1_000_000
 
 
 def parse_vary(text: str) -> tuple[str, tuple[object, ...]]:
@@ -66,6 +69,8 @@ def combinations(vary: Sequence[str], *, pairs: bool = False) -> list[Varied]:
     if pairs and len({len(values) for _, values in parsed}) > 1:
         counts = ", ".join(f"{key} has {len(values)}" for key, values in parsed)
         raise InputError(f"--zip: every key needs the same number of values, but {counts}")
+    if not pairs and math.prod(len(values) for _, values in parsed) > MOST_SCENARIOS:
+        raise InputError(f"--vary: at most {MOST_SCENARIOS} combinations can be swept")
     rows = zip(*(values for _, values in parsed), strict=True) if pairs else itertools.product(*(v for _, v in parsed))
     return [tuple(zip(keys, row, strict=True)) for row in rows]
 

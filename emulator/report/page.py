@@ -12,10 +12,10 @@ from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
-from prefine.emulator.report import bars, course, predicted, regret, sweeps, words
+from prefine.emulator.report import bars, course, predicted, regret, rehearsed, sweeps, words
 from prefine.emulator.report.figure import Figure, Format
 
-_FAMILIES = (sweeps, course, regret, bars, predicted)
+_FAMILIES = (sweeps, course, regret, rehearsed, bars, predicted)
 _FIRST = "test-accuracy-over-time-s"
 
 
@@ -54,6 +54,7 @@ def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes
         command=tables.manifest.get("command", ""),
         scenario=_mapping(tables.manifest, "scenario"),
         versions=_mapping(tables.manifest, "versions"),
+        calibration=words.calibration(_mapping(tables.manifest, "calibration")),
         policies=tables.policies,
         seeds=sorted(set(tables.runs["seed"])),
         keys=tables.keys,

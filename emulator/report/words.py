@@ -80,3 +80,24 @@ def _gain(row: Mapping[Hashable, Any]) -> str:
     gain, half_width = row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"]
     arrow = "" if pd.isna(half_width) or abs(gain) <= half_width else " \u25b2" if gain > 0 else " \u25bc"
     return signed(gain, half_width) + arrow
+
+
+def calibration(cost: Mapping[str, Any]) -> str:
+    """What measuring the bound's constants took and saw, in two sentences; nothing where they were given."""
+    if not cost:
+        return ""
+    rounds = " and ".join(
+        f"{sum(cost[key].values())} rounds of {stage}"
+        for key, stage in (("pretrain_rounds", "pre-training"), ("finetune_rounds", "fine-tuning"))
+    )
+    delay_s, energy_j = cost["delay_s"], cost["energy_j"]
+    took = (
+        "more than any budget (a device cannot be reached)"
+        if None in (delay_s, energy_j)
+        else (f"{delay_s:.4g} s and {energy_j:.4g} J of this world")
+    )
+    charged = "taken from the budgets of the policies that use them" if cost["charged"] else "not on the clock"
+    return (
+        f"Measured by calibration runs: {rounds}, {took}, {charged}. They see {cost['sees']}; so does a policy that "
+        "rehearses on task data."
+    )

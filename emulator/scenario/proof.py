@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from prefine.emulator.loading import own_file
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.simulation.faults import Faults
 
@@ -26,8 +27,10 @@ def _outside(training: TrainingSettings, faults: Faults, smoothness: float) -> I
         yield "steps that shrink"
     if training.local_steps > 1:
         yield "several local steps"
-    if training.algorithm not in ("fedavg", "fedsgd"):
+    if own_file(training.algorithm):
         yield "an algorithm of the user's"
+    elif training.algorithm not in ("fedavg", "fedsgd"):
+        yield f"the algorithm {training.algorithm}"
     if training.upload != "exact":
         yield "compressed uploads"
     if training.participation < 1.0:

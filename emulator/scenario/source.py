@@ -16,9 +16,10 @@ from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files, is_there
 from prefine.emulator.identity import program
-from prefine.emulator.loading import sources
+from prefine.emulator.loading import installed_sources, sources
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
+from prefine.emulator.scenario.training import ALGORITHMS
 from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.text import did_you_mean, unknown
 from prefine.emulator.world import World
@@ -74,10 +75,22 @@ class Source:
         parts = (scenario.task.model, scenario.task.workload, scenario.channel.model, scenario.training.algorithm)
         return tuple(sources(spec, self.files.folder) for spec in parts)
 
+    @cached_property
+    def _installed(self) -> Mapping[str, Sources]:
+        """The files behind each part that another distribution brings, by its name."""
+        scenario = self.scenario
+        parts = (
+            (WORKLOAD.group, scenario.task.workload),
+            (CHANNEL.group, scenario.channel.model),
+            (ALGORITHMS, scenario.training.algorithm),
+        )
+        return {f"{group} {name}": found for group, name in parts if (found := installed_sources(name, group)).files}
+
     @property
     def lasting(self) -> bool:
         """Whether `checksums` cover every file that the scenario's parts are made of."""
-        return not any(each.is_open for each in self._code) and all(each.lasting for each in self.own)
+        code = (*self._code, *self._installed.values())
+        return not any(each.is_open for each in code) and all(each.lasting for each in self.own)
 
     @cached_property
     def content(self) -> Mapping[str, object]:
@@ -95,6 +108,7 @@ class Source:
             },
         )
         own = {each.kind.noun: each.identity for each in self.own}
+        own |= {name: found.digest() for name, found in self._installed.items()}
         return {"scenario": scenario, "own": own, "inputs": dict(self.checksums), **program()}
 
     @cached_property

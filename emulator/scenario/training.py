@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from prefine.emulator.section import Count, NonNegative, Positive, Section
 
@@ -14,6 +14,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 """``theory`` is what the bound proves; ``practice`` trains better outside the proof (docs/learning.md)."""
 
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+ALGORITHMS = "prefine.algorithms"
+"""The entry points among which an algorithm is found by its name."""
 
 
 def _multiple(written: str) -> str:
@@ -35,7 +38,8 @@ class TrainingSettings(Section):
     ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
 
     ``algorithm`` is ``"fedavg"`` (with one local step and exact uploads this is ``"fedsgd"``, which allows only one
-    step), or your own ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
+    step), ``"fedprox"``, ``"fedavgm"``, ``"fedadam"``, ``"fedyogi"``, ``"scaffold"``, or your own
+    ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
 
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
@@ -68,12 +72,9 @@ class TrainingSettings(Section):
         wanted = self.learning_rate
         return float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _fill_from_preset(cls, given: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
-        """What a preset fills counts as unset, so that another preset put on top fills it anew."""
-        if not isinstance(given, dict):
-            return validated(given)
-        filled = validated(PRESETS.get(str(given.get("preset", "theory")), {}) | given)
-        filled.model_fields_set.intersection_update(given)
-        return filled
+    @model_validator(mode="after")
+    def _fill_from_preset(self) -> Self:
+        """What is filled in does not count as written: another preset, set or varied later, fills in its own."""
+        written = self.model_fields_set
+        vars(self).update({key: value for key, value in PRESETS[self.preset].items() if key not in written})
+        return self

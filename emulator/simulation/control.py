@@ -29,6 +29,9 @@ LIMIT_SLACK = 1e-9
 Observe = Callable[[], Observation]
 """Looks at the world; only adaptive policies pay for it."""
 
+MOST_ROUNDS = 10**12
+"""More than any run can live through, and few enough to be counted."""
+
 
 class Controller(Protocol):
     """Decides every round of one run."""
@@ -73,6 +76,8 @@ class Adapt:
         decision = calling(self._name, "adapt", observation, self._policy)
         if not isinstance(decision, RoundDecision) or decision.stage not in ("pretrain", "finetune", "stop"):
             raise PolicyError(f"policy {self._name}: adapt() returned {decision!r}, not a RoundDecision")
+        if decision.stage != "stop":
+            _check_kinds(self._name, observation.problem, decision)
         if decision.stage == "pretrain":
             _check_server(self._name, observation.problem, decision.server)
         elif decision.stage == "finetune":
@@ -92,15 +97,34 @@ def check_plan(name: str, problem: Problem, plan: object) -> Plan:
     """
     if not isinstance(plan, Plan):
         raise PolicyError(f"policy {name}: plan() returned {type(plan).__name__}, not a Plan")
+    _check_kinds(name, problem, plan)
     for field in ("pretrain_rounds", "finetune_rounds"):
         rounds = getattr(plan, field)
         if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 0:
             raise PolicyError(f"policy {name}: {field} = {rounds!r}, must be an integer of at least 0")
+        if rounds > MOST_ROUNDS:
+            raise PolicyError(f"policy {name}: {field} = {rounds:.6g}, must be at most {MOST_ROUNDS:.0e}")
     if plan.pretrain_rounds > 0:
         _check_server(name, problem, plan.server)
     if plan.finetune_rounds > 0:
         _check_devices(name, problem, plan.devices)
     return own_copy(plan)
+
+
+def _check_kinds(name: str, problem: Problem, plan: Plan | RoundDecision) -> None:
+    """Checks that both parts are there, in numbers, one a device; which numbers is checked where they count."""
+    for part, kind in ((plan.server, ServerPlan), (plan.devices, DevicesPlan)):
+        if not isinstance(part, kind):
+            raise PolicyError(f"policy {name}: returned a {type(part).__name__} where a {kind.__name__} belongs")
+    for field in fields(plan.server):
+        value = getattr(plan.server, field.name)
+        if not isinstance(value, int | float | np.number):
+            raise PolicyError(f"policy {name}: server.{field.name} is a {type(value).__name__}, must be a number")
+    count = len(problem.devices)
+    for field in fields(plan.devices):
+        shape = getattr(plan.devices, field.name).shape
+        if shape != (count,):
+            raise PolicyError(f"policy {name}: devices.{field.name} has shape {shape}, must be ({count},)")
 
 
 def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
@@ -111,10 +135,6 @@ def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
 
 def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
     devices = problem.devices
-    for field in fields(plan):
-        shape = getattr(plan, field.name).shape
-        if shape != (len(devices),):
-            raise PolicyError(f"policy {name}: devices.{field.name} has shape {shape}, must be ({len(devices)},)")
     for k in range(len(devices)):
         place = f"[{k}]"
         _check_range(
@@ -142,7 +162,7 @@ def _check_range(
     above_least: bool = False,
 ) -> None:
     if not math.isfinite(value) or not least * (1.0 - LIMIT_SLACK) <= value <= most * (1.0 + LIMIT_SLACK):
-        raise PolicyError(f"policy {name}: {field} = {value!r}, must be from {least:g} to {most:g}")
+        raise PolicyError(f"policy {name}: {field} = {value:g}, must be from {least:g} to {most:g}")
     if above_least and value <= least:
         raise PolicyError(f"policy {name}: {field} = {value!r}, must be above {least:g}")
     if integral and value != round(value):

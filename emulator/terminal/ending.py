@@ -10,9 +10,11 @@ from pathlib import Path
 
 from prefine.emulator.errors import PrefineError, one_line
 
+INTERRUPTED = 130
 
-def status_of(command: Callable[[], object]) -> int:
-    """Run ``command``; its exit status.
+
+def status_of(command: Callable[[], int]) -> int:
+    """Run ``command``; its exit status, which it returns or exits with.
 
     0 done, 1 failed, 2 the input is wrong, 130 interrupted. What nobody foresaw is one line, with the traceback in a
     file; runs that were finished are kept.
@@ -26,7 +28,7 @@ def status_of(command: Callable[[], object]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         _tell("interrupted; finished runs are kept, the same command goes on from there")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         _silence()
         return 1
@@ -40,12 +42,15 @@ def status_of(command: Callable[[], object]) -> int:
     return status
 
 
-def _run(command: Callable[[], object]) -> int:
+def _run(command: Callable[[], int]) -> int:
+    """Its status. Raises KeyboardInterrupt where that says so, as the command line's library does."""
     try:
-        command()
+        status = command()
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    return status
 
 
 def _recorded(error: BaseException) -> str:

@@ -16,6 +16,11 @@ class Clients(Protocol):
         ...
 
     @property
+    def shares(self) -> Tensor:
+        """The share rho_k of each in the task loss, (k,), those of all K devices summing to one."""
+        ...
+
+    @property
     def start(self) -> Tensor:
         """The global model's weights w (P,), from which all of them start; not to be changed."""
         ...
@@ -52,6 +57,9 @@ class Algorithm(ABC):
 
     max_local_steps: ClassVar[float] = math.inf
     """The largest ``training.local_steps`` that makes sense."""
+
+    payloads: ClassVar[int] = 1
+    """What a round sends each way, in models: 1, or more where something travels beside the model and the update."""
 
     @abstractmethod
     def client_step(self, clients: Clients) -> Tensor:

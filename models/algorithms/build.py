@@ -5,11 +5,9 @@ from pathlib import Path
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import find, foreign
-from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.scenario.training import ALGORITHMS, TrainingSettings
+from prefine.emulator.text import unknown
 from prefine.models.algorithms.base import Algorithm
-
-GROUP = "prefine.algorithms"
-"""The entry points among which an algorithm is found by its name."""
 
 
 def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]:
@@ -18,16 +16,13 @@ def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]
     Raises InputError where it cannot be found or does not know the parameters.
     """
     name, parameters = training.algorithm, training.algorithm_parameters
-    found = find(name, GROUP, "algorithm", folder)
+    found = find(name, ALGORITHMS, "algorithm", folder)
     if not inspect.isclass(found) or not issubclass(found, Algorithm):
         raise InputError(f"algorithm {name}: must be a class derived from prefine.models.algorithms.base.Algorithm")
     known = inspect.signature(found).parameters
     for key in parameters:
         if key not in known:
-            raise InputError(
-                f"training.algorithm_parameters.{key}: unknown parameter of {name}, "
-                f"allowed: {', '.join(known) or 'none'}"
-            )
+            raise InputError(unknown(f"training.algorithm_parameters.{key}, a parameter of {name},", key, known))
     return found
 
 

@@ -1,5 +1,6 @@
 """One fine-tuning round of an algorithm: device by device, or as one mini-batch where that is the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,15 +38,18 @@ class Round(Protocol):
         ...
 
 
-def round_of(algorithm: Algorithm, objective: Objective, task: Batch, local_steps: int, upload: Upload) -> Round:
+def round_of(
+    algorithm: Algorithm, objective: Objective, task: Batch, shares: Sequence[float], local_steps: int, upload: Upload
+) -> Round:
     """How to run ``algorithm``: fused where the mean update is the gradient of one weighted mini-batch.
 
-    That is so with one local step, exact uploads, and a client step that is nothing but SGD.
+    That is so with one local step, exact uploads, and a client step that is nothing but SGD. ``shares`` are the
+    devices' shares of the task loss.
     """
     only_sgd = type(algorithm).client_step is FedAvg.client_step
     if only_sgd and local_steps == 1 and isinstance(upload, Exact):
         return FusedRound(algorithm, objective, task)
-    return DeviceRound(algorithm, objective, task, local_steps, upload)
+    return DeviceRound(algorithm, objective, task, shares, local_steps, upload)
 
 
 class FusedRound:
@@ -70,8 +74,15 @@ class DeviceRound:
     """Each device's own update, for which all devices of a chunk compute at once; then its upload, and the mean."""
 
     def __init__(
-        self, algorithm: Algorithm, objective: Objective, task: Batch, local_steps: int, upload: Upload
+        self,
+        algorithm: Algorithm,
+        objective: Objective,
+        task: Batch,
+        shares: Sequence[float],
+        local_steps: int,
+        upload: Upload,
     ) -> None:
+        self._shares = torch.tensor(shares, dtype=objective.weights.dtype)
         self._algorithm, self._objective, self._task, self._upload = algorithm, objective, task, upload
         self.local_steps = local_steps
         self._gradients = _Gradients(objective, task)
@@ -86,7 +97,8 @@ class DeviceRound:
         for first in range(0, len(rows), at_once):
             chunk = slice(first, first + at_once)
             batches = tuple(own.reshape(self.local_steps, -1) for own in rows[chunk])
-            clients = _Chunk(torch.from_numpy(devices[chunk]), start, rate, self.local_steps, batches, self._gradients)
+            here = torch.from_numpy(devices[chunk])
+            clients = _Chunk(here, self._shares[here], start, rate, self.local_steps, batches, self._gradients)
             updates = _checked(self._algorithm, "client_step", clients, (len(batches), len(start)))
             shares = torch.from_numpy(weights[chunk]).to(total.dtype)
             total += shares @ self._upload.send(updates, devices[chunk])
@@ -123,6 +135,7 @@ class _Chunk:
     """See `prefine.models.algorithms.base.Clients`; ``batches[i]`` (local_steps, batch) are task rows of a device."""
 
     devices: Tensor
+    shares: Tensor
     start: Tensor
     rate: float
     local_steps: int

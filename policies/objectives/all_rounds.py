@@ -99,7 +99,7 @@ class AllRounds(MeanOverAllRounds):
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
         """See `Objective`. Phi is monotone in N, so N is 0 or all that fits; or, where the shift bends, in between."""
-        counts, column = finetune_counts(budget, finetuning.cost, 0), batches[:, np.newaxis]
+        counts, column = finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
         picks = []
         tried = [most, np.zeros_like(most)]

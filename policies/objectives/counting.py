@@ -15,7 +15,8 @@ MOST_COUNTS = 20_000
 
 Larger costs time and memory in proportion; smaller misses the best number by up to 1 part in MOST_COUNTS.
 """
-
+MOST_ROOTS = 1_000_000
+"""Server batches looked at where no fine-tuning competes: traded as `MOST_COUNTS`."""
 
 _BENT_STEPS = 8
 """Newton steps for the N of least Phi, from a start near it: 6 reach the last digits, and whole N need three."""
@@ -40,13 +41,12 @@ class Counts(NamedTuple):
     server_batch: int = 1
 
 
-def finetune_counts(budget: Budget, cost: RoundCost, least: int) -> FloatArray:
-    """Every M worth looking at, from ``least`` to the most both budgets allow; shape (M,), maybe empty."""
+def finetune_counts(budget: Budget, cost: RoundCost) -> FloatArray:
+    """Every M worth looking at, from none to the most both budgets allow; shape (M,)."""
     most = cost.affordable(budget)
-    if most < least:
-        return np.empty(0)
-    counts = np.arange(least, np.floor(most) + 1.0)
-    return counts if len(counts) <= MOST_COUNTS else np.unique(np.floor(np.linspace(least, most, MOST_COUNTS)))
+    if np.floor(most) < MOST_COUNTS:
+        return np.arange(np.floor(most) + 1.0)
+    return np.unique(np.floor(np.linspace(0.0, most, MOST_COUNTS)))
 
 
 def real_rounds_beside(
@@ -80,21 +80,34 @@ def bent_rounds(terms: BoundTerms, counts: FloatArray, batches: FloatArray, nois
     return np.where(inside, x / rate, np.where(wanted <= 0.0, np.inf, 0.0))
 
 
+def enumerable(server: Server, budget: Budget) -> bool:
+    """Whether `best_alone` is exact: not where more than `MOST_ROOTS` squared samples fit."""
+    return _most_samples(server, budget) <= float(MOST_ROOTS) ** 2
+
+
+def _most_samples(server: Server, budget: Budget) -> float:
+    """The most samples (real) that the server can work on within ``budget``."""
+    one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
+    return most_server_rounds(server, one, delay_s, energy_j).item()
+
+
 def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: float = np.inf) -> Counts:
     """The whole N <= ``most_rounds`` and b0 of least Phi without fine-tuning, exactly (docs/theory.md, section 4).
 
     N rounds of b0 samples fit where N b0 samples do, so every b0 is tried with its best N; where these are too many,
-    every b0 up to the root of all samples that fit, and for every N up to there the largest b0.
+    every b0 up to the root of all samples that fit, and for every N up to there the largest b0 (see `enumerable`).
     """
-    one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
-    samples = float(most_server_rounds(server, one, delay_s, energy_j)[0])
+    samples = _most_samples(server, budget)
     least, most = np.ceil(server.min_batch), min(np.floor(server.max_batch), np.floor(samples))
-    if most < least or most_rounds < 1.0:
+    if most < least:
         return Counts(np.inf)
     if most - least < MOST_COUNTS:
         batches = np.arange(least, most + 1.0)
     else:
-        small = np.arange(1.0, np.floor(np.sqrt(samples)) + 1.0)
+        root = np.floor(np.sqrt(samples))
+        small = (
+            np.arange(1.0, root + 1.0) if root <= MOST_ROOTS else np.unique(np.geomspace(1.0, root, MOST_ROOTS) // 1.0)
+        )
         batches = np.unique(np.clip(np.concatenate([small, np.floor(samples / small)]), least, most))
     column = batches[:, np.newaxis]
     fits = np.minimum(np.floor(samples / column), most_rounds)
@@ -108,7 +121,9 @@ def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: f
 def pick(value: FloatArray, pretraining: FloatArray, counts: FloatArray, batches: FloatArray) -> Counts:
     """The entry of least ``value`` (B, M) with its N (B, M), M (M,) and batch (B, 1)."""
     row, column = np.unravel_index(int(np.argmin(value)), value.shape)
-    return Counts(float(value[row, column]), int(pretraining[row, column]), int(counts[column]), int(batches[row, 0]))
+    return Counts(
+        float(value[row, column]), int(pretraining[row, column]), int(counts[column]), int(batches[row].item())
+    )
 
 
 def steps(pretrain_rounds: int, finetune_rounds: int, server_batch: float) -> list[tuple[int, int, float]]:

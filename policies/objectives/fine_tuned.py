@@ -95,10 +95,7 @@ class FineTuned(Objective):
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
         """See `Objective`. Phi_FT is convex in N, so N is next to its stationary point, or all that fits."""
-        terms, counts = stages.terms, finetune_counts(budget, finetuning.cost, 1)
-        if not len(counts):
-            return Counts(np.inf)
-        column = batches[:, np.newaxis]
+        terms, counts, column = stages.terms, finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
         wanted = terms.best_pretraining(terms.server_noise / column)
         picks = []

@@ -55,8 +55,6 @@ class GivenShare(MeanOverAllRounds):
         column, server, cost = batches[:, np.newaxis], stages.problem.server, finetuning.cost
         most = self._most_total(server, budget, float(np.min(batches)), cost)
         total = np.arange(1.0, most + 1.0) if most <= MOST_COUNTS else np.floor(np.linspace(1.0, most, MOST_COUNTS))
-        if not len(total):
-            return Counts(np.inf)
         pretraining = np.round(self.share * total)
         counts = total - pretraining
         fits = (pretraining <= real_rounds_beside(counts, server, budget, column, cost)) & (
@@ -68,7 +66,7 @@ class GivenShare(MeanOverAllRounds):
     def alone(self, stages: Stages, budget: Budget) -> Counts:
         """See `Objective`: as many rounds as the nearest integer to ``share`` of them is all of them."""
         most = np.inf if self.share == 1.0 else float(np.floor(0.5 / (1.0 - self.share)))
-        if most < np.inf and np.round(self.share * most) < most:
+        if np.round(self.share * most) < most:
             most -= 1.0  # a half is rounded to the even number
         return best_alone(stages.terms, stages.problem.server, budget, most)
 
@@ -85,7 +83,7 @@ class GivenShare(MeanOverAllRounds):
         most = np.inf
         if self.share > 0.0:
             whole = most_server_rounds(server, *(np.array([x]) for x in (batch, budget.delay_s, budget.energy_j)))
-            most = float(whole[0] + 1.0) / self.share
+            most = (whole.item() + 1.0) / self.share
         if self.share < 1.0:
             most = min(most, (cost.affordable(budget) + 1.0) / (1.0 - self.share))
         return float(np.floor(most))

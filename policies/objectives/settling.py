@@ -93,10 +93,7 @@ class SettlingFineTuned(FineTuned):
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
         """See `Objective`. For a given batch this Phi_FT is monotone in N, so N is 0 or all that fits."""
-        counts = finetune_counts(budget, finetuning.cost, 1)
-        if not len(counts):
-            return Counts(np.inf)
-        column = batches[:, np.newaxis]
+        counts, column = finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
         picks = []
         for pretraining in (most, np.zeros_like(most)):

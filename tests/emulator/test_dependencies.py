@@ -8,6 +8,7 @@ import prefine
 from prefine.emulator.dependencies import Sources, sources_of_file
 from prefine.emulator.errors import PrefineError
 from prefine.emulator.plugins import POLICY, part
+from prefine.emulator.scenario.source import read_source
 from tests.emulator.scenario.small import SMALL
 
 POLICY_TEXT = """
@@ -97,3 +98,25 @@ def test_a_file_that_changes_under_way_is_refused(tmp_path: Path) -> None:
     _tree(tmp_path, helper="def rounds(): return 3\n")
     with pytest.raises(PrefineError, match="has changed since the command was started"):
         _ = asked.found
+
+
+def test_parts_of_other_distributions_count_like_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tree(tmp_path, theirs__rule="from theirs import helper\n", theirs__helper="x = 1\n")
+    (tmp_path / "theirs" / "__init__.py").touch()
+    (tmp_path / "theirs-1.dist-info").mkdir()
+    (tmp_path / "theirs-1.dist-info" / "METADATA").write_text("Name: theirs\nVersion: 1\n")
+    (tmp_path / "theirs-1.dist-info" / "entry_points.txt").write_text("[prefine.algorithms]\nrule = theirs.rule:Rule\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = ["training.algorithm=rule"]
+
+    def content() -> object:
+        return read_source(SMALL, overrides).content
+
+    before = content()
+    assert content() == before
+    (tmp_path / "theirs" / "helper.py").write_text("x = 2\n")
+    assert content() != before
+    assert read_source(SMALL, overrides).lasting
+    (tmp_path / "theirs" / "helper.py").write_text("import importlib\n")
+    assert not read_source(SMALL, overrides).lasting
+    assert read_source(SMALL).content["own"] == {}

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from prefine.emulator import api
+from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.charge import NO_CHARGE
 from prefine.emulator.errors import InputError, PolicyError
@@ -211,6 +212,9 @@ def test_a_comparison_is_the_same_for_any_number_of_jobs(folder: Path, tmp_path:
         _forget(folder)
     assert tables[1] == tables[2]
     rows = pd.read_csv(tmp_path / "1" / "rehearsals.csv")
+    drawn = read_table(tmp_path / "1" / "figures", "rehearsals")
+    pd.testing.assert_frame_equal(drawn, read_table(tmp_path / "1", "rehearsals"))
+    assert "What was rehearsed before the plan was made" in (tmp_path / "1" / "report.html").read_text()
     assert set(rows["policy"]) == {"joint-rehearsed"}
     runs = pd.read_csv(tmp_path / "1" / "runs.csv").set_index("policy").loc["joint-rehearsed"]
     assert rows["pretrain_rounds"][0] == runs["planned_pretrain_rounds"].iloc[0]

@@ -150,7 +150,9 @@ def test_one_local_step_is_the_fused_round(
     monkeypatch.setattr(rounds, "HELD", held)
     model = objective(name)
     fused = FusedRound(FedSGD(), model, federation.task).direction(HERE, rows, WEIGHTS, 0.1).clone()
-    each = DeviceRound(FedAvg(), model, federation.task, 1, Exact(0, 32)).direction(HERE, rows, WEIGHTS, 0.1)
+    each = DeviceRound(FedAvg(), model, federation.task, federation.weights, 1, Exact(0, 32)).direction(
+        HERE, rows, WEIGHTS, 0.1
+    )
     assert torch.allclose(each, fused, rtol=1e-9, atol=1e-11)
 
 
@@ -166,7 +168,9 @@ def test_local_steps_are_sgd_on_each_device(objective: Make, federation: Federat
             model.weights.sub_(rate * gradient_of_device(model, federation.task, batch))
         moved += weight * (model.weights - start)
     model.weights.copy_(start)
-    update = DeviceRound(FedAvg(), model, federation.task, steps, Exact(0, 32)).direction(HERE, rows, WEIGHTS, rate)
+    update = DeviceRound(FedAvg(), model, federation.task, federation.weights, steps, Exact(0, 32)).direction(
+        HERE, rows, WEIGHTS, rate
+    )
     assert torch.allclose(-rate * update, moved, rtol=1e-9, atol=1e-11)
 
 
@@ -185,6 +189,89 @@ def test_an_own_fedprox_is_its_hand_written_reference(own: Callable[..., Workloa
             mean += model.weights / len(draws)
         model.weights.copy_(mean)
     assert torch.allclose(trained(made), model.weights, atol=1e-6)
+
+
+def local_models(
+    model: Objective,
+    task: Batch,
+    batches: list[list[np.ndarray]],
+    rate: float,
+    pull: float,
+    correction: torch.Tensor,
+) -> list[torch.Tensor]:
+    """Where each device ends: SGD on its ``batches`` with FedProx's ``pull`` and SCAFFOLD's ``correction`` (K, P)."""
+    start, ends = model.weights.clone(), []
+    for device, own in enumerate(batches):
+        model.weights.copy_(start)
+        for batch in own:
+            added = pull * (model.weights - start) + correction[device]
+            model.weights.sub_(rate * (gradient_of_device(model, task, batch) + added))
+        ends.append(model.weights.clone())
+    model.weights.copy_(start)
+    return ends
+
+
+STEPS, RATE = 3, 0.2
+SIZES = np.array([4, 5, 6, 7])
+PRESENT = ((0, 1, 2, 3), (0, 2, 3), (1, 2), (0, 1, 2, 3), (3,))
+"""Who takes part, round by round."""
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("fedprox", {"mu": 0.5}),
+        ("fedavgm", {"beta": 0.7}),
+        ("fedadam", {"server_rate": 0.05, "beta1": 0.8, "beta2": 0.95, "tau": 0.01}),
+        ("fedyogi", {"server_rate": 0.05, "beta1": 0.8, "beta2": 0.95, "tau": 0.01}),
+        ("scaffold", {}),
+    ],
+)
+def test_algorithms_are_their_hand_written_references(
+    name: str, parameters: dict[str, float], workload: Callable[..., Workload]
+) -> None:
+    """Models, not updates: each device's own model, their mean, and the server's state, as the papers have them."""
+    made = workload(training={"algorithm": name, "algorithm_parameters": parameters, "local_steps": STEPS}, samples=200)
+    model, task = made.objective(0), made._federation.task
+    learner = made.learner(0, RATE)
+    draws = [Draws(part, stream(0, "task samples", device)) for device, part in enumerate(made._federation.parts)]
+    velocity, mean = torch.zeros_like(model.weights), torch.zeros_like(model.weights)
+    square = torch.full_like(model.weights, (RATE * parameters.get("tau", 0.0)) ** 2)
+    control, common = torch.zeros((4, len(mean))), torch.zeros_like(mean)
+    for present in PRESENT:
+        weights = np.zeros(4)
+        weights[list(present)] = 1.0 / len(present)
+        learner.finetune(SIZES, weights)
+        start = model.weights.clone()
+        batches = [np.split(draws[k].take(STEPS * SIZES[k]), STEPS) if k in present else [] for k in range(4)]
+
+        pull, correction = parameters.get("mu", 0.0), common - control
+        ends = local_models(model, task, batches, RATE, pull, correction)
+        moved = sum((ends[k] - start for k in present), torch.zeros_like(start)) / len(present)  # the paper's Delta
+        if name == "fedavgm":
+            velocity = parameters["beta"] * velocity + moved
+            model.weights.add_(velocity)
+        elif name in ("fedadam", "fedyogi"):
+            mean = parameters["beta1"] * mean + (1 - parameters["beta1"]) * moved
+            step = moved**2 if name == "fedadam" else moved**2 * torch.sign(square - moved**2)
+            kept = parameters["beta2"] if name == "fedadam" else 1.0
+            square = kept * square + (1 - parameters["beta2"]) * step * (1.0 if name == "fedadam" else -1.0)
+            model.weights.add_(RATE * parameters["server_rate"] * mean / (square.sqrt() + RATE * parameters["tau"]))
+        else:
+            model.weights.add_(moved)
+        if name == "scaffold":
+            after = {k: control[k] - common + (start - ends[k]) / (STEPS * RATE) for k in present}
+            common = common + sum((after[k] - control[k] for k in present), torch.zeros_like(start)) / 4
+            for k in present:
+                control[k] = after[k]
+    assert torch.allclose(learner._objective.weights, model.weights, atol=2e-6)
+    assert float((model.weights - made.objective(0).weights).norm()) > 0.05
+
+
+def test_what_travels_beside_the_model_is_on_the_clock(workload: Callable[..., Workload]) -> None:
+    plain, two = (workload(training={"algorithm": name, "upload": "quantised"}).cost for name in ("fedavg", "scaffold"))
+    assert two.uplink_bits == plain.uplink_bits + plain.model_bits
+    assert two.model_bits == 2 * plain.model_bits
 
 
 def test_where_the_proximal_term_plays_no_part_fedprox_is_fedavg(
@@ -228,7 +315,9 @@ def test_what_is_wrong_with_an_own_algorithm_is_one_line(name: str, line: str, o
 
 
 def test_wrong_parameters_and_steps_are_refused(own: Callable[..., Workload], workload: Make) -> None:
-    with pytest.raises(InputError, match=r"^training\.algorithm_parameters\.nu: unknown parameter .*allowed: mu$"):
+    with pytest.raises(
+        InputError, match=r"^training\.algorithm_parameters\.nu, a parameter of .* is unknown, allowed: mu"
+    ):
         own("Prox", {"nu": 1.0})
     with pytest.raises(InputError, match=r"^training\.local_steps = 2: algorithm fedsgd takes at most 1$"):
         workload(training={"algorithm": "fedsgd", "local_steps": 2})

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.bound import predict
-from prefine.emulator.types import Budget, Problem
+from prefine.emulator.types import Budget, Problem, Relaxed
+from prefine.policies import bent_shift
 from prefine.policies.bent_shift import relax_phi
-from prefine.policies.dual import relax_all_rounds
+from prefine.policies.dual import Start, relax_all_rounds
 from prefine.policies.subproblems import Stages
 from tests.policies.conic import InaccurateError, solve_conic
 from tests.policies.instances import load, odd_problem, with_bend
@@ -93,3 +94,19 @@ def test_prices_are_what_one_more_unit_buys() -> None:
             for factor in (1.0 - step, 1.0 + step)
         )
         assert price * size == pytest.approx((less - more) / (2.0 * step), rel=1e-3, abs=1e-4 * here.bound)
+
+
+def test_few_tangents_close_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 problems, with and without a given share; the limit is what they took and a twentieth more."""
+    tangents, straight = 0, bent_shift._straight
+
+    def counted(stages: Stages, share: float | None, start: Start | None) -> tuple[Relaxed, Start]:
+        nonlocal tangents
+        tangents += 1
+        return straight(stages, share, start)
+
+    monkeypatch.setattr(bent_shift, "_straight", counted)
+    for seed in range(24):
+        relaxed = relax_phi(Stages(_problem(seed)), (None, 0.3)[seed % 2])[0]
+        assert relaxed.gap <= 1e-6
+    assert tangents <= 88

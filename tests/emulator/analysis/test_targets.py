@@ -8,7 +8,8 @@ import pytest
 
 import prefine
 from prefine.emulator.analysis.output import read_tables
-from prefine.emulator.analysis.tables import FILES, Entry, read_table, varied_keys, write_tables
+from prefine.emulator.analysis.reading import read_table
+from prefine.emulator.analysis.tables import FILES, Entry, varied_keys, write_tables
 from prefine.emulator.analysis.targets import SHARE, Targets, climb, columns, reached
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import Rehearsed

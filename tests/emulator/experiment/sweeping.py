@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prefine.emulator.analysis.tables import write_tables
 from prefine.emulator.experiment.executor import Dask, Processes, Workers
+from prefine.emulator.experiment.folder import result_store
 from prefine.emulator.experiment.runs import run_many
-from prefine.emulator.experiment.store import Store
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
 POLICIES = ("joint", "uniform", "finetune-only")
@@ -25,7 +25,7 @@ def jobs(nap_s: float) -> list[SyntheticJob]:
 
 
 def sweep(folder: Path, workers: Workers, nap_s: float = NAP_S) -> None:
-    write_tables(folder, run_many(jobs(nap_s), execute, workers, Store(folder / "runs")))
+    write_tables(folder, run_many(jobs(nap_s), execute, workers, result_store(folder)))
 
 
 if __name__ == "__main__":

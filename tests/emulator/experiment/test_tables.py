@@ -9,14 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prefine.emulator.analysis.reading import read_table, write_parquet
 from prefine.emulator.analysis.tables import (
     FILES,
     Entry,
-    read_table,
     runs_table,
     table,
     varied_keys,
-    write_parquet,
     write_tables,
 )
 from prefine.emulator.errors import InputError

@@ -62,6 +62,15 @@ def test_values_of_a_sweep_are_set_like_overrides() -> None:
     assert with_values(scenario, {"budget.delay_s": 9}, "s") == parse_scenario(SMALL, "s", ["budget.delay_s=9"])
 
 
+def test_a_varied_preset_fills_in_its_own_values() -> None:
+    scenario = parse_scenario(SMALL, "s")
+    for preset, rate, momentum in (("practice", "3/L", 0.5), ("theory", "1/L", 0.0)):
+        scenario = with_values(scenario, {"training.preset": preset}, "s")
+        assert (scenario.training.learning_rate, scenario.training.momentum) == (rate, momentum)
+    own = with_values(scenario, {"training.momentum": 0.2}, "s")
+    assert with_values(own, {"training.preset": "practice"}, "s").training.momentum == 0.2
+
+
 def test_device_tables_count_and_override() -> None:
     text = SMALL.replace("count = 3\n", "") + "[[device]]\ndistance_m = 10.0\n[[device]]\nmax_power_w = 0.05\n"
     assert parse_scenario(text, "s").device_count == 2
@@ -80,14 +89,3 @@ def test_bundled_scenarios_are_in_order_and_described(name: str) -> None:
 def test_an_unknown_scenario_names_the_bundled_ones() -> None:
     with pytest.raises(InputError, match=r"bundled \(.*default"):
         read_source("no such scenario")
-
-
-def test_a_preset_put_on_top_fills_what_is_not_written() -> None:
-    """As a sweep over presets does: what the first preset filled must not count as written."""
-    source = read_source("default", ["training.momentum=0.2"])
-    for preset in ("practice", "theory"):
-        written = ["training.momentum=0.2", f"training.preset={preset}"]
-        assert (
-            source.overridden({"training.preset": preset}).scenario.training
-            == read_source("default", written).scenario.training
-        )

@@ -151,6 +151,8 @@ def _plan(small: World, **changes: object) -> object:
         ({"server_batch": 0.0}, r"server\.batch"),
         ({"finetune_rounds": 2.5}, r"finetune_rounds = 2\.5"),
         ({"finetune_rounds": -1}, r"finetune_rounds = -1"),
+        ({"finetune_rounds": 10**30}, r"finetune_rounds = 1e\+30, must be at most"),
+        ({"server_batch": "x"}, r"server\.batch is a str, must be a number"),
     ],
 )
 def test_a_bad_plan_is_named_with_field_and_value(changes: dict[str, object], line: str) -> None:

@@ -60,6 +60,7 @@ def test_a_real_run_that_diverges_and_one_that_learns_nothing() -> None:
         ({"preset": "practice"}, {}, ("steps of 3/L", "momentum")),
         ({"decay": 0.1, "local_steps": 2}, {}, ("steps that shrink", "several local steps")),
         ({"upload": "top-k", "participation": 0.5}, {}, ("compressed uploads", "rounds without some devices")),
+        ({"algorithm": "fedprox"}, {}, ("the algorithm fedprox",)),
         ({"algorithm": "mine.py:Own"}, {"round_deadline_s": 1.0}, ("an algorithm of the user's", "faults")),
     ],
 )

@@ -1,0 +1,94 @@
+"""Tables of an output folder, read from files that anybody may have edited, and their Parquet copies."""
+
+import importlib.util
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prefine.emulator.analysis.cells import meant, texts_mapped
+from prefine.emulator.analysis.tables import FILES, HINDSIGHT, NAME, REHEARSALS, Record, column_types
+from prefine.emulator.analysis.targets import is_target
+from prefine.emulator.errors import InputError
+from prefine.emulator.files import atomic_path
+from prefine.emulator.records import RunRecord
+from prefine.emulator.types import Rehearsed
+
+READ: Mapping[str, Record] = {**FILES, HINDSIGHT: RunRecord, REHEARSALS: Rehearsed}
+"""What can be read, with the record that has its columns."""
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """The table ``name`` (``runs``, ``rounds``, ``devices``, ``hindsight``, ``rehearsals``) of an output folder.
+
+    Raises InputError, one line, where the file is missing, lacks a column or holds something that is no number.
+    """
+    path = folder / f"{name}.csv"
+    record = READ[name]
+    types = {"policy" if name == REHEARSALS else NAME: "str", **column_types(record)}
+    numbers = [column for column, kind in types.items() if kind != "str"]
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype={column: kind for column, kind in types.items() if kind == "str"},
+            keep_default_na=False,
+            na_values={column: [""] for column in numbers},
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is {folder} an output folder of compare, run or sweep?") from None
+    except (OSError, ValueError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
+        raise InputError(f"{path}: cannot be read as a table: {_one_line(error)}") from error
+    frame = texts_mapped(frame, meant)
+    missing = [column for column in types if column not in frame.columns and column not in record._field_defaults]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]!r} is missing; its columns are {', '.join(types)}")
+    frame = frame.assign(**{name: value for name, value in record._field_defaults.items() if name not in frame.columns})
+    targets = [column for column in frame.columns if is_target(column)]
+    frame = frame.assign(**{column: frame[column].replace("", math.nan) for column in targets})
+    for column in targets:
+        _check_numbers(path, frame[column], "float64")
+    for column in numbers:
+        _check_numbers(path, frame[column], types[column])
+    return frame.astype({column: types.get(column, "float64") for column in (*numbers, *targets)})
+
+
+def _check_numbers(path: Path, column: "pd.Series[Any]", kind: str) -> None:
+    """Raises InputError with the line of the first value that is no number of ``kind``, a missing float excepted."""
+    is_numeric = column.dtype.kind in "if"
+    wrong = column.isna() if is_numeric else column.map(lambda value: not _is_number(value, kind))
+    if kind == "float64":
+        wrong &= column.notna()
+    elif is_numeric:
+        wrong |= column.abs() >= 2.0**63  # infinity too
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(f"{path}, line {row + 2}: {column.name} = {str(column.iloc[row])!r} is not a number")
+
+
+def _is_number(value: object, kind: str) -> bool:
+    """Whether ``value``, which pandas took for no number it can hold, is one nevertheless."""
+    try:
+        number = float(str(value))
+    except (OverflowError, ValueError):
+        return False
+    return not math.isnan(number) and (kind == "float64" or abs(number) < 2**63)
+
+
+def require_parquet() -> None:
+    """Raises InputError where Parquet tables are asked for but pyarrow is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError("tables = 'parquet' needs pyarrow: pip install 'prefine[parquet]'")
+
+
+def write_parquet(folder: Path) -> None:
+    """Write each table of ``folder`` as Parquet beside its CSV file; raises InputError without pyarrow."""
+    require_parquet()
+    for name in (*FILES, *([HINDSIGHT] if (folder / f"{HINDSIGHT}.csv").exists() else [])):
+        with atomic_path(folder / f"{name}.parquet") as temporary:
+            read_table(folder, name).to_parquet(temporary, index=False)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
