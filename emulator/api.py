@@ -24,7 +24,7 @@ from prefine.emulator.experiment.folder import check_tables, manifest, result_st
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.runs import run_many
-from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
+from prefine.emulator.experiment.sweep import check_feasible, check_parameters, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
@@ -197,6 +197,7 @@ def plan(
     wanted = part(POLICY, policy)
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
+        check_parameters(source, [wanted])
         world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
         made = make_policy(wanted, parameters)
         posed, charge = world.problem_of(made), world.charge(made)

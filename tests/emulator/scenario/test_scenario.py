@@ -51,6 +51,21 @@ def test_overrides_reach_any_key() -> None:
     assert scenario.policies == {"uniform": {"batch": 8}}
 
 
+@pytest.mark.parametrize(
+    ("key", "steps"),
+    [
+        ('policies."mine.py:Mine".x', ["mine.py:Mine", "x"]),
+        ('policies."my models/mine.py:Mine".x', ["my models/mine.py:Mine", "x"]),
+        ('policies.a."b.c"', ["a", "b.c"]),
+        ('policies."a.x', ['"a', "x"]),
+        ('policies."a"b.x', ['"a"b', "x"]),
+    ],
+)
+def test_a_step_with_dots_of_its_own_is_quoted(key: str, steps: list[str]) -> None:
+    first, second = steps
+    assert parse_scenario(SMALL, "s", [f"{key}=8"]).policies == {first: {second: 8}}
+
+
 @pytest.mark.parametrize("override", ["budget.delay_s", "=3", "budget.delay_s.x=3", "nothing.here=1"])
 def test_a_wrong_override_is_refused(override: str) -> None:
     with pytest.raises(InputError):
