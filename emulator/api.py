@@ -27,7 +27,7 @@ from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.experiment.sweep import check_feasible, check_parameters, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
-from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
+from prefine.emulator.plugins import POLICY, SELECTION, Part, calling, find, make_policy, part, policy_parts, rehearses
 from prefine.emulator.policy_check import faults
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.records import RunResult
@@ -282,6 +282,11 @@ def check_policy(policy: object) -> list[str]:
 def list_policies() -> dict[str, type]:
     """The installed policies: their classes by name."""
     return {name: find(POLICY, name) for name in installed(POLICY.group)}
+
+
+def list_selections() -> dict[str, type]:
+    """The installed selection rules: their classes by name."""
+    return {name: find(SELECTION, name) for name in installed(SELECTION.group)}
 
 
 def list_scenarios() -> dict[str, str]:

@@ -17,7 +17,7 @@ from prefine.emulator.scenario.source import DEFAULT, Source, read_source
 from prefine.emulator.terminal import plans
 from prefine.emulator.terminal.ending import status_of
 from prefine.emulator.terminal.progress import progress
-from prefine.emulator.terminal.tables import show_comparison, show_policies, show_scenarios
+from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
 from prefine.traces.commands import app as trace_app
 
 app = typer.Typer(
@@ -222,8 +222,13 @@ def validate(scenario: NeededScenario, overrides: Set = None) -> None:
 
 @app.command()
 def policies() -> None:
-    """List the policies with their parameters."""
-    show_policies([(name, made, parameters_of(made)) for name, made in api.list_policies().items()], Console())
+    """List the policies, and the selection rules that combine with them, with their parameters."""
+    console = Console()
+    for noun, place, found in (
+        ("policy", "[policies.NAME]", api.list_policies()),
+        ("selection", "[policies.NAME.selection_parameters]", api.list_selections()),
+    ):
+        show_parts(noun, place, [(name, made, parameters_of(made)) for name, made in found.items()], console)
 
 
 @app.command("check-policy", epilog="Example: prefine check-policy mine.py:Mine")

@@ -30,9 +30,13 @@ class Kind(NamedTuple):
 
 
 POLICY = Kind("policy", "prefine.policies", "plan")
+SELECTION = Kind("selection", "prefine.selections", "over")
 WORKLOAD = Kind("workload", "prefine.workloads")
 CHANNEL = Kind("channel", "prefine.channels")
 """The members of both are checked when they are made: an attribute may be set by the constructor."""
+
+SELECTION_KEYS = ("selection", "selection_parameters")
+"""Parameters that every policy has, unless it has its own of that name: who takes part, whatever it plans."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +164,40 @@ def make_policy(asked: str | Part, parameters: Mapping[str, Any]) -> Policy:
     made = wanted.found
     is_made = wanted.given is not None and not inspect.isclass(made)
     known = {} if is_made else parameters_of(made)
+    place = f"policies.{wanted.name}"
+    own = {key: value for key, value in parameters.items() if key in known or key not in SELECTION_KEYS}
+    _check_keys(place, own, known)
+    with foreign(f"policy {wanted.name}:", "when it was made", PolicyError):
+        policy: Policy = copy.deepcopy(made) if is_made else made(**own)
+    return _selected(policy, place, {key: value for key, value in parameters.items() if key not in own})
+
+
+def selection_of(parameters: Mapping[str, Any]) -> Part | None:
+    """The selection rule in a policy's parameters, if there is one. Raises InputError where it is unknown."""
+    name = parameters.get("selection")
+    return part(SELECTION, name) if isinstance(name, str) else None
+
+
+def _selected(policy: Policy, place: str, given: Mapping[str, Any]) -> Policy:
+    """``policy`` with the selection rule that ``given`` names on top, or as it is."""
+    if not given:
+        return policy
+    name, parameters = given.get("selection"), given.get("selection_parameters", {})
+    if not isinstance(name, str):
+        raise InputError(f"{place}.selection: must be the name of a selection rule, or path/to/file.py:Name")
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"{place}.selection_parameters: must be a table, not {parameters!r}")
+    made = find(SELECTION, name)
+    _check_keys(f"{place}.selection_parameters", parameters, parameters_of(made))
+    with foreign(f"selection {name}:", "when it was made", PolicyError):
+        selected: Policy = made(**parameters).over(policy)
+    return selected
+
+
+def _check_keys(place: str, parameters: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for key in parameters:
         if key not in known:
-            raise InputError(unknown_key(f"policies.{wanted.name}.{key}", known))
-    with foreign(f"policy {wanted.name}:", "when it was made", PolicyError):
-        policy: Policy = copy.deepcopy(made) if is_made else made(**parameters)
-    return policy
+            raise InputError(unknown_key(f"{place}.{key}", known))
 
 
 def make_workload(asked: str | Part, folder: Path, **parameters: Any) -> Workload:

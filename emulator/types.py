@@ -244,12 +244,42 @@ Stage = Literal["pretrain", "finetune"]
 
 
 @dataclass(frozen=True)
+class DeviceFacts:
+    """What the server knows of each device from the rounds so far; every field has one entry a device.
+
+    ``mean_gain`` is the mean of the gains at the decisions so far, this one included. ``rounds`` are those it took part
+    in, whatever came of them, ``last_round`` is the number of the last of them (0: none yet) and ``last_outcome`` what
+    came of it ("": none yet). ``duration_s`` is the time from the start of the download to the end of the upload in the
+    last round that it delivered, ``loss`` and ``rms_loss`` are mean and root mean square of its samples' losses that
+    came with that update: of its first mini-batch, at the model it received. All three are NaN before. ``energy_j`` is
+    what it has spent.
+    """
+
+    mean_gain: FloatArray
+    rounds: FloatArray
+    last_round: FloatArray
+    last_outcome: tuple[str, ...]
+    duration_s: FloatArray
+    energy_j: FloatArray
+    loss: FloatArray
+    rms_loss: FloatArray
+
+    def at(self, index: IntArray) -> "DeviceFacts":
+        """What is known of the devices with the numbers ``index`` (n,)."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "last_outcome"}
+        chosen: dict[str, Any] = {name: frozen_array(column[index]) for name, column in columns.items()}
+        return DeviceFacts(last_outcome=tuple(self.last_outcome[k] for k in index), **chosen)
+
+
+@dataclass(frozen=True)
 class Observation:
     """What an adaptive policy sees before each round.
 
     ``remaining`` is what is left of both budgets; ``gain`` (K,) the gains at this instant, ``available`` (K,) 1.0 for
     each device that can take part now, else 0.0; ``task_loss`` the last evaluated training loss of the task;
-    ``problem`` and ``plan`` are what was planned at the start.
+    ``problem`` and ``plan`` are what was planned at the start. ``facts`` is what is known of each device; how many
+    samples each holds, the shares ``problem.devices.weight`` say. ``seed`` is for a policy's own draws: one number a
+    run, the same for every policy, from which nothing else in the run can be told.
     """
 
     problem: Problem
@@ -261,15 +291,30 @@ class Observation:
     gain: FloatArray
     available: FloatArray
     task_loss: float
+    facts: DeviceFacts
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class RoundDecision:
-    """The next round: which stage, and what everyone does in it. ``stage="stop"`` ends the training."""
+    """The next round: which stage, and what everyone does in it. ``stage="stop"`` ends the training.
+
+    ``participants`` (K,) is 1.0 for each device that takes part in a fine-tuning round, else 0.0; ``None`` is all that
+    are there. A device left out neither downloads, computes nor uploads. ``weight`` (K,) are the weights of their
+    updates in the step; ``None`` is their shares of the task loss, scaled to a sum of one. The weight of a device that
+    is lost is shared out among those that arrive.
+    """
 
     stage: Stage | Literal["stop"]
     server: ServerPlan
     devices: DevicesPlan
+    participants: FloatArray | None = None
+    weight: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("participants", "weight"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, frozen_array(values))
 
 
 @runtime_checkable
@@ -381,6 +426,22 @@ class Learner(Protocol):
 
     def evaluate(self) -> Evaluation:
         """The exact task loss, test accuracy and squared norm of the full task gradient at the present model."""
+        ...
+
+
+class Reports(NamedTuple):
+    """Mean and root mean square of each device's sample losses, (K,), as in `DeviceFacts`; NaN where none came yet."""
+
+    loss: FloatArray
+    rms_loss: FloatArray
+
+
+@runtime_checkable
+class ReportingLearner(Learner, Protocol):
+    """A learner that knows what losses the devices had in their last round."""
+
+    def reports(self) -> Reports:
+        """What came with each device's last update; costs no further pass over the samples."""
         ...
 
 

@@ -185,4 +185,5 @@ class World:
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
             outside_proof=outside_proof(scenario.training, scenario.faults, self.constants.smoothness),
+            policy_seed=int(stream(seed, "policy").integers(2**63)),
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import Evaluation, FloatArray, IntArray, Validation
+from prefine.emulator.types import Evaluation, FloatArray, IntArray, Reports, Validation
 from prefine.models.algorithms.round import Round
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
@@ -38,6 +38,8 @@ class Learner:
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
         self._finetune_rounds = 0
+        nothing = np.full(len(self._devices), np.nan)
+        self._reported, self._unread = Reports(nothing, nothing.copy()), np.zeros(0, dtype=np.int64)
         self._chance_accuracy = objective.constant_score(federation.test)
 
     def pretrain(self, batch: int) -> None:
@@ -62,10 +64,23 @@ class Learner:
         self._finetune_rounds += 1
         if not len(here):
             return
+        self._read_reports()
         counts = (self._round.local_steps * batches[here]).tolist()
         rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
             self._move(self._round.direction(here, rows, weights[here], rate), rate)
+        self._unread = here
+
+    def reports(self) -> Reports:
+        """Losses (K,) that came with each device's last update: of its first mini-batch, at the model it received."""
+        self._read_reports()
+        return Reports(self._reported.loss.copy(), self._reported.rms_loss.copy())
+
+    def _read_reports(self) -> None:
+        if len(self._unread):
+            for kept, new in zip(self._reported, self._round.reports(), strict=True):
+                kept[self._unread] = new
+            self._unread = self._unread[:0]
 
     def _move(self, gradient: Tensor, rate: float) -> None:
         self._step.apply(self._objective.weights, gradient, rate)

@@ -73,6 +73,8 @@ class Objective:
         parameters = [p for p in network.parameters() if p.requires_grad]
         self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
         self.gradient = torch.zeros_like(self.weights)
+        self.losses = self.weights.new_zeros(0)
+        """The samples' losses, without weight decay, of the last mini-batch that was differentiated."""
         start = 0
         for parameter in parameters:
             view = slice(start, start + parameter.numel())
@@ -117,9 +119,11 @@ class Objective:
             self.weights.copy_(present)
 
     def differentiate(self, batch: Batch) -> None:
-        """Leave the gradient of the data part of F over ``batch`` in ``self.gradient``."""
+        """Put the gradient of the data part of F over ``batch`` in ``self.gradient``; the losses in ``self.losses``."""
         self.gradient.zero_()
-        self._losses(batch).backward(batch.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        losses = self._losses(batch)
+        losses.backward(batch.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.losses = losses.detach()
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
@@ -148,13 +152,23 @@ def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
 
 def weighted_loss(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """F as a pure function of (weights (P,), x (n, ...), y (n,), share (n,)), for torch.func."""
+    both = loss_and_losses(objective)
+
+    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+        return both(weights, x, y, share)[0]
+
+    return loss
+
+
+def loss_and_losses(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """`weighted_loss`, and beside it the samples' losses (n,), without weight decay."""
     parameters = [(name, p) for name, p in objective.network.named_parameters() if p.requires_grad]
     sizes = [p.numel() for _, p in parameters]
 
-    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         pieces = zip(parameters, torch.split(weights, sizes), strict=True)
         views = {name: piece.view(p.shape) for (name, p), piece in pieces}
-        data = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind) @ share
-        return data + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum()
+        losses = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind)
+        return losses @ share + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum(), losses
 
     return loss

@@ -88,11 +88,24 @@ def require_one_of(policy: str, name: str, value: object, allowed: tuple[str, ..
         raise InputError(f"policies.{policy}.{name}: must be one of {', '.join(allowed)}, not {value!r}")
 
 
+def require_flag(policy: str, name: str, value: object) -> None:
+    """Raises InputError unless ``value`` is true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"policies.{policy}.{name}: must be true or false, not {value!r}")
+
+
 def require_positive(policy: str, name: str, value: float) -> None:
     """Raises InputError unless ``value`` is finite and exceeds zero."""
     _require_number(policy, name, value)
     if value <= 0.0:
         raise InputError(f"policies.{policy}.{name}: must be greater than 0, not {value!r}")
+
+
+def require_not_negative(policy: str, name: str, value: float) -> None:
+    """Raises InputError unless ``value`` is finite and at least zero."""
+    _require_number(policy, name, value)
+    if value < 0.0:
+        raise InputError(f"policies.{policy}.{name}: must be at least 0, not {value!r}")
 
 
 def _require_number(policy: str, name: str, value: object) -> None:

@@ -109,7 +109,7 @@ class JointOnline:
         done = objective.counted(*rounds)
         noise = float(terms.round_noise(plan.devices.batch))
         spent = objective.numerator(terms, rounds, plan.server.batch, noise)
-        level = plan.relaxed.bound if plan.relaxed else spent
+        level = plan.relaxed.bound if plan.relaxed else objective.of(terms, plan)
         start = Start()
         for _ in range(_LEVEL_STEPS):
             remaining = max(spent - level * done, _LEVEL_CLOSE * spent)

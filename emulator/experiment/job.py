@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from prefine.emulator.analysis.tables import Varied
-from prefine.emulator.plugins import Part, make_policy
+from prefine.emulator.plugins import Part, make_policy, selection_of
 from prefine.emulator.records import RunResult
 from prefine.emulator.scenario.source import Source
 from prefine.emulator.simulation.run import run
@@ -42,18 +42,22 @@ class Job:
     @property
     def lasting(self) -> bool:
         """Whether `content` tells this run from every other one, in other processes too."""
-        return self.part.lasting and self.source.lasting
+        rule = selection_of(_parameters(self.source, self.part))
+        return self.part.lasting and self.source.lasting and (rule is None or rule.lasting)
 
     def content(self) -> Mapping[str, object]:
         """Everything that determines the result, fit for JSON.
 
         What only selects or describes (names, the list of policies, seeds) is left out.
         """
+        parameters = _parameters(self.source, self.part)
+        rule = selection_of(parameters)
         return {
             **self.source.content,
             "policy": self.policy,
-            "parameters": _parameters(self.source, self.part),
+            "parameters": parameters,
             "policy_source": self.part.identity,
+            "selection_source": "" if rule is None else rule.identity,
             "seed": self.seed,
         }
 

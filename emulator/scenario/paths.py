@@ -34,10 +34,17 @@ def policies_from(tree: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         return tree
     changed = dict(tree)
     if isinstance(parameters := tree.get("policies"), Mapping):
-        changed["policies"] = {_policy(name, folder): value for name, value in parameters.items()}
+        changed["policies"] = {_policy(name, folder): _rule(value, folder) for name, value in parameters.items()}
     if isinstance(compare := tree.get("compare"), Mapping):
         changed["compare"] = {name: _policy(value, folder) for name, value in compare.items()}
     return changed
+
+
+def _rule(parameters: Any, folder: Path) -> Any:
+    """A policy's ``parameters``, with its selection rule found from the working directory."""
+    if not isinstance(parameters, Mapping) or "selection" not in parameters:
+        return parameters
+    return {**parameters, "selection": _policy(parameters["selection"], folder)}
 
 
 def _policy(value: Any, folder: Path) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prefine.emulator.loading import own_file
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.spec import WITHOUT_SOME
 
 
 def outside_proof(training: TrainingSettings, faults: Faults, smoothness: float) -> tuple[str, ...]:
@@ -34,6 +35,6 @@ def _outside(training: TrainingSettings, faults: Faults, smoothness: float) -> I
     if training.upload != "exact":
         yield "compressed uploads"
     if training.participation < 1.0:
-        yield "rounds without some devices"
+        yield WITHOUT_SOME
     if faults != Faults():
         yield "faults"

@@ -15,6 +15,8 @@ from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.spec import RunSpec
 
 Columns = Mapping[str, tuple[Any, ...]]
+Chosen = Mapping[int, NDArray[np.bool_]]
+"""Whom the policy chose, (K,), by the number of the fine-tuning round; a round that is not there was open to all."""
 
 SLACK = 1e-9
 """Relative, of sums and integrals in double precision."""
@@ -30,22 +32,23 @@ INSTANTS = (
 """Of a device's round, in the order in which they happen."""
 
 
-def audit(result: RunResult, spec: RunSpec, peak_band_hz: float) -> None:
-    """Check ``result`` against ``spec``.
+def audit(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Chosen) -> None:
+    """Check ``result`` against ``spec`` and against whom its policy ``chosen``.
 
     Raises AuditError naming the run and the first invariant that does not hold.
     """
-    for problem in _problems(result, spec, peak_band_hz):
+    for problem in _problems(result, spec, peak_band_hz, chosen):
         raise AuditError(f"the run of {result.run.policy} with seed {result.run.seed} broke an invariant: {problem}")
 
 
-def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float) -> Iterable[str]:
+def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Chosen) -> Iterable[str]:
     names = DeviceRecord._fields
     columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
     yield from _energy(result, columns, spec.charge)
     yield from _budgets(result.run, spec)
     yield from _batteries(columns, spec)
     yield from _rounds(result)
+    yield from _participants(result, columns, spec, chosen)
     yield from _times(columns)
     yield from _limits(columns, spec)
     band_hz = float(spec.problem.devices.bandwidth_hz.sum())
@@ -93,6 +96,22 @@ def _rounds(result: RunResult) -> Iterable[str]:
     for record in result.rounds:
         if record.end_s < record.start_s:
             yield f"round {record.round} ended at {record.end_s} s, before it started at {record.start_s} s"
+
+
+def _participants(result: RunResult, columns: Columns, spec: RunSpec, chosen: Chosen) -> Iterable[str]:
+    """Nobody who was not chosen does anything, nobody takes part twice, and who delivered is counted."""
+    count = len(spec.problem.devices)
+    rounds, device = (np.array(columns[name], dtype=np.int64) for name in ("round", "device"))
+    if len(np.unique(rounds * count + device)) < len(rounds):
+        yield "a device took part twice in one round"
+    open_to_all = np.ones(count, dtype=np.bool_)
+    masks = np.array([chosen.get(number, open_to_all) for number in range(int(rounds.max(initial=0)) + 1)])
+    yield from _name(~masks[rounds, device], columns, "it was not chosen, its outcome:", "outcome")
+    whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
+    delivered = np.bincount(rounds[whole], minlength=len(masks) + len(result.rounds))
+    for record in result.rounds:
+        if record.stage == "finetune" and record.participants != delivered[record.round]:
+            yield f"{delivered[record.round]} devices delivered in round {record.round}, not {record.participants}"
 
 
 def _times(columns: Columns) -> Iterable[str]:

@@ -49,8 +49,7 @@ class Cohort:
         self._env = env
         self._devices = devices
         self._selected = math.ceil(spec.participation * len(devices))
-        self.fewest = min(spec.faults.min_participants, self._selected)
-        """With fewer than this, no round begins and no update counts."""
+        self._fewest = min(spec.faults.min_participants, self._selected)
         self._selection = spec.selection
         self._horizon_s = spec.horizon_s
         self._busy: list[simpy.Process] = []
@@ -62,13 +61,17 @@ class Cohort:
             return np.ones(len(self._devices), dtype=np.bool_)
         return np.array([device.available() for device in self._devices])
 
-    def gather(self) -> Generator[simpy.Event, Any, IntArray]:
-        """The devices (n,) of the next round, in rising order; waits while too few are there."""
+    def fewest(self, chosen: NDArray[np.bool_]) -> int:
+        """With fewer than this of the ``chosen`` (K,), no round begins and no update counts."""
+        return max(1, min(self._fewest, int(np.count_nonzero(chosen))))
+
+    def gather(self, chosen: NDArray[np.bool_]) -> Generator[simpy.Event, Any, IntArray]:
+        """The devices (n,) of the next round, of the ``chosen`` (K,), in rising order; waits where they are too few."""
         everyone = len(self._devices)
         order = self._selection.permutation(everyone) if self._selected < everyone else np.arange(everyone)
         while True:
-            there = order[self.available()[order]][: self._selected]
-            if len(there) >= self.fewest:
+            there = order[(self.available() & chosen)[order]][: self._selected]
+            if len(there) >= self.fewest(chosen):
                 return np.sort(there)
             change_s = min(device.next_change_s() for device in self._devices)
             yield self._env.timeout(min(change_s, self._horizon_s) - self._env.now)

@@ -82,6 +82,7 @@ class Adapt:
             _check_server(self._name, observation.problem, decision.server)
         elif decision.stage == "finetune":
             _check_devices(self._name, observation.problem, decision.devices)
+            _check_participants(self._name, observation.problem, decision)
         return decision
 
 
@@ -149,6 +150,26 @@ def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
         )
         _check_range(name, "devices.power_w" + place, plan.power_w[k], 0.0, devices.max_power_w[k], above_least=True)
         _check_range(name, "devices.upload_s" + place, plan.upload_s[k], 0.0, math.inf, above_least=True)
+
+
+def _check_participants(name: str, problem: Problem, decision: RoundDecision) -> None:
+    """Checks that someone takes part, and that the weights are such."""
+    for field in ("participants", "weight"):
+        values, count = getattr(decision, field), len(problem.devices)
+        if values is None:
+            continue
+        if values.shape != (count,):
+            raise PolicyError(f"policy {name}: {field} has shape {values.shape}, must be ({count},)")
+        allowed = (0.0, 1.0) if field == "participants" else (0.0, math.inf)
+        right = np.isin(values, allowed) if field == "participants" else np.isfinite(values) & (values >= 0.0)
+        for k in np.flatnonzero(~right)[:1]:
+            wanted = "0 or 1" if field == "participants" else "at least 0 and finite"
+            raise PolicyError(f"policy {name}: {field}[{k}] = {float(values[k])!r}, must be {wanted}")
+    if decision.participants is not None and not np.any(decision.participants):
+        raise PolicyError(f"policy {name}: participants are all 0, must be 1 for at least one device")
+    taking_part = 1.0 if decision.participants is None else decision.participants
+    if decision.weight is not None and not np.any(decision.weight * taking_part):
+        raise PolicyError(f"policy {name}: weight is 0 for every participant, must be above 0 for at least one")
 
 
 def _check_range(

@@ -32,7 +32,7 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
         tuple(chain.from_iterable(clock.server.device_rounds)),
         spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
     )
-    audit(result, spec, clock.uplink.peak_band_hz)
+    audit(result, spec, clock.uplink.peak_band_hz, clock.server.choices.made)
     return result
 
 
@@ -97,7 +97,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
         stop_reason=clock.reason,
-        outside_proof=",".join(spec.outside_proof),
+        outside_proof=",".join(dict.fromkeys([*spec.outside_proof, *server.choices.outside_proof])),
         calibration_delay_s=spec.charge.delay_s,
         calibration_energy_j=spec.charge.energy_j,
     )

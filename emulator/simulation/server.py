@@ -9,10 +9,12 @@ import simpy
 
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.records import DeviceRecord, RoundRecord
+from prefine.emulator.simulation.choices import Choices
 from prefine.emulator.simulation.cohort import Assignment, Cohort
 from prefine.emulator.simulation.downlink import Delivery
 from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
 from prefine.emulator.simulation.fastpath import ComputedRound, FastPath
+from prefine.emulator.simulation.history import History
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
     Budget,
@@ -20,6 +22,7 @@ from prefine.emulator.types import (
     Evaluation,
     IntArray,
     Observation,
+    RoundDecision,
     ServerPlan,
     Stage,
     frozen_array,
@@ -45,6 +48,8 @@ class EdgeServer:
         self._fast_path = fast_path
         self._account = account
         self._stopping = False
+        self._history = History(len(spec.problem.devices), spec.learner)
+        self.choices = Choices(spec.problem.devices.weight)
         self.rounds: list[RoundRecord] = []
         self.device_rounds: list[Iterable[DeviceRecord]] = []
         self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
@@ -66,7 +71,7 @@ class EdgeServer:
                 if decision.stage == "pretrain":
                     yield from self._pretrain_round(decision.server)
                 else:
-                    yield from self._finetune_round(decision.devices)
+                    yield from self._finetune_round(decision)
         except EnergyExhaustedError:
             reason = "energy"
         except simpy.Interrupt as interrupt:
@@ -84,8 +89,9 @@ class EdgeServer:
         self._learner.pretrain(round(plan.batch))
         self._close_round("pretrain", start_s, energy_j, 0, round(plan.batch), plan.frequency_hz)
 
-    def _finetune_round(self, plan: DevicesPlan) -> Generator[simpy.Event, Any, None]:
-        members = yield from self._cohort.gather()
+    def _finetune_round(self, decision: RoundDecision) -> Generator[simpy.Event, Any, None]:
+        plan, chosen = decision.devices, self.choices.of(decision, self.rounds_done["finetune"] + 1)
+        members = yield from self._cohort.gather(chosen)
         start_s, before_j = self._env.now, self._account.total_j
         delivery = self._spec.downlink.deliver(
             self._spec.channel, members.tolist(), start_s, self._problem.radio.noise_psd_w_hz, self._spec.patience_s
@@ -98,7 +104,8 @@ class EdgeServer:
             arrived = members
         else:
             arrived = yield from self._simulate(assignment, delivery)
-        self._aggregate(batches, arrived)
+        if len(arrived) >= self._cohort.fewest(chosen):
+            self._learner.finetune(batches, self.choices.weights(decision, members, arrived))
         self._close_round("finetune", start_s, self._account.total_j - before_j, len(arrived))
 
     def _assign(self, plan: DevicesPlan, members: IntArray, batches: IntArray, delivery: Delivery) -> Assignment:
@@ -164,14 +171,6 @@ class EdgeServer:
                 self._account.wasted_j += record.compute_energy_j + record.uplink_energy_j
         return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
 
-    def _aggregate(self, batches: IntArray, arrived: IntArray) -> None:
-        """One step along the mean gradient of those who arrived, their weights scaled to one."""
-        if len(arrived) < max(1, self._cohort.fewest):
-            return
-        weights = np.zeros(len(batches))
-        weights[arrived] = self._problem.devices.weight[arrived]
-        self._learner.finetune(batches, weights / weights.sum())
-
     def _close_round(
         self,
         stage: Stage,
@@ -213,6 +212,8 @@ class EdgeServer:
     def _observe(self) -> Observation:
         spec, budget, now_s = self._spec, self._problem.budget, self._env.now
         everyone = np.arange(len(self._problem.devices))
+        gain = frozen_array(spec.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0])
+        self._history.hear(self.device_rounds)
         return Observation(
             self._problem,
             spec.plan,
@@ -220,9 +221,11 @@ class EdgeServer:
             self.rounds_done["finetune"],
             now_s,
             Budget(budget.delay_s - now_s, budget.energy_j - self._account.total_j),
-            frozen_array(spec.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0]),
+            gain,
             frozen_array(self._cohort.available()),
             self.evaluation.train_loss,
+            self._history.facts(gain),
+            spec.policy_seed,
         )
 
 

@@ -19,6 +19,9 @@ from prefine.emulator.types import Learner, Plan, Problem
 OVERRUN_HORIZON = 1000.0
 """With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
 
+WITHOUT_SOME = "rounds without some devices"
+"""Outside the proof of the bound, whether the scenario leaves devices out or the policy."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -27,7 +30,8 @@ class RunSpec:
     ``controller``, ``learner``, ``channel``, ``selection`` (who is drawn for a round), ``availability`` and ``load``
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
     drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
-    of the bound does not cover, ``charge`` what was spent of the budgets before the first round.
+    of the bound does not cover, ``charge`` what was spent of the budgets before the first round, ``policy_seed`` what
+    an adaptive policy draws with.
     """
 
     problem: Problem
@@ -49,6 +53,7 @@ class RunSpec:
     evaluate_every: int = 1
     outside_proof: tuple[str, ...] = ()
     charge: Charge = NO_CHARGE
+    policy_seed: int = 0
 
     @property
     def patience_s(self) -> float:

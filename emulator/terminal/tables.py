@@ -78,10 +78,10 @@ def _reasons(tables: Tables) -> dict[tuple[object, ...], str]:
     return reasons
 
 
-def show_policies(rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
-    """Names, parameters with defaults, and the first line of each docstring."""
+def show_parts(noun: str, place: str, rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
+    """Names, parameters with defaults, which stand at ``place`` of a scenario, and the first line of each docstring."""
     table = Table()
-    for heading in ("policy", "what it is", "parameters [policies.NAME]"):
+    for heading in (noun, "what it is", f"parameters {escape(place)}"):
         table.add_column(heading)
     for name, made, parameters in rows:
         listed = ", ".join(key if value is MISSING else f"{key} = {value}" for key, value in parameters.items())

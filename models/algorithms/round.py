@@ -11,10 +11,10 @@ from torch.func import grad, vmap
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import foreign
-from prefine.emulator.types import FloatArray, IntArray
+from prefine.emulator.types import FloatArray, IntArray, Reports
 from prefine.models.algorithms.base import Algorithm
 from prefine.models.algorithms.fedavg import FedAvg
-from prefine.models.objective import Batch, Objective, weighted_loss
+from prefine.models.objective import Batch, Objective, loss_and_losses
 from prefine.models.uploads import Exact, Upload
 
 HELD = 2**24
@@ -35,6 +35,10 @@ class Round(Protocol):
         ``devices`` (k,) take part with ``weights`` (k,) in the mean; ``rows[i]`` are the task rows of all mini-batches
         of ``devices[i]``, ``local_steps`` equal parts of it. ``rate`` is the step size of the round.
         """
+        ...
+
+    def reports(self) -> Reports:
+        """What the devices of the last round report, (k,): losses of their first mini-batches, without weight decay."""
         ...
 
 
@@ -60,14 +64,22 @@ class FusedRound:
     def __init__(self, algorithm: Algorithm, objective: Objective, task: Batch) -> None:
         self._algorithm, self._objective, self._task = algorithm, objective, task
         self._dtype = objective.weights.numpy().dtype
+        self._sizes, self._losses = np.zeros(0, dtype=np.int64), objective.losses
 
     def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`; the step size plays no part."""
-        sizes = [len(own) for own in rows]
+        self._sizes = sizes = np.array([len(own) for own in rows])
         share = np.repeat((weights / sizes).astype(self._dtype), sizes)
         self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(share)))
+        self._losses = self._objective.losses
         self._objective.regularise(float(weights.sum()))
         return _server_step(self._algorithm, self._objective.gradient)
+
+    def reports(self) -> Reports:
+        """See `Round`."""
+        losses, starts = self._losses.double().numpy(), np.cumsum(self._sizes) - self._sizes
+        mean, mean_square = (np.add.reduceat(values, starts) / self._sizes for values in (losses, losses**2))
+        return Reports(mean, np.sqrt(mean_square))
 
 
 class DeviceRound:
@@ -86,11 +98,13 @@ class DeviceRound:
         self._algorithm, self._objective, self._task, self._upload = algorithm, objective, task, upload
         self.local_steps = local_steps
         self._gradients = _Gradients(objective, task)
+        self._reports: list[Reports] = []
 
     def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`."""
         start = self._objective.weights
         total = torch.zeros_like(start)
+        self._reports = []
         largest = max(len(own) for own in rows)
         held = len(start) + largest * self._task.x[0].numel()
         at_once = max(1, HELD // held)
@@ -102,7 +116,12 @@ class DeviceRound:
             updates = _checked(self._algorithm, "client_step", clients, (len(batches), len(start)))
             shares = torch.from_numpy(weights[chunk]).to(total.dtype)
             total += shares @ self._upload.send(updates, devices[chunk])
+            self._reports.append(clients.reports())
         return _server_step(self._algorithm, total)
+
+    def reports(self) -> Reports:
+        """See `Round`."""
+        return Reports(*(np.concatenate(column) for column in zip(*self._reports, strict=True)))
 
 
 class _Gradients:
@@ -110,15 +129,19 @@ class _Gradients:
 
     def __init__(self, objective: Objective, task: Batch) -> None:
         self._task, self._dtype = task, objective.weights.dtype
-        gradient = grad(weighted_loss(objective))
+        gradient = grad(loss_and_losses(objective), has_aux=True)
         self._common = vmap(gradient, in_dims=(None, 0, 0, 0))
         self._own = vmap(gradient)
 
-    def of(self, rows: list[IntArray], weights: Tensor) -> Tensor:
-        """(k, P) at ``weights`` (P,) or (k, P); ``rows[i]`` are the task rows of the i-th device's mini-batch."""
+    def of(self, rows: list[IntArray], weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(k, P) at ``weights`` (P,) or (k, P), and the samples' losses (k, n) there with their shares (k, n).
+
+        ``rows[i]`` are the task rows of the i-th device's mini-batch; what is beyond it has share zero.
+        """
         batch = self._padded(rows)
-        gradients: Tensor = (self._common if weights.ndim == 1 else self._own)(weights, batch.x, batch.y, batch.share)
-        return gradients
+        computed = self._common if weights.ndim == 1 else self._own
+        gradients, losses = computed(weights, batch.x, batch.y, batch.share)
+        return gradients, losses, batch.share
 
     def _padded(self, rows: list[IntArray]) -> Batch:
         """(k, largest mini-batch, ...) samples, each device's shares summing to one; padding has share zero."""
@@ -130,7 +153,7 @@ class _Gradients:
         return Batch(self._task.x[index], self._task.y[index], share)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Chunk:
     """See `prefine.models.algorithms.base.Clients`; ``batches[i]`` (local_steps, batch) are task rows of a device."""
 
@@ -141,10 +164,21 @@ class _Chunk:
     local_steps: int
     batches: tuple[IntArray, ...]
     computed: _Gradients
+    first: tuple[Tensor, Tensor] | None = None
 
     def gradients(self, step: int, weights: Tensor) -> Tensor:
         """(k, P) gradients on the mini-batches number ``step`` at ``weights`` (P,) or (k, P)."""
-        return self.computed.of([own[step] for own in self.batches], weights)
+        gradients, losses, share = self.computed.of([own[step] for own in self.batches], weights)
+        self.first = self.first or (losses, share)
+        return gradients
+
+    def reports(self) -> Reports:
+        """The losses of the first mini-batches that were differentiated; NaN where none was."""
+        if self.first is None:
+            nothing = np.full(len(self.batches), np.nan)
+            return Reports(nothing, nothing)
+        losses, share = (column.double().numpy() for column in self.first)
+        return Reports(np.sum(losses * share, axis=1), np.sqrt(np.sum(losses**2 * share, axis=1)))
 
 
 def _server_step(algorithm: Algorithm, update: Tensor) -> Tensor:

@@ -338,3 +338,27 @@ def test_an_own_algorithm_from_the_command_line_is_part_of_a_runs_identity(
     edited = Job(read_source(tmp_path / "small.toml", settings), uniform, 0)
     assert dict(job.source.checksums).keys() == {"mine.py"}
     assert job.content() != edited.content()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_reported_losses_are_those_of_the_first_mini_batches(
+    steps: int, objective: Make, federation: Federation, rows: list[np.ndarray]
+) -> None:
+    """Against torch's own cross-entropy at the model from which the round starts, device by device."""
+    model, task = objective("mlp"), federation.task
+    rounds: list[FusedRound | DeviceRound] = [
+        DeviceRound(FedAvg(), model, task, federation.weights, steps, Exact(0, 32))
+    ]
+    if steps == 1:
+        rounds.append(FusedRound(FedSGD(), model, task))
+    for each in rounds:
+        each.direction(HERE, [np.concatenate([own, own[::-1]][:steps]) for own in rows], WEIGHTS, 0.1)
+        reports = each.reports()
+        for device, own in enumerate(rows):
+            with torch.no_grad():
+                picked = torch.from_numpy(own)
+                losses = torch.nn.functional.cross_entropy(
+                    model.network(task.x[picked]), task.y[picked], reduction="none"
+                )
+            assert reports.loss[device] == pytest.approx(float(losses.mean()), rel=1e-9)
+            assert reports.rms_loss[device] == pytest.approx(float(losses.square().mean().sqrt()), rel=1e-9)

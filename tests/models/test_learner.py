@@ -166,3 +166,18 @@ def test_every_recipe_learns(recipe: dict[str, object], workload: Make) -> None:
     end = learner.evaluate()
     assert end.train_loss < 0.7 * start.train_loss
     assert end.test_accuracy > 0.6
+
+
+@pytest.mark.parametrize("recipe", [{}, {"local_steps": 2}])
+def test_reports_stay_until_a_device_takes_part_again(recipe: dict[str, object], workload: Make) -> None:
+    learner = workload(training=recipe).learner(0, 0.2)
+    assert np.isnan(learner.reports().loss).all()
+    learner.finetune(np.full(4, 3), np.array([0.5, 0.0, 0.5, 0.0]))
+    learner.pretrain(8)  # differentiates other samples
+    first = learner.reports()
+    assert np.isnan(first.loss).tolist() == [False, True, False, True]
+    learner.finetune(np.full(4, 3), np.array([0.0, 0.5, 0.5, 0.0]))
+    second = learner.reports()
+    assert second.loss[0] == first.loss[0]
+    assert second.rms_loss[2] != first.rms_loss[2]
+    assert np.isnan(second.loss).tolist() == [False, False, False, True]

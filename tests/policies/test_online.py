@@ -16,6 +16,7 @@ from prefine.emulator.types import Budget, Observation, Problem
 from prefine.policies.online import JointOnline
 from tests.emulator.scenario.small import SMALL
 from tests.policies.instances import load, with_pretraining
+from tests.policies.seen import facts
 
 
 def _emulate(
@@ -30,7 +31,9 @@ def _emulate(
         left = Budget(budget.delay_s - delay_s, budget.energy_j - energy_j)
         available = np.ones(count)
         available[0] = float(fading is None or fading.random() < 0.9)
-        seen = Observation(problem, plan, done["pretrain"], done["finetune"], delay_s, left, gain, available, 1.0)
+        seen = Observation(
+            problem, plan, done["pretrain"], done["finetune"], delay_s, left, gain, available, 1.0, facts(gain)
+        )
         decision = policy.adapt(seen)
         again = policy.adapt(seen)
         assert np.array_equal(decision.devices.batch, again.devices.batch)  # a pure function of what it sees

@@ -180,7 +180,7 @@ def test_the_audit_notices() -> None:
     """A record that was tampered with does not pass."""
     world = run_spec(problem(), plan(problem()))
     result = run(world, "p", 0)
-    audit(result, world, 3e6)
+    audit(result, world, 3e6, {})
     wrong = [
         replace(result, run=result.run._replace(energy_j=result.run.energy_j * 1.001)),
         replace(result, run=result.run._replace(compute_energy_j=result.run.compute_energy_j * 1.001)),
@@ -191,9 +191,9 @@ def test_the_audit_notices() -> None:
     ]
     for tampered in wrong:
         with pytest.raises(AuditError):
-            audit(tampered, world, 3e6)
+            audit(tampered, world, 3e6, {})
     with pytest.raises(AuditError, match="in use at once"):
-        audit(result, world, 3.1e6)
+        audit(result, world, 3.1e6, {})
     spent_j = max(record.compute_energy_j + record.uplink_energy_j for record in result.devices)
     with pytest.raises(AuditError, match="from a battery of"):
-        audit(result, replace(world, faults=Faults(battery_j=spent_j)), 3e6)
+        audit(result, replace(world, faults=Faults(battery_j=spent_j)), 3e6, {})

@@ -1,0 +1,46 @@
+"""Who was to take part in each fine-tuning round, with what weights, and what that means for the bound."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefine.emulator.simulation.spec import WITHOUT_SOME
+from prefine.emulator.types import FloatArray, IntArray, RoundDecision
+
+
+class Choices:
+    """Keeps what a policy has decided of participants and weights; ``share`` (K,) are the shares of the task loss."""
+
+    def __init__(self, share: FloatArray) -> None:
+        self._share = share
+        self._own_weights = False
+        self.made: dict[int, NDArray[np.bool_]] = {}
+        """Whom the policy chose, (K,), by the number of the fine-tuning round; of rounds open to all, nothing."""
+
+    def of(self, decision: RoundDecision, number: int) -> NDArray[np.bool_]:
+        """Who may take part in round ``number``, (K,)."""
+        if decision.participants is None:
+            return np.ones(len(self._share), dtype=np.bool_)
+        self.made[number] = decision.participants > 0.0
+        return self.made[number]
+
+    def weights(self, decision: RoundDecision, members: IntArray, arrived: IntArray) -> FloatArray:
+        """Weights (K,) in the step: those of the ``members``, shared out among the ``arrived``, of whom one counts.
+
+        All are zero where none of them counts.
+        """
+        own = decision.weight is not None
+        wanted = self._share if decision.weight is None else decision.weight
+        weights = np.zeros(len(wanted))
+        weights[arrived] = wanted[arrived]
+        present = weights.sum()
+        if present == 0.0:
+            return weights
+        self._own_weights |= own
+        whole: FloatArray = weights * (wanted[members].sum() / present) if own else weights / present
+        return whole
+
+    @property
+    def outside_proof(self) -> tuple[str, ...]:
+        """What of all this the proof of the bound does not cover."""
+        left_out = any(not chosen.all() for chosen in self.made.values())
+        return (WITHOUT_SOME,) * left_out + ("weights of the policy's",) * self._own_weights
