@@ -195,5 +195,5 @@ def test_a_decision_that_cannot_be_done_is_named() -> None:
             return RoundDecision("finetune", observation.plan.server, devices)
 
     world = run_spec(problem(), plan(problem()), controller=Adapt("wild", Wild()))  # type: ignore[arg-type]
-    with pytest.raises(PolicyError, match=r"policy wild: devices\.power_w\[0\] = .*9\.0"):
+    with pytest.raises(PolicyError, match=r"policy wild: devices\.power_w\[0\] = 9, must be"):
         run(world, "wild", 0)
