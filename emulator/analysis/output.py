@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
+from prefine.emulator.analysis.longform import long
 from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.analysis.tables import HINDSIGHT, REHEARSALS, varied_keys, write_csv
 from prefine.emulator.analysis.verdict import verdict
@@ -18,6 +19,8 @@ from prefine.emulator.errors import InputError
 class Tables:
     """The tables of an output folder; ``comparison`` and ``ranking`` are worked out anew from ``runs``.
 
+    ``comparison`` is wide, one row for each policy (and combination of varied values), with ``FIGURE_mean``,
+    ``FIGURE_ci95``, ``FIGURE_diff``, ``FIGURE_diff_ci95`` and ``FIGURE_win_rate``; comparison.csv is long.
     ``hindsight`` has the runs of the family of shares in hindsight, ``rehearsals`` the candidates of each policy that
     rehearsed; no rows where there were none.
     """
@@ -63,7 +66,9 @@ class Tables:
 
     def with_run(self, frame: pd.DataFrame) -> pd.DataFrame:
         """``frame`` (rounds or devices) with the varied keys, policy and seed of each row's run."""
-        return frame.merge(self.runs[["run_id", *self.keys, "policy", "seed"]], on="run_id", validate="many_to_one")
+        names = [*self.keys, "policy", "seed"]
+        bare = frame.drop(columns=names, errors="ignore")
+        return bare.merge(self.runs[["run_id", *names]], on="run_id", validate="many_to_one")
 
 
 def read_tables(folder: Path, reference: str | None = None) -> Tables:
@@ -104,6 +109,6 @@ def _manifest(path: Path) -> Mapping[str, object]:
 def analyse(folder: Path, reference: str | None = None) -> Tables:
     """`read_tables`, with comparison.csv and ranking.csv written anew into ``folder``; raises as it does."""
     tables = read_tables(folder, reference)
-    write_csv(folder / "comparison.csv", tables.comparison)
+    write_csv(folder / "comparison.csv", long(tables.comparison))
     write_csv(folder / "ranking.csv", tables.ranking)
     return tables
