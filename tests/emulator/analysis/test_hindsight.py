@@ -12,8 +12,8 @@ from rich.console import Console
 import prefine
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.comparison import comparison
-from prefine.emulator.analysis.reading import read_comparison
 from prefine.emulator.analysis.output import read_tables
+from prefine.emulator.analysis.reading import read_comparison
 from prefine.emulator.errors import InputError
 from prefine.emulator.terminal.tables import show_comparison
 from tests.emulator.analysis.tables import table
