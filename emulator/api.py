@@ -1,4 +1,4 @@
-"""The public functions: what the command line does, a scenario in, pandas tables out.
+"""The public functions: what the command line plans, runs and reports, a scenario in, pandas tables out.
 
 >>> import prefine                                                              # doctest: +SKIP
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prefine.emulator.analysis.output import Tables, analyse
+from prefine.emulator.analysis.output import Tables, analyse, write_paper
+from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
@@ -45,6 +46,8 @@ Scenario = str | Path | Mapping[str, Any] | Source | None
 
 Policies = object
 """One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
+
+TableFormat = Literal["csv", "parquet", "latex", "markdown"]
 
 OnDone = Callable[[Job, RunResult], None]
 Watch = Callable[[int], AbstractContextManager[OnDone]]
@@ -92,7 +95,7 @@ def compare(
     out: str | Path | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
-    tables: Literal["csv", "parquet"] = "csv",
+    tables: TableFormat = "csv",
     figures: Sequence[Format] = (),
     hindsight: bool = False,
     command: str = "prefine.compare",
@@ -137,8 +140,8 @@ def compare(
         members = [each.label for each in shares]
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
         content["calibration"] = {} if vary else _calibration_cost(source.world(), source.world().constants.work)
-        write_folder(folder, own, content, tables, Targets(settings.targets, against.label), yardstick)
-        return report(folder, figures)
+        write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
+        return report(folder, figures, tables)
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:
@@ -164,14 +167,20 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     return Serial() if jobs == 1 else Processes(jobs)
 
 
-def report(folder: str | Path, figures: Sequence[Format] = ()) -> Tables:
+def report(folder: str | Path, figures: Sequence[Format] = (), tables: TableFormat = "csv") -> Tables:
     """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
 
-    ``figures`` names formats for plots as files. Raises InputError where the CSV files are missing or broken.
+    ``figures`` names formats for plots as files, ``tables`` another form of the tables: "parquet" beside the CSV files,
+    "latex" or "markdown" of the comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
-    tables = analyse(Path(folder))
-    write_report(Path(folder), tables, figures)
-    return tables
+    check_tables(tables)
+    found = analyse(Path(folder))
+    if tables == "parquet":
+        write_parquet(Path(folder))
+    elif tables != "csv":
+        write_paper(Path(folder), found, tables)
+    write_report(Path(folder), found, figures)
+    return found
 
 
 def plan(

@@ -5,7 +5,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -46,7 +46,9 @@ Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder [default: out/NAME].")]
 Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
-TablesOption = Annotated[Literal["csv", "parquet"], typer.Option(help="Also write Parquet beside CSV.")]
+TablesOption = Annotated[
+    api.TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
+]
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
 Hindsight = Annotated[
     bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
@@ -193,9 +195,10 @@ def plan(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
     figures: Figures = "",
+    tables: TablesOption = "csv",
 ) -> None:
     """Rebuild plots and report.html from the CSV files of an output folder."""
-    api.report(folder, _formats(figures))
+    api.report(folder, _formats(figures), tables)
     typer.echo(one_line(f"report: {folder / 'report.html'}"))
 
 

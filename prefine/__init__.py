@@ -3,8 +3,8 @@
 >>> import prefine
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 
-Everything the command line does is a function here; docs/tutorial.md shows them. The folders beside this package are
-reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``, ``prefine.traces``,
+What plans, runs and reports on the command line is a function here; docs/tutorial.md shows them. The folders beside
+this package are reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``, ``prefine.traces``,
 ``prefine.scenarios``.
 """
 

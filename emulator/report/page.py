@@ -89,7 +89,7 @@ def comparison_rows(comparison: pd.DataFrame, keys: Sequence[str]) -> list[dict[
             "runs": f"{row['runs']}" + (f" (+{row['failed']} failed)" if row["failed"] else ""),
             "rounds": f"{wording.number(row['pretrain_rounds_mean'])} + {wording.number(row['finetune_rounds_mean'])}",
             "accuracy": _estimate(row, SCORE),
-            "difference": words.difference(row),
+            "difference": wording.difference(row),
             "win_rate": wording.number(row[f"{SCORE}_win_rate"], 2),
             "gradient": _estimate(row, REALISED),
             "regret": wording.regret(row),

@@ -12,8 +12,7 @@ from rich.table import Table
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE
-from prefine.emulator.analysis.wording import number, plus_minus, regret, shown
-from prefine.emulator.report.words import difference
+from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 
 def show_comparison(tables: Tables, console: Console) -> None:
