@@ -24,13 +24,12 @@ from prefine.emulator.experiment.executor import Dask, Processes, Serial, Worker
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
-from prefine.emulator.experiment.runs import run_many
+from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
 from prefine.emulator.problem_file import parse_problem, plan_document
-from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
 from prefine.emulator.report.page import write_report
 from prefine.emulator.scenario.scenario import Overrides
@@ -49,8 +48,7 @@ Policies = object
 
 TableFormat = Literal["csv", "parquet", "latex", "markdown"]
 
-OnDone = Callable[[Job, RunResult], None]
-Watch = Callable[[int], AbstractContextManager[OnDone]]
+Watch = Callable[[int], AbstractContextManager[Listener]]
 """Called with the number of runs; what it opens hears of each run that is done."""
 
 
@@ -77,8 +75,8 @@ class Solution:
         return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
 
 
-def _unheard(total: int) -> AbstractContextManager[OnDone]:
-    return nullcontext(lambda job, result: None)
+def _unheard(total: int) -> AbstractContextManager[Listener]:
+    return nullcontext(SILENT)
 
 
 def compare(
@@ -132,8 +130,8 @@ def compare(
     check_tables(tables)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        on_done = stack.enter_context(watch(len(work)))
-        results = run_many(work, execute, where, result_store(folder), on_done)
+        listener = stack.enter_context(watch(len(work)))
+        results = run_many(work, execute, where, result_store(folder), listener)
         checksums = {**source.world().workload.provenance(), **dict(source.checksums)}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
