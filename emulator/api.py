@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prefine.emulator.analysis.output import Tables, analyse, write_paper
+from prefine.emulator.analysis.output import analyse, write_paper
 from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.bound import Prediction, predict
@@ -32,6 +32,7 @@ from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, p
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.report.figure import Format
 from prefine.emulator.report.page import write_report
+from prefine.emulator.report.plots import DrawableTables as Tables
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
@@ -108,9 +109,9 @@ def compare(
     place of the scenario's. ``hindsight`` also runs the family of shares in hindsight: a row ``hindsight`` and a regret
     for each policy (docs/tables.md). ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
 
-    Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it only the
-    tables are returned. Raises InputError where something asked for is wrong, PrefineError where ``out`` cannot be
-    written; a run that fails is a row.
+    Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; its tables are those of
+    the last call. Without ``out`` only the tables are returned and nothing is drawn. Raises InputError where something
+    asked for is wrong, PrefineError where ``out`` cannot be written; a run that fails is a row.
     """
     source = read_source(scenario, overrides, workload, channel)
     settings = source.scenario.compare
@@ -139,7 +140,7 @@ def compare(
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
         content["calibration"] = {} if vary else _calibration_cost(source.world(), source.world().constants.work)
         write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
-        return report(folder, figures, tables)
+        return Tables.of(analyse(folder)) if out is None else report(folder, figures, tables)
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:
@@ -172,7 +173,7 @@ def report(folder: str | Path, figures: Sequence[Format] = (), tables: TableForm
     "latex" or "markdown" of the comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
     check_tables(tables)
-    found = analyse(Path(folder))
+    found = Tables.of(analyse(Path(folder)))
     if tables == "parquet":
         write_parquet(Path(folder))
     elif tables != "csv":

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefine.emulator.analysis.output import Tables
     from prefine.emulator.api import (
         Solution,
         calibrate,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         validate,
     )
     from prefine.emulator.errors import InfeasibleError, InputError, PolicyError, PrefineError
+    from prefine.emulator.report.plots import DrawableTables as Tables
     from prefine.emulator.scenario.source import read_source as read_scenario
 
 __all__ = [
@@ -54,7 +54,7 @@ _ELSEWHERE = {
     "InputError": "prefine.emulator.errors:InputError",
     "PolicyError": "prefine.emulator.errors:PolicyError",
     "PrefineError": "prefine.emulator.errors:PrefineError",
-    "Tables": "prefine.emulator.analysis.output:Tables",
+    "Tables": "prefine.emulator.report.plots:DrawableTables",
     "read_scenario": "prefine.emulator.scenario.source:read_source",
 }
 """Public names that are not in `prefine.emulator.api`."""
