@@ -1,4 +1,4 @@
-"""The public functions: what the command line does, a scenario in, pandas tables out.
+"""The public functions: what the command line plans, runs and reports, a scenario in, pandas tables out.
 
 >>> import prefine                                                              # doctest: +SKIP
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prefine.emulator.analysis.output import Tables, analyse
+from prefine.emulator.analysis.output import analyse, write_paper
+from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
@@ -23,16 +24,16 @@ from prefine.emulator.experiment.executor import Dask, Processes, Serial, Worker
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
-from prefine.emulator.experiment.runs import run_many
+from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, check_parameters, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, SELECTION, Part, calling, find, make_policy, part, policy_parts, rehearses
 from prefine.emulator.policy_check import faults
 from prefine.emulator.problem_file import parse_problem, plan_document
-from prefine.emulator.records import RunResult
 from prefine.emulator.report.figure import Format
 from prefine.emulator.report.page import write_report
+from prefine.emulator.report.plots import DrawableTables as Tables
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
@@ -47,8 +48,9 @@ Scenario = str | Path | Mapping[str, Any] | Source | None
 Policies = object
 """One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
 
-OnDone = Callable[[Job, RunResult], None]
-Watch = Callable[[int], AbstractContextManager[OnDone]]
+TableFormat = Literal["csv", "parquet", "latex", "markdown"]
+
+Watch = Callable[[int], AbstractContextManager[Listener]]
 """Called with the number of runs; what it opens hears of each run that is done."""
 
 
@@ -79,8 +81,8 @@ class Solution:
         return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
 
 
-def _unheard(total: int) -> AbstractContextManager[OnDone]:
-    return nullcontext(lambda job, result: None)
+def _unheard(total: int) -> AbstractContextManager[Listener]:
+    return nullcontext(SILENT)
 
 
 def compare(
@@ -97,7 +99,7 @@ def compare(
     out: str | Path | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
-    tables: Literal["csv", "parquet"] = "csv",
+    tables: TableFormat = "csv",
     figures: Sequence[Format] = (),
     hindsight: bool = False,
     command: str = "prefine.compare",
@@ -112,9 +114,9 @@ def compare(
     place of the scenario's. ``hindsight`` also runs the family of shares in hindsight: a row ``hindsight`` and a regret
     for each policy (docs/tables.md). ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
 
-    Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; without it only the
-    tables are returned. Raises InputError where something asked for is wrong, PrefineError where ``out`` cannot be
-    written; a run that fails is a row.
+    Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; its tables are those of
+    the last call. Without ``out`` only the tables are returned and nothing is drawn. Raises InputError where something
+    asked for is wrong, PrefineError where ``out`` cannot be written; a run that fails is a row.
     """
     source = read_source(scenario, overrides, workload, channel)
     settings = source.scenario.compare
@@ -134,16 +136,16 @@ def compare(
     check_tables(tables)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        on_done = stack.enter_context(watch(len(work)))
-        results = run_many(work, execute, where, result_store(folder), on_done)
+        listener = stack.enter_context(watch(len(work)))
+        results = run_many(work, execute, where, result_store(folder), listener)
         checksums = {**source.world().workload.provenance(), **dict(source.checksums)}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
         members = [each.label for each in shares]
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
         content["calibration"] = {} if vary else _calibration_cost(source.world(), source.world().constants.work)
-        write_folder(folder, own, content, tables, Targets(settings.targets, against.label), yardstick)
-        return report(folder, figures)
+        write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
+        return Tables.of(analyse(folder)) if out is None else report(folder, figures, tables)
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:
@@ -169,14 +171,20 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     return Serial() if jobs == 1 else Processes(jobs)
 
 
-def report(folder: str | Path, figures: Sequence[Format] = ()) -> Tables:
+def report(folder: str | Path, figures: Sequence[Format] = (), tables: TableFormat = "csv") -> Tables:
     """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
 
-    ``figures`` names formats for plots as files. Raises InputError where the CSV files are missing or broken.
+    ``figures`` names formats for plots as files, ``tables`` another form of the tables: "parquet" beside the CSV files,
+    "latex" or "markdown" of the comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
-    tables = analyse(Path(folder))
-    write_report(Path(folder), tables, figures)
-    return tables
+    check_tables(tables)
+    found = Tables.of(analyse(Path(folder)))
+    if tables == "parquet":
+        write_parquet(Path(folder))
+    elif tables != "csv":
+        write_paper(Path(folder), found, tables)
+    write_report(Path(folder), found, figures)
+    return found
 
 
 def plan(

@@ -3,20 +3,21 @@
 import json
 import shlex
 import sys
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from prefine.emulator import api
-from prefine.emulator.errors import InputError, PrefineError, one_line
+from prefine.emulator.analysis.reading import read_table
+from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
 from prefine.emulator.plugins import parameters_of
 from prefine.emulator.scenario.source import DEFAULT, Source, read_source
 from prefine.emulator.terminal import plans
 from prefine.emulator.terminal.ending import status_of
-from prefine.emulator.terminal.progress import progress
+from prefine.emulator.terminal.progress import Progress
 from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
 from prefine.traces.commands import app as trace_app
 
@@ -43,10 +44,12 @@ Policies = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...")]
 Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder [default: out/NAME].")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME].")]
 Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
-TablesOption = Annotated[Literal["csv", "parquet"], typer.Option(help="Also write Parquet beside CSV.")]
+TablesOption = Annotated[
+    api.TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
+]
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
 Hindsight = Annotated[
     bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
@@ -88,7 +91,7 @@ def _options(
         raise typer.Exit
 
 
-@app.command(epilog="Example: prefine compare scenarios/mild.toml --policies joint,joint-ft,uniform --seeds 5 --jobs 2")
+@app.command(epilog="Example: prefine compare both-stages --policies joint,joint-ft,uniform --seeds 5 --jobs 2")
 def compare(
     scenario: ScenarioArgument = None,
     policies: Policies = None,
@@ -193,9 +196,10 @@ def plan(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
     figures: Figures = "",
+    tables: TablesOption = "csv",
 ) -> None:
     """Rebuild plots and report.html from the CSV files of an output folder."""
-    api.report(folder, _formats(figures))
+    api.report(folder, _formats(figures), tables)
     typer.echo(one_line(f"report: {folder / 'report.html'}"))
 
 
@@ -263,8 +267,24 @@ def scenarios() -> None:
 def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
     """Run with progress, show the comparison, and end with status 1 where a run failed."""
     console = Console()
-    watch = partial(progress, console=console, quiet=quiet)
-    result = api.compare(source, out=folder, command=_command(), watch=watch, **options)
+    progress = Progress(console, quiet)
+    before = _policies_in(folder)
+    try:
+        result = api.compare(source, out=folder, command=_command(), watch=progress, **options)
+    except KeyboardInterrupt:
+        kept = (
+            f"{progress.kept} of {progress.total} runs are kept in {folder}" if progress.total else "no run was begun"
+        )
+        raise InterruptionError(f"interrupted; {kept}, the same command goes on from there") from None
+    gone = [policy for policy in before if policy not in result.policies]
+    if gone:
+        typer.echo(
+            one_line(
+                f"prefine: {folder}: its tables had {', '.join(gone)} too and now have {', '.join(result.policies)} "
+                "alone; no run is lost: name all policies to have them back"
+            ),
+            err=True,
+        )
     if not quiet:
         show_comparison(result, console)
         console.print(one_line(f"tables: {folder}/*.csv"), highlight=False, markup=False, soft_wrap=True)
@@ -273,6 +293,13 @@ def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
     if len(failed):
         reason = f"{failed.iloc[0]['run_id']}: {failed.iloc[0]['stop_reason']}"
         raise PrefineError(f"{len(failed)} of {len(result.runs)} runs failed; {reason}")
+
+
+def _policies_in(folder: Path) -> list[str]:
+    """The policies in the tables of an output folder; none where there are no tables."""
+    with suppress(InputError):
+        return list(read_table(folder, "runs")["policy"].drop_duplicates())
+    return []
 
 
 def _names(policies: str | None) -> list[str] | None:

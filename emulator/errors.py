@@ -43,6 +43,12 @@ class PolicyError(PrefineError):
     """A policy returned something that is no plan; the message names policy, field and value."""
 
 
+class InterruptionError(PrefineError):
+    """The user stopped a command; the message says what is kept of it."""
+
+    exit_status = 130
+
+
 class TraceEndError(PrefineError):
     """A channel trace ended during a run whose scenario says ``on_end = "error"``."""
 

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import pickle
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -118,11 +118,15 @@ def part(kind: Kind, asked: object, label: str | None = None) -> Part:
 def policy_parts(policies: object) -> list[Part]:
     """The policies asked for: one or several names, classes or instances, or a mapping from labels to them.
 
+    Names may stand in one text, by comma, as on the command line.
+
     Raises InputError where there is none, or one is unknown or no policy.
     """
     if isinstance(policies, Mapping):
         parts = [part(POLICY, asked, _label(label)) for label, asked in policies.items()]
-    elif isinstance(policies, list | tuple):
+    elif isinstance(policies, str):
+        parts = [part(POLICY, asked.strip()) for asked in policies.split(",") if asked.strip()]
+    elif isinstance(policies, Iterable) and not inspect.isclass(policies) and not hasattr(policies, POLICY.method):
         parts = [part(POLICY, asked) for asked in policies]
     else:
         parts = [part(POLICY, policies)]

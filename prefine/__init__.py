@@ -3,8 +3,8 @@
 >>> import prefine
 >>> prefine.compare("default", policies=["joint-ft", "uniform"], seeds=3).comparison    # doctest: +SKIP
 
-Everything the command line does is a function here; docs/tutorial.md shows them. The folders beside this package are
-reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``, ``prefine.traces``,
+What plans, runs and reports on the command line is a function here; docs/tutorial.md shows them. The folders beside
+this package are reached through it: ``prefine.emulator``, ``prefine.models``, ``prefine.policies``, ``prefine.traces``,
 ``prefine.scenarios``.
 """
 
@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefine.emulator.analysis.output import Tables
     from prefine.emulator.api import (
         Solution,
         calibrate,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         validate,
     )
     from prefine.emulator.errors import InfeasibleError, InputError, PolicyError, PrefineError
+    from prefine.emulator.report.plots import DrawableTables as Tables
     from prefine.emulator.scenario.source import read_source as read_scenario
 
 __all__ = [
@@ -56,7 +56,7 @@ _ELSEWHERE = {
     "InputError": "prefine.emulator.errors:InputError",
     "PolicyError": "prefine.emulator.errors:PolicyError",
     "PrefineError": "prefine.emulator.errors:PrefineError",
-    "Tables": "prefine.emulator.analysis.output:Tables",
+    "Tables": "prefine.emulator.report.plots:DrawableTables",
     "read_scenario": "prefine.emulator.scenario.source:read_source",
 }
 """Public names that are not in `prefine.emulator.api`."""

@@ -48,7 +48,7 @@ Scale = Annotated[
 ]
 GapsOption = Annotated[Gaps, typer.Option(help="Where nothing was measured for long: hold, no signal, or refuse.")]
 LongestGap = Annotated[float, typer.Option(help="What is long.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Canonical CSV [default: the screen].")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help=r"Canonical CSV \[default: the screen].")]
 
 
 @app.command()

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 from tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
+from prefine.emulator.analysis.reading import read_comparison
+
 PAGES = ("results.md", "online.md")
 FIGURES = (
     *("test_accuracy", "train_loss", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds"),
@@ -27,7 +29,7 @@ MARKED = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end -->)", flags=
 
 def trimmed(folder: Path) -> pd.DataFrame:
     """The columns of comparison.csv that the pages speak of, and the samples of a server round."""
-    comparison = pd.read_csv(folder / "comparison.csv")
+    comparison = read_comparison(folder)
     varied = list(comparison.columns[: comparison.columns.get_loc("policy")])
     wanted = [f"{figure}_{part}" for figure in FIGURES for part in PARTS]
     rest = ["policy", "reference", "runs", "failed", "member", "regret", "regret_ci95", *wanted]

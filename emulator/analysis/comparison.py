@@ -15,6 +15,12 @@ from prefine.emulator.analysis.tables import REALISED, SCORE, column_types, vari
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.records import RunRecord
 
+_NEITHER_BETTER = (
+    *("pretrain_rounds", "finetune_rounds", "planned_pretrain_rounds", "planned_finetune_rounds"),
+    "target_accuracy",
+)
+"""Figures of which neither more nor less is better; of the accuracy more is, of all others less."""
+
 FIGURES = tuple(name for name, kind in column_types(RunRecord).items() if kind != "str" and name != "seed")
 
 
@@ -38,12 +44,13 @@ def figures_of(runs: pd.DataFrame) -> list[str]:
 
 
 def comparison(runs: pd.DataFrame, reference: str, family: pd.DataFrame | None = None) -> pd.DataFrame:
-    """comparison.csv: for each policy and combination of varied values, all figures of its finished runs.
+    """One row for each policy and combination of varied values, with all figures of its finished runs.
 
-    Columns: varied keys, policy, reference, runs, failed, ``test_accuracy_win_rate`` (share of shared seeds with
-    a higher accuracy than the reference, ties half), ``target_reach_rate`` (share of runs that reached the first
+    Columns: varied keys, policy, reference, runs, failed, ``target_reach_rate`` (share of runs that reached the first
     target), ``regret`` and ``regret_ci95``, ``member``, then for each figure ``*_mean``, ``*_ci95`` (half-width),
-    ``*_diff`` (mean of figure minus the reference's at the same seed) and ``*_diff_ci95``.
+    ``*_diff`` (mean of figure minus the reference's at the same seed), ``*_diff_ci95`` and ``*_win_rate`` (share of
+    shared seeds that are better than the reference: of the accuracy higher, of other figures lower; ties half).
+    comparison.csv holds the same in long form (`prefine.emulator.analysis.longform`).
 
     ``family`` are the runs of hindsight.csv: with them, each combination has a row ``hindsight`` too, and each policy
     its regret (`prefine.emulator.analysis.hindsight`).
@@ -94,7 +101,7 @@ def _rows(
             "reference": reference,
             "runs": len(mine),
             "failed": int((group["policy"] == policy).sum()) - len(mine),
-            **_shares(mine, baseline),
+            "target_reach_rate": _reach_rate(mine),
             "regret": regret.mean,
             "regret_ci95": regret.half_width,
             "member": "",
@@ -107,7 +114,7 @@ def _rows(
             "reference": reference,
             "runs": len(yardstick.runs),
             "failed": 0,
-            **_shares(yardstick.runs, baseline),
+            "target_reach_rate": _reach_rate(yardstick.runs),
             "regret": np.nan,
             "regret_ci95": np.nan,
             "member": yardstick.member,
@@ -116,25 +123,22 @@ def _rows(
         }
 
 
-def _shares(mine: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, float]:
-    """How often ``mine`` beat the reference under the same seed, and how often it reached the target."""
-    scores = mine.set_index("seed")[SCORE]
-    shared = scores.index.intersection(baseline.index)
+def _reach_rate(mine: pd.DataFrame) -> float:
+    """The share of ``mine`` that reached the first target; NaN where there is none."""
     known = mine[mine["target_accuracy"].notna()]
-    return {
-        f"{SCORE}_win_rate": statistics.win_rate(scores.loc[shared], baseline.loc[shared, SCORE]),
-        "target_reach_rate": float(known["time_to_accuracy_s"].notna().mean()) if len(known) else np.nan,
-    }
+    return float(known["time_to_accuracy_s"].notna().mean()) if len(known) else np.nan
 
 
 def _estimates(mine: pd.DataFrame, baseline: pd.DataFrame, figures: Sequence[str]) -> dict[str, float]:
-    """Mean and difference to the reference of each figure, with their intervals."""
+    """Mean and difference to the reference of each figure, with their intervals, and how often it is better."""
     by_seed, row = mine.set_index("seed"), {}
     shared = by_seed.index.intersection(baseline.index)
     for figure in figures:
         row[f"{figure}_mean"], row[f"{figure}_ci95"] = statistics.estimate(by_seed[figure])
-        difference = statistics.paired(by_seed.loc[shared, figure], baseline.loc[shared, figure])
-        row[f"{figure}_diff"], row[f"{figure}_diff_ci95"] = statistics.estimate(difference)
+        values, against = by_seed.loc[shared, figure], baseline.loc[shared, figure]
+        row[f"{figure}_diff"], row[f"{figure}_diff_ci95"] = statistics.estimate(statistics.paired(values, against))
+        better = np.nan if figure in _NEITHER_BETTER else 1.0 if figure == SCORE else -1.0
+        row[f"{figure}_win_rate"] = statistics.win_rate(better * values, better * against)
     return row
 
 

@@ -55,7 +55,8 @@ def regret(hindsight: pd.DataFrame, mine: pd.DataFrame) -> Estimate:
     """`accuracy` less the mean of ``mine`` (a policy's finished runs); half-width from the differences seed by seed."""
     paired = statistics.paired(hindsight.set_index("seed")[SCORE], mine.set_index("seed")[SCORE])
     own = float(mine[SCORE].mean()) if len(mine) else np.nan
-    return Estimate(accuracy(hindsight) - own, statistics.estimate(paired).half_width)
+    best = accuracy(hindsight)
+    return Estimate(statistics.unrounded(best - own, abs(own)), statistics.estimate(paired).half_width)
 
 
 def described(member: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prefine.emulator.analysis.cells import meant, texts_mapped
+from prefine.emulator.analysis.longform import PARTS, wide
 from prefine.emulator.analysis.tables import FILES, HINDSIGHT, NAME, REHEARSALS, Record, column_types
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.errors import InputError
@@ -19,6 +20,8 @@ from prefine.emulator.types import Rehearsed
 READ: Mapping[str, Record] = {**FILES, HINDSIGHT: RunRecord, REHEARSALS: Rehearsed}
 """What can be read, with the record that has its columns."""
 
+_EMPTY_NUMBERS = {part: [""] for part in PARTS}
+
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """The table ``name`` (``runs``, ``rounds``, ``devices``, ``hindsight``, ``rehearsals``) of an output folder.
@@ -28,11 +31,12 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     record = READ[name]
     types = {"policy" if name == REHEARSALS else NAME: "str", **column_types(record)}
+    texts = ["policy", *(column for column, kind in types.items() if kind == "str")]
     numbers = [column for column, kind in types.items() if kind != "str"]
     try:
         frame = pd.read_csv(
             path,
-            dtype={column: kind for column, kind in types.items() if kind == "str"},
+            dtype=dict.fromkeys(texts, "str"),
             keep_default_na=False,
             na_values={column: [""] for column in numbers},
         )
@@ -52,6 +56,24 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     for column in numbers:
         _check_numbers(path, frame[column], types[column])
     return frame.astype({column: types.get(column, "float64") for column in (*numbers, *targets)})
+
+
+def read_comparison(folder: Path) -> pd.DataFrame:
+    """comparison.csv of an output folder in wide form, as `Tables.comparison` is.
+
+    Raises InputError, one line, where the file is missing or is no such table.
+    """
+    path = folder / "comparison.csv"
+    texts = ("policy", "reference", "figure", "member")
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(texts, "str"), keep_default_na=False, na_values=_EMPTY_NUMBERS)
+        return wide(texts_mapped(frame, meant))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; prefine report {folder} writes it") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: is no table of policies and figures; prefine report {folder} makes it anew"
+        ) from error
 
 
 def _check_numbers(path: Path, column: "pd.Series[Any]", kind: str) -> None:

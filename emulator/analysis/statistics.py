@@ -14,6 +14,10 @@ _NO_SPREAD = 1e-9
 """Standard deviation of differences, as a part of the largest, up to which they are all the same but for rounding."""
 
 
+ROUNDING = 1e-12
+"""What is smaller than this part of the numbers it comes from is their rounding error, and counts as zero."""
+
+
 class Estimate(NamedTuple):
     """A mean and the half-width of its 95 % confidence interval (Student's t; NaN for fewer than two values)."""
 
@@ -29,9 +33,18 @@ def estimate(values: ArrayLike) -> Estimate:
         return Estimate(np.nan, np.nan)
     if known.size == 1 or not np.isfinite(known).all():
         return Estimate(float(known.mean()), np.nan)
-    return Estimate(
-        float(known.mean()), _quantile(known.size - 1) * float(known.std(ddof=1)) / float(np.sqrt(known.size))
-    )
+    half_width = _quantile(known.size - 1) * float(known.std(ddof=1)) / float(np.sqrt(known.size))
+    size = float(np.abs(known).max())
+    return Estimate(unrounded(float(known.mean()), size), unrounded(half_width, size))
+
+
+def unrounded(value: float, size: float) -> float:
+    """``value``, or zero where it is but the rounding error of numbers of this ``size``.
+
+    >>> unrounded(-7.1e-15, 64.0), unrounded(0.5, 64.0)
+    (0.0, 0.5)
+    """
+    return 0.0 if abs(value) <= ROUNDING * size else value
 
 
 @cache
@@ -40,10 +53,16 @@ def _quantile(degrees_of_freedom: int) -> float:
 
 
 def win_rate(values: ArrayLike, reference: ArrayLike) -> float:
-    """The share of pairs in which ``values`` is above ``reference``, both (n,); ties count half, NaN not at all."""
-    difference = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
-    difference = difference[~np.isnan(difference)]
-    return float(np.mean(0.5 * (1 + np.sign(difference)))) if difference.size else np.nan
+    """The share of pairs in which ``values`` is above ``reference``, both (n,); ties count half, NaN not at all.
+
+    Two values that differ by their rounding alone are a tie.
+    """
+    pairs = np.column_stack([np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)])
+    mine, theirs = pairs[~np.isnan(pairs).any(axis=1)].T
+    if not mine.size:
+        return np.nan
+    level = np.isclose(mine, theirs, rtol=ROUNDING, atol=0.0)
+    return float(np.mean(np.where(level, 0.5, mine > theirs)))
 
 
 def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
@@ -74,8 +93,11 @@ def kendall_w(scores: ArrayLike) -> float:
 
 
 def paired(values: "pd.Series[float]", reference: "pd.Series[float]") -> "pd.Series[float]":
-    """``values - reference`` over the labels (seeds) that both have."""
-    return (values - reference).dropna()
+    """``values - reference`` over the labels (seeds) that both have; what is rounding alone is zero."""
+    mine, theirs = values.align(reference, join="inner")
+    difference = (mine - theirs).dropna()
+    size = np.maximum(mine.abs(), theirs.abs())[difference.index]
+    return difference.where(difference.abs() >= ROUNDING * size, 0.0)
 
 
 def better(values: "pd.Series[float]", reference: "pd.Series[float]") -> float:

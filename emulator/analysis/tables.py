@@ -30,11 +30,9 @@ REALISED = "mean_grad_norm_sq"
 """The column of runs.csv that Phi bounds."""
 
 NAME = "run_id"
-"""The first column of every table: which run a row belongs to."""
+"""The first column of runs.csv, rounds.csv and devices.csv: which run a row belongs to."""
 
 _VARIED_AFTER = "seed"
-
-"""What a spreadsheet would take for a formula, behind apostrophes or not."""
 
 
 class Entry(NamedTuple):
@@ -75,25 +73,28 @@ def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
-def _named(record: Record, run_id: str, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
-    """The table of ``rows``, all of the run ``run_id``."""
-    frame = table(record, rows)
-    frame.insert(0, NAME, pd.Series([run_id] * len(frame), dtype="str"))
-    return frame
+def _keyed(record: Record, entry: Entry, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
+    """The table of ``rows``, all of one run: its ``run_id``, policy, seed and varied values stand before them."""
+    frame, run = table(record, rows), entry.result.run
+    keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
+    keys |= {varied_column(key): value for key, value in entry.varied}
+    names = pd.DataFrame({key: [harmless(value)] * len(frame) for key, value in keys.items()})
+    return pd.concat([names, frame], axis="columns")
+
+
+def varied_column(key: str) -> str:
+    """The column of the varied ``key``: the scenario's own ``seed`` is ``scenario.seed``, for ``seed`` is the run's."""
+    return f"scenario.{key}" if key in RunRecord._fields else key
 
 
 def runs_table(rows: Sequence[tuple[str, Varied, RunRecord]]) -> pd.DataFrame:
-    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied.
-
-    The scenario's own ``seed`` is the column ``scenario.seed``: ``seed`` is the run's.
-    """
+    """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied."""
     runs = table(RunRecord, [run for _, _, run in rows])
     runs.insert(0, NAME, pd.Series([run_id for run_id, _, _ in rows], dtype="str"))
     keys = list(dict.fromkeys(key for _, varied, _ in rows for key, _ in varied))
     at = list(runs.columns).index(_VARIED_AFTER) + 1
     for offset, key in enumerate(keys):
-        column = f"scenario.{key}" if key in RunRecord._fields else key
-        runs.insert(at + offset, column, [dict(varied).get(key) for _, varied, _ in rows])
+        runs.insert(at + offset, varied_column(key), [dict(varied).get(key) for _, varied, _ in rows])
     return runs
 
 
@@ -129,11 +130,11 @@ def write_tables(
         devices_path.open("w", newline="") as devices,
     ):
         for entry in results:
-            run_id, varied, result = entry
+            _, varied, result = entry
             header = not rows
             for file, frame in (
-                (rounds, _named(RoundRecord, run_id, result.rounds)),
-                (devices, _named(DeviceRecord, run_id, result.devices)),
+                (rounds, _keyed(RoundRecord, entry, result.rounds)),
+                (devices, _keyed(DeviceRecord, entry, result.devices)),
             ):
                 frame.to_csv(file, index=False, header=header, lineterminator="\n")
             rows.append(_Row.of(entry))

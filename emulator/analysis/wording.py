@@ -39,14 +39,26 @@ def plus_minus(mean: float, half_width: float, digits: int = 4) -> str:
 
 
 def signed(mean: float, half_width: float) -> str:
-    """A difference in accuracy with its sign, to the third decimal."""
+    """A difference in accuracy with its sign, to the third decimal.
+
+    >>> signed(0.0123, 0.004), signed(-1e-5, float("nan"))
+    ('+0.012 ± 0.004', '0.000')
+    """
     if pd.isna(mean):
         return "-"
-    return f"{mean:+.3f}" if pd.isna(half_width) else f"{mean:+.3f} ± {half_width:.3f}"
+    size = f"{mean:+.3f}" if abs(mean) >= 0.0005 else "0.000"
+    return size if pd.isna(half_width) else f"{size} ± {half_width:.3f}"
+
+
+def difference(row: Mapping[Hashable, Any]) -> str:
+    """A row of the comparison: by how much its accuracy differs from the reference's; a dash for the reference."""
+    if row["policy"] == row["reference"]:
+        return "-"
+    return signed(row["test_accuracy_diff"], row["test_accuracy_diff_ci95"])
 
 
 def regret(row: Mapping[Hashable, Any]) -> str:
-    """A row of comparison.csv: the accuracy lost against the best share in hindsight; a dash where nobody asked."""
+    """A row of the comparison: the accuracy lost against the best share in hindsight; a dash where nobody asked."""
     if pd.isna(row["regret"]):
         return "-"
     half_width = row["regret_ci95"]

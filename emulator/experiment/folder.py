@@ -9,14 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from prefine.emulator.analysis.reading import require_parquet, write_parquet
+from prefine.emulator.analysis.reading import require_parquet
 from prefine.emulator.analysis.tables import Entry, write_tables
 from prefine.emulator.analysis.targets import Targets
+from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.files import remove_abandoned, write_bytes
 
 STORE = "runs"
+TABLES = ("csv", "parquet", "latex", "markdown")
+"""The forms that tables can be written in."""
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
 
 
@@ -27,7 +30,9 @@ def result_store(folder: Path) -> Store:
 
 
 def check_tables(tables: str) -> None:
-    """Raises InputError where ``tables`` ("csv" or "parquet") cannot be written; call it before the first run."""
+    """Raises InputError where ``tables`` cannot be written; call it before the first run."""
+    if tables not in TABLES:
+        raise InputError(f"tables = {tables!r}: allowed: {', '.join(TABLES)}")
     if tables == "parquet":
         require_parquet()
 
@@ -36,21 +41,17 @@ def write_folder(
     folder: Path,
     results: Results[J],
     manifest: Mapping[str, object],
-    tables: str = "csv",
     targets: Targets = Targets(),  # noqa: B008  # frozen
     hindsight: Iterable[Entry] = (),
 ) -> None:
     """Write the CSV files of ``results`` and the manifest into ``folder``.
 
     ``targets`` are the accuracies that runs.csv says the time and energy of, ``hindsight`` the results that go to
-    hindsight.csv. ``tables="parquet"`` writes Parquet beside CSV. Raises PrefineError where the folder cannot be
-    written.
+    hindsight.csv. Raises PrefineError where the folder cannot be written.
     """
     write_tables(folder, results, targets, hindsight)
     content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     write_bytes(folder / "manifest.json", content.encode("utf-8", "backslashreplace"))
-    if tables == "parquet":
-        write_parquet(folder)
 
 
 def manifest(

@@ -61,6 +61,19 @@ class Job(Protocol):
 J = TypeVar("J", bound=Job)
 
 
+class Listener:
+    """Hears of the runs of a command; this one keeps it to itself."""
+
+    def done(self, job: Job, result: RunResult) -> None:
+        """``job`` has this ``result``, from the store or from a worker."""
+
+    def found(self, count: int) -> None:
+        """``count`` results were in the store; all of them have been told of, the rest is run now."""
+
+
+SILENT = Listener()
+
+
 @dataclass(frozen=True)
 class Results(Generic[J]):
     """The results of ``jobs`` in their order, read from the store one at a time.
@@ -93,13 +106,13 @@ def run_many(
     execute: Callable[[J], RunResult],
     workers: Workers,
     store: Store,
-    on_done: Callable[[J, RunResult], None] = lambda job, result: None,
+    listener: Listener = SILENT,
 ) -> Results[J]:
     """Every job's result, from the store where it is there, else by ``execute`` (picklable) on ``workers``.
 
     Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again, nor are
     jobs that are not lasting.
-    ``on_done`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
+    ``listener`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
     InputError where two jobs have the same name.
     """
     names = [job.run_id for job in jobs]
@@ -116,14 +129,15 @@ def run_many(
         if stored is None:
             waiting.append(index)
         else:
-            on_done(job, stored)
+            listener.done(job, stored)
+    listener.found(len(jobs) - len(waiting))
     with closing(_completed(jobs, execute, workers, waiting)) as completed:
         for index, result in completed:
             if result.run.status == "done" and jobs[index].lasting:
                 store.save(keys[index], result)
             else:
                 held[index] = result
-            on_done(jobs[index], result)
+            listener.done(jobs[index], result)
     return Results(tuple(jobs), keys, store, held)
 
 

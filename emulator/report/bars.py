@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.statistics import ROUNDING
 from prefine.emulator.report.figure import (
     PARTS,
     Figure,
@@ -91,7 +92,9 @@ def _mean_parts(tables: Tables, runs: pd.DataFrame, columns: list[str]) -> pd.Da
 def _delays(tables: Tables) -> pd.DataFrame:
     """One row per finished run: its delay by part."""
     rounds = tables.rounds.assign(length_s=tables.rounds["end_s"] - tables.rounds["start_s"])
-    tuning = rounds[rounds["stage"] == "finetune"].merge(_last_to_arrive(tables.devices), on=["run_id", "round"])
+    tuning = rounds.loc[rounds["stage"] == "finetune", ["run_id", "round", "start_s"]].merge(
+        _last_to_arrive(tables.devices), on=["run_id", "round"]
+    )
     split = pd.DataFrame(
         {
             "run_id": tuning["run_id"],
@@ -104,7 +107,8 @@ def _delays(tables: Tables) -> pd.DataFrame:
     sums = split.groupby("run_id").sum().join(pretrain, how="outer").fillna(0.0)
     delays = tables.done.merge(sums.reset_index(), on="run_id", how="left").fillna(dict.fromkeys(sums.columns, 0.0))
     known = delays[list(sums.columns)].sum(axis="columns")
-    return delays.assign(waiting_s=np.maximum(delays["delay_s"] - known, 0.0))
+    waiting_s = delays["delay_s"] - known
+    return delays.assign(waiting_s=waiting_s.where(waiting_s > ROUNDING * delays["delay_s"], 0.0))
 
 
 def _last_to_arrive(devices: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
-from prefine.emulator.report import bars, course, predicted, regret, rehearsed, sweeps, words
+from prefine.emulator.report import predicted, words
 from prefine.emulator.report.figure import Figure, Format
+from prefine.emulator.report.plots import figures
 
-_FAMILIES = (sweeps, course, regret, rehearsed, bars, predicted)
 _FIRST = "test-accuracy-over-time-s"
 
 
@@ -25,21 +25,21 @@ def write_report(folder: Path, tables: Tables, formats: Sequence[Format] = ()) -
     Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises PrefineError where the
     folder cannot be written.
     """
-    figures = [figure for family in _FAMILIES for figure in family.figures(tables)]
-    pictures = {figure.name: figure.render("svg") for figure in figures}
-    for figure in figures:
+    drawn = list(figures(tables))
+    pictures = {figure.name: figure.render("svg") for figure in drawn}
+    for figure in drawn:
         write_csv(folder / "figures" / f"{figure.name}.csv", figure.data)
         for kind in formats:
             data = pictures[figure.name] if kind == "svg" else figure.render(kind)
             write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     path = folder / "report.html"
-    write_bytes(path, page(tables, figures, pictures).encode())
+    write_bytes(path, page(tables, drawn, pictures).encode())
     return path
 
 
-def page(tables: Tables, figures: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
-    """The report as HTML; ``pictures`` are the figures as SVG, by name. Accuracy over time comes first."""
-    ordered = sorted(figures, key=lambda figure: figure.name != _FIRST)
+def page(tables: Tables, drawn: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
+    """The report as HTML; ``pictures`` are the figures ``drawn`` as SVG, by name. Accuracy over time comes first."""
+    ordered = sorted(drawn, key=lambda figure: figure.name != _FIRST)
     shown = [(figure, _embedded(pictures[figure.name])) for figure in ordered]
     leading = [pair for pair in shown if pair[0].name == _FIRST]
     overall, *by_case = tables.verdict.split("\n")
@@ -89,7 +89,7 @@ def comparison_rows(comparison: pd.DataFrame, keys: Sequence[str]) -> list[dict[
             "runs": f"{row['runs']}" + (f" (+{row['failed']} failed)" if row["failed"] else ""),
             "rounds": f"{wording.number(row['pretrain_rounds_mean'])} + {wording.number(row['finetune_rounds_mean'])}",
             "accuracy": _estimate(row, SCORE),
-            "difference": words.difference(row),
+            "difference": wording.difference(row),
             "win_rate": wording.number(row[f"{SCORE}_win_rate"], 2),
             "gradient": _estimate(row, REALISED),
             "regret": wording.regret(row),

@@ -28,15 +28,8 @@ def cases(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.Da
         yield label(varied), part
 
 
-def difference(row: Mapping[Hashable, Any]) -> str:
-    """A row of comparison.csv: by how much its accuracy differs from the reference's; nothing for the reference."""
-    if row["policy"] == row["reference"]:
-        return "-"
-    return signed(row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"])
-
-
 def finding(row: Mapping[Hashable, Any]) -> str:
-    """One sentence on a row of comparison.csv: accuracy against the reference; no winner if the interval holds zero."""
+    """One sentence on a row of the comparison: accuracy against the reference; no winner if the interval holds zero."""
     policy, reference = row["policy"], row["reference"]
     gain, half_width = row[f"{SCORE}_diff"], row[f"{SCORE}_diff_ci95"]
     if pd.isna(gain):

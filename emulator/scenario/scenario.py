@@ -83,7 +83,36 @@ def parse_scenario(text: str, source: str, overrides: Overrides = (), folder: Pa
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: is not valid TOML: {error}") from error
-    return scenario_of(overridden(policies_from(tree, folder), overrides, folder), source)
+    return overridden_scenario(policies_from(tree, folder), overrides, source, folder)
+
+
+def overridden_scenario(tree: Mapping[str, Any], overrides: Overrides, source: str, folder: Path = Path()) -> Scenario:
+    """The scenario in ``tree``, of ``source`` in ``folder``, with ``overrides`` on top.
+
+    Raises InputError, one line; where an override is to blame, it is named in place of ``source``.
+    """
+    changed = overridden(tree, overrides, folder)
+    try:
+        return scenario_of(changed, source)
+    except InputError as error:
+        said = str(error).removeprefix(f"{source}: ")
+        option = "override" if isinstance(overrides, Mapping) else "--set"
+        keys = [key.partition("=")[0].strip() for key in overrides]
+        place = re.split(r"[\s:=\[]", said, maxsplit=1)[0]
+        if any(f"{place}.".startswith(f"{key}.") for key in keys):
+            raise InputError(f"{option} {said}") from error
+        if not keys or not _is_scenario(tree):
+            raise
+        around = any(key.startswith(f"{place}.") for key in keys)
+        raise InputError(f"{option} {said}" if around else f"{option} {', '.join(keys)}: {said}") from error
+
+
+def _is_scenario(tree: Mapping[str, Any]) -> bool:
+    try:
+        scenario_of(tree, "")
+    except InputError:
+        return False
+    return True
 
 
 def overridden(tree: Mapping[str, Any], overrides: Overrides, folder: Path = Path()) -> Mapping[str, Any]:
@@ -106,9 +135,8 @@ def scenario_of(tree: Mapping[str, Any], source: str) -> Scenario:
 
 
 def with_values(scenario: Scenario, values: Overrides, source: str, folder: Path = Path()) -> Scenario:
-    """``scenario``, of ``folder``, with ``values`` on top, as `overridden`; raises InputError where that is none."""
-    tree = scenario.model_dump(mode="json", exclude_unset=True)
-    return scenario_of(overridden(tree, values, folder), source)
+    """``scenario``, of ``folder``, with ``values`` on top; raises InputError as `overridden_scenario` does."""
+    return overridden_scenario(scenario.model_dump(mode="json", exclude_unset=True), values, source, folder)
 
 
 def parse_value(text: str) -> Any:

@@ -18,7 +18,13 @@ from prefine.emulator.files import Files, is_there
 from prefine.emulator.identity import program
 from prefine.emulator.loading import installed_sources, sources
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
-from prefine.emulator.scenario.scenario import Overrides, Scenario, overridden, parse_scenario, scenario_of, with_values
+from prefine.emulator.scenario.scenario import (
+    Overrides,
+    Scenario,
+    overridden_scenario,
+    parse_scenario,
+    with_values,
+)
 from prefine.emulator.scenario.training import ALGORITHMS
 from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.text import did_you_mean, unknown
@@ -196,7 +202,7 @@ def read_source(
 
 def _read(where: str | Path | Mapping[str, Any] | None, overrides: Overrides) -> Source:
     if isinstance(where, Mapping):
-        return _named(scenario_of(overridden(_plain(where), overrides), UNNAMED), Path.cwd(), UNNAMED)
+        return _named(overridden_scenario(_plain(where), overrides, UNNAMED), Path.cwd(), UNNAMED)
     if isinstance(where, str) and "\n" in where:
         return _named(parse_scenario(where, UNNAMED, overrides), Path.cwd(), UNNAMED)
     path = _find(DEFAULT if where is None else where)

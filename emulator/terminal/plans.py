@@ -57,7 +57,7 @@ def _show_rehearsal(seen: RehearsalTable, console: Console) -> None:
     """The best candidates, the chosen one first, and what it took to find them."""
     table = Table(title="Rehearsed, the chosen one first")
     for heading in ("candidate", "N", "b0", "M", "score", "95 %", "smoothed", "loss", "rehearsals"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in seen.rows[:ROWS]:
         counts = str(row.pretrain_rounds), f"{row.server_batch:g}", str(row.finetune_rounds)
         figures = f"{row.score:.4f}", f"± {row.score_ci95:.4f}", f"{row.smoothed_score:.4f}", f"{row.loss:.4f}"
@@ -77,7 +77,7 @@ def _show_rehearsal(seen: RehearsalTable, console: Console) -> None:
 def _rounds(problem: Problem, plan: Plan) -> Table:
     table = Table(title="Rounds")
     for heading in ("stage", "rounds", "delay of a round s", "energy of a round J", "what is done"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     if plan.pretrain_rounds:
         cost = server_round(problem.server, plan.server)
         done = f"batch {plan.server.batch:g} at {plan.server.frequency_hz / 1e9:.3f} GHz"
@@ -105,7 +105,7 @@ def _budgets(solution: Solution) -> Table:
     problem, predicted, relaxed = solution.problem, solution.predicted, solution.plan.relaxed
     table = Table(title="Budgets")
     for heading in ("budget", "used", "of", "binds", "one more unit lowers the bound by"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     prices = (None, None) if relaxed is None else (relaxed.delay_price, relaxed.energy_price)
     rows = (
         ("delay s", predicted.delay_s, problem.budget.delay_s, prices[0]),
@@ -122,7 +122,7 @@ def _devices(problem: Problem, plan: Plan) -> Table:
     devices = plan.devices
     table = Table(title="Each device in a fine-tuning round")
     for heading in ("device", "gain dB", "batch", "frequency GHz", "power W", "upload s"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for k in range(min(len(problem.devices), ROWS)):
         table.add_row(
             str(k),
@@ -173,9 +173,9 @@ def _span(values: Any) -> str:
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
     """Each constant with its spread and definition, and what measuring them takes."""
     table = Table(title="Constants of the bound")
-    table.add_column("constant", no_wrap=True)
+    table.add_column("constant", no_wrap=True, overflow="fold")
     for heading in ("value", "spread", "seen", "definition"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for name, entry in estimate.items():
         if name != "cost":
             seen = _number([*_listed(entry["least"]), *_listed(entry["most"])]) if "least" in entry else ""

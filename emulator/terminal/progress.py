@@ -5,37 +5,59 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
 
-from prefine.emulator.experiment.runs import Job
+from prefine.emulator.experiment.runs import Job, Listener
 from prefine.emulator.records import RunResult
 
 
-class Ticker:
-    """Hears of each finished run; the null object, for ``--quiet`` and where there is no terminal."""
+class Progress(Listener):
+    """Counts the runs of one command, and shows on a terminal a bar with the remaining time; nothing if ``quiet``.
 
-    def __call__(self, job: Job, result: RunResult) -> None:
-        """``job`` has this ``result``."""
+    ``kept`` of the ``total`` runs are in the store, where the same command finds them again.
+    """
 
-
-class _Bar(Ticker):
-    def __init__(self, bar: Progress, total: int) -> None:
-        self._bar = bar
-        self._task = bar.add_task("runs", total=total)
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bar = Bar(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._console, self._quiet = console, quiet
+        self._task = TaskID(0)
         self._failed = 0
+        self.total = 0
+        self.kept = 0
 
-    def __call__(self, job: Job, result: RunResult) -> None:
-        self._failed += result.run.status == "failed"
+    @contextmanager
+    def __call__(self, total: int) -> Iterator[Listener]:
+        """While this is open, ``total`` runs are told of."""
+        self.total = total
+        self._task = self._bar.add_task("runs", total=total)
+        with self._bar:
+            yield self
+
+    def done(self, job: Job, result: RunResult) -> None:
+        """One more."""
+        is_done = result.run.status == "done"
+        self._failed += not is_done
+        self.kept += is_done and job.lasting
         note = f"{self._failed} failed, " if self._failed else ""
         self._bar.update(self._task, advance=1, description=f"{note}{escape(job.run_id)}")
 
-
-@contextmanager
-def progress(total: int, console: Console, quiet: bool = False) -> Iterator[Ticker]:
-    """What to tell of each of ``total`` runs: a bar with the remaining time on a terminal, otherwise nothing."""
-    if quiet or not console.is_terminal:
-        yield Ticker()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        yield _Bar(bar, total)
+    def found(self, count: int) -> None:
+        """A command that goes on where it was says so."""
+        if count and not self._quiet:
+            self._console.print(f"{count} of {self.total} runs are there already", highlight=False)

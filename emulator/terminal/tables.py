@@ -11,60 +11,98 @@ from rich.table import Table
 
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.paper import short
 from prefine.emulator.analysis.tables import REALISED, SCORE
-from prefine.emulator.analysis.wording import number, plus_minus, regret, shown
-from prefine.emulator.report.words import difference
+from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 
 def show_comparison(tables: Tables, console: Console) -> None:
-    """Print the verdict, the comparison, predicted beside realised, then failed runs with their reasons."""
+    """Print the verdict, the comparison, predicted beside realised, then failed runs with their reasons.
+
+    Where the terminal is too narrow for all columns, those that say least are left out and named.
+    """
     console.print(tables.verdict, highlight=False, markup=False)
-    reference = tables.reference
-    caption = (
-        "Means over seeds, ± half-width of the 95 % interval. Gain: test accuracy against "
-        f"{escape(reference)}, same seeds. Rounds: pre-training+fine-tuning; in brackets what the plan promised."
-    )
-    if len(tables.hindsight):
-        caption += " Regret: test accuracy lost against hindsight, the best share of pre-training known afterwards."
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
-    for key in tables.keys:
-        table.add_column(escape(key).replace(".", ".\n"), justify="right")
-    table.add_column("policy", no_wrap=True)
-    asked = len(tables.hindsight) > 0
-    for heading in ("rounds", "accuracy", "gain", _REGRET if asked else _BOUND, "delay s\n(plan)", "energy J\n(plan)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("stopped by", justify="right")
-    reasons = _reasons(tables)
-    for row in tables.comparison.to_dict("records"):
-        case = tuple(row[key] for key in tables.keys)
-        table.add_row(
-            *(escape(shown(value)) for value in case),
-            escape(row["policy"]),
-            *_cells(row, asked),
-            "-" if row["policy"] == hindsight.NAME else escape(reasons.get((*case, row["policy"]), "failed")),
-        )
+    columns = _columns(tables)
+    left_out = []
+    for heading in _FIRST_TO_GO:
+        if (
+            heading in columns
+            and console.measure(_table(columns), options=console.options.update(width=_ANY_WIDTH)).maximum
+            > console.width
+        ):
+            left_out.append(heading.split("\n")[0])
+            del columns[heading]
+    table = _table(columns)
+    table.caption = escape(_caption(tables, left_out))
     console.print(table)
     for run in tables.runs[tables.runs["status"] == "failed"].to_dict("records"):
         console.print(f"[red]failed[/red] {escape(str(run['run_id']))}: {escape(str(run['stop_reason']))}")
 
 
-_BOUND = "grad²\n(bound)"
-_REGRET = "regret"
-"""In place of the bound where hindsight was asked for: both do not fit a terminal of 80 columns."""
+_ROUNDS, _ACCURACY, _GAIN, _REGRET, _STOPPED = "rounds", "accuracy", "gain", "regret", "stopped by"
+_BOUND, _DELAY, _ENERGY = "grad²\n(bound)", "delay s\n(plan)", "energy J\n(plan)"
+_FIRST_TO_GO = (_BOUND, _STOPPED, _ROUNDS, _ENERGY, _DELAY, _REGRET, _GAIN)
+"""Columns that give way to narrow terminals, in this order; varied keys, policy and accuracy stay."""
+
+_LONG_WORD = 9
+_ANY_WIDTH = 10_000
 
 
-def _cells(row: dict[Any, Any], hindsight_asked: bool) -> list[str]:
-    def beside(realised: str, predicted: str) -> str:
-        return f"{number(row[f'{realised}_mean'])}\n({number(row[f'{predicted}_mean'])})"
+def _columns(tables: Tables) -> dict[str, list[str]]:
+    """The cells of each column by its heading; lines within a cell are apart already."""
+    rows, reasons = tables.comparison.to_dict("records"), _reasons(tables)
 
-    return [
-        f"{number(row['pretrain_rounds_mean'])}+{number(row['finetune_rounds_mean'])}",
-        plus_minus(row[f"{SCORE}_mean"], row[f"{SCORE}_ci95"], 3).replace(" ± ", "\n±"),
-        difference(row).replace(" ± ", "\n±"),
-        regret(row).replace(" ± ", "\n±") if hindsight_asked else beside(REALISED, "bound"),
-        beside("delay_s", "predicted_delay_s"),
-        beside("energy_j", "predicted_energy_j"),
+    def beside(realised: str, predicted: str) -> list[str]:
+        return [f"{number(row[f'{realised}_mean'])}\n({number(row[f'{predicted}_mean'])})" for row in rows]
+
+    columns = {_heading(word): [shown(row[key]) for row in rows] for key, word in short(tables.keys).items()}
+    columns["policy"] = [row["policy"] for row in rows]
+    columns[_ROUNDS] = [f"{number(row['pretrain_rounds_mean'])}+{number(row['finetune_rounds_mean'])}" for row in rows]
+    columns[_ACCURACY] = [_over(plus_minus(row[f"{SCORE}_mean"], row[f"{SCORE}_ci95"], 3)) for row in rows]
+    columns[_GAIN] = [_over(difference(row)) for row in rows]
+    if len(tables.hindsight):
+        columns[_REGRET] = [_over(regret(row)) for row in rows]
+    columns[_BOUND] = beside(REALISED, "bound")
+    columns[_DELAY] = beside("delay_s", "predicted_delay_s")
+    columns[_ENERGY] = beside("energy_j", "predicted_energy_j")
+    columns[_STOPPED] = [
+        "-"
+        if row["policy"] == hindsight.NAME
+        else reasons.get((*(row[key] for key in tables.keys), row["policy"]), "failed")
+        for row in rows
     ]
+    return columns
+
+
+def _heading(word: str) -> str:
+    """A varied key on several lines where it is long."""
+    return word if len(word) <= _LONG_WORD else word.replace("_", "_\n").replace(".", ".\n")
+
+
+def _over(interval: str) -> str:
+    return interval.replace(" ± ", "\n±")
+
+
+def _table(columns: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in columns:
+        table.add_column(escape(heading), justify="left" if heading == "policy" else "right", overflow="fold")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _caption(tables: Tables, left_out: Sequence[str]) -> str:
+    said = [
+        "Means over seeds, ± half-width of the 95 % interval.",
+        f"Gain: test accuracy against {tables.reference}, same seeds.",
+        "Rounds: pre-training+fine-tuning; in brackets what the plan promised.",
+    ]
+    if len(tables.hindsight):
+        said.append("Regret: test accuracy lost against hindsight, the best share of pre-training known afterwards.")
+    if left_out:
+        said.append(f"Left out here for want of room: {', '.join(left_out)}.")
+    return " ".join(said)
 
 
 def _reasons(tables: Tables) -> dict[tuple[object, ...], str]:
@@ -73,7 +111,7 @@ def _reasons(tables: Tables) -> dict[tuple[object, ...], str]:
     for case, group in tables.done.groupby([*tables.keys, "policy"], sort=False, dropna=False):
         counts = group["stop_reason"].value_counts().to_dict()
         reasons[tuple(case)] = (
-            str(next(iter(counts))) if len(counts) == 1 else ", ".join(f"{name} ({n})" for name, n in counts.items())
+            str(next(iter(counts))) if len(counts) == 1 else ",\n".join(f"{name} ({n})" for name, n in counts.items())
         )
     return reasons
 
@@ -81,8 +119,8 @@ def _reasons(tables: Tables) -> dict[tuple[object, ...], str]:
 def show_parts(noun: str, place: str, rows: Sequence[tuple[str, type, Mapping[str, Any]]], console: Console) -> None:
     """Names, parameters with defaults, which stand at ``place`` of a scenario, and the first line of each docstring."""
     table = Table()
-    for heading in (noun, "what it is", f"parameters {escape(place)}"):
-        table.add_column(heading)
+    for heading in (noun, "what it is", f"parameters {place}"):
+        table.add_column(escape(heading), overflow="fold", no_wrap=heading == noun)
     for name, made, parameters in rows:
         listed = ", ".join(key if value is MISSING else f"{key} = {value}" for key, value in parameters.items())
         table.add_row(escape(name), escape((made.__doc__ or "").strip().split("\n")[0]), escape(listed))
@@ -92,7 +130,7 @@ def show_parts(noun: str, place: str, rows: Sequence[tuple[str, type, Mapping[st
 def show_scenarios(rows: Sequence[tuple[str, str]], console: Console) -> None:
     """Names and descriptions."""
     table = Table()
-    table.add_column("scenario", no_wrap=True)
+    table.add_column("scenario", no_wrap=True, overflow="fold")
     table.add_column("what it shows")
     for name, description in rows:
         table.add_row(escape(name), escape(description))

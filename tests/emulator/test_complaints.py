@@ -30,6 +30,20 @@ def nested(place: str, value: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
+    ("text", "overrides", "line"),
+    [
+        ("[budget]\ndelay_s = 4\nenergy_j = 3", ["bogus.key=1"], "--set bogus: unknown key; allowed: name"),
+        ("[budget]\ndelay_s = 4\nenergy_j = 3", ["seed=1", "channel.model=trace"], "--set channel"),
+        ("[budget]\ndelay_s = 4", ["budget.delay_s=2"], "s: budget.energy_j: is missing"),
+        ("[budget]\ndelay_s = -4\nenergy_j = 3", ["seed=1"], "s: budget.delay_s = -4: must be greater than 0"),
+        ("[budget]\ndelay_s = 4\nenergy_j = 3", ["processor.heat.ambient_c=3"], "--set processor.heat.ambient_c: proc"),
+    ],
+)
+def test_the_file_is_blamed_for_its_own_mistakes_alone(text: str, overrides: list[str], line: str) -> None:
+    assert complaint_of(lambda: parse_scenario(text, "s", overrides)).startswith(line)
+
+
+@pytest.mark.parametrize(
     ("table", "key", "value", "line"),
     [
         ("devices", "cuont", 3, "s: devices.cuont: unknown key; allowed: count, distance_m"),
@@ -50,10 +64,12 @@ def test_every_door_says_the_same(table: str, key: str, value: object, line: str
     said = in_toml(f"[{table}]\n{key} = {written}\n")
     assert said.startswith(line)
     plain = parse_scenario("[budget]\ndelay_s = 4.0\nenergy_j = 30.0\n", "s")
-    assert complaint_of(lambda: with_values(plain, {f"{table}.{key}": value}, "s")) == said
+    what = said.removeprefix("s: ")
+    overridden = complaint_of(lambda: with_values(plain, {f"{table}.{key}": value}, "s"))
+    assert overridden in (f"override {what}", f"override {table}.{key}: {what}")
     override = f"{table}.{key}={written}"
     text = "[budget]\ndelay_s = 4.0\nenergy_j = 30.0\n"
-    assert complaint_of(lambda: parse_scenario(text, "s", [override])) == said
+    assert complaint_of(lambda: parse_scenario(text, "s", [override])) == overridden.replace("override", "--set")
     assert complaint_of(lambda: scenario_of({"budget": BUDGET, **nested(f"{table}.{key}", value)}, "s")) == said
 
 

@@ -13,6 +13,7 @@ import prefine
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.output import read_tables
+from prefine.emulator.analysis.reading import read_comparison
 from prefine.emulator.errors import InputError
 from prefine.emulator.terminal.tables import show_comparison
 from tests.emulator.analysis.tables import table
@@ -92,7 +93,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_on_real_runs_the_regret_follows_from_the_files(out: Path) -> None:
     runs, family = pd.read_csv(out / "runs.csv"), pd.read_csv(out / "hindsight.csv")
-    rows = pd.read_csv(out / "comparison.csv").set_index("policy")
+    rows = read_comparison(out).set_index("policy")
     accuracy, regret = by_definition(runs, family)
     assert rows.loc["hindsight", "test_accuracy_mean"] == pytest.approx(accuracy, abs=1e-12)
     assert rows["regret"].dropna().to_dict() == pytest.approx(regret, abs=1e-12)

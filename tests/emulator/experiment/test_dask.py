@@ -15,7 +15,7 @@ import pytest
 
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.experiment.executor import Dask, Serial, _DaskExecutor
-from prefine.emulator.experiment.runs import run_many
+from prefine.emulator.experiment.runs import Job, Listener, run_many
 from prefine.emulator.experiment.store import Store
 from tests.emulator.experiment import synthetic
 from tests.emulator.experiment.sweeping import jobs, sweep
@@ -119,12 +119,13 @@ def test_a_lost_scheduler_is_one_clear_line_and_finished_runs_are_kept(
     )  # also how long it tries to reconnect
     store = Store(tmp_path / "runs")
 
-    def end_the_cluster(job: SyntheticJob, result: object) -> None:
-        if stored(tmp_path) == 3:
-            cluster.scheduler.kill()
+    class EndsTheCluster(Listener):
+        def done(self, job: Job, result: object) -> None:
+            if stored(tmp_path) == 3:
+                cluster.scheduler.kill()
 
     with pytest.raises(PrefineError, match="went away"):
-        run_many(jobs(0.1), synthetic.execute, Dask(cluster.address), store, end_the_cluster)
+        run_many(jobs(0.1), synthetic.execute, Dask(cluster.address), store, EndsTheCluster())
     assert 3 <= stored(tmp_path) < len(jobs(0))
 
 

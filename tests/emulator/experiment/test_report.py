@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from prefine.emulator.analysis.comparison import comparison
+from prefine.emulator.analysis.comparison import comparison, figures_of
 from prefine.emulator.analysis.output import read_tables
+from prefine.emulator.analysis.reading import read_comparison, read_table
 from prefine.emulator.errors import InputError
 from prefine.emulator.report import course, words
 from prefine.emulator.report.figure import Format
@@ -196,8 +197,34 @@ def test_the_manifest_says_what_was_run_and_nothing_of_the_host(swept: Path) -> 
     assert {"command", "policies", "reference", "checksums", "scenario"} <= set(content)
 
 
-def test_the_written_comparison_is_that_of_the_runs(swept: Path) -> None:
+@pytest.mark.parametrize("kind", ["compared", "swept"])
+def test_the_written_comparison_is_long_and_reads_back_as_that_of_the_runs(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(kind)
+    tables = read_tables(folder)
+    written = pd.read_csv(folder / "comparison.csv")
+    parts = ["figure", "mean", "ci95", "diff", "diff_ci95", "win_rate", "runs", "failed", "member"]
+    assert list(written.columns) == [*tables.keys, "policy", "reference", *parts]
+    assert not written.duplicated([*tables.keys, "policy", "figure"]).any()
+    assert len(written) == len(tables.comparison) * (len(figures_of(tables.runs)) + 2)
+    pd.testing.assert_frame_equal(read_comparison(folder), comparison(tables.runs, "joint"), check_dtype=False)
+
+
+def test_a_comparison_that_is_none_is_one_clear_line(compared: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="prefine report"):
+        read_comparison(tmp_path)
+    for text in ("", "policy,figure\na,b\n", "policy\na\n"):
+        (tmp_path / "comparison.csv").write_text(text)
+        with pytest.raises(InputError, match="prefine report"):
+            read_comparison(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["runs", "rounds", "devices"])
+def test_every_table_has_the_keys_to_join_it_by(swept: Path, name: str) -> None:
     tables = read_tables(swept)
-    written = pd.read_csv(swept / "comparison.csv")
-    assert list(written.columns) == list(comparison(tables.runs, "joint").columns)
-    assert written["test_accuracy_mean"].tolist() == tables.comparison["test_accuracy_mean"].tolist()
+    keys = ["run_id", "policy", "seed", *tables.keys]
+    frame = read_table(swept, name)
+    assert list(frame.columns[: len(keys)]) == keys
+    runs = tables.runs[keys].set_index("run_id")
+    assert (frame[keys[1:]].to_numpy() == runs.loc[frame["run_id"]].to_numpy()).all()

@@ -9,7 +9,7 @@ import pytest
 from prefine.emulator.analysis.tables import write_tables
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.experiment.executor import Processes, Serial
-from prefine.emulator.experiment.runs import Results, run_many
+from prefine.emulator.experiment.runs import Job, Listener, Results, run_many
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.identity import address
 from tests.emulator.experiment import synthetic
@@ -42,7 +42,17 @@ def test_what_is_stored_is_not_run_again(tmp_path: Path, expected: dict[str, byt
     store = Store(tmp_path / "store")
     run_many(jobs(str(log))[:4], synthetic.count, Serial(), store)
     heard: list[str] = []
-    results = run_many(jobs(str(log)), synthetic.count, Serial(), store, lambda job, result: heard.append(job.run_id))
+    found: list[int] = []
+
+    class Hears(Listener):
+        def done(self, job: Job, result: object) -> None:
+            heard.append(job.run_id)
+
+        def found(self, count: int) -> None:
+            found.append(count)
+
+    results = run_many(jobs(str(log)), synthetic.count, Serial(), store, Hears())
+    assert found == [4]
     assert sorted(log.read_text().split()) == sorted(job.run_id for job in jobs())
     assert sorted(heard) == sorted(job.run_id for job in jobs())
     assert tables(results, tmp_path) == expected

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from prefine.emulator.analysis.output import read_tables
-from prefine.emulator.terminal.progress import progress
+from prefine.emulator.terminal.progress import Progress
 from prefine.emulator.terminal.tables import show_comparison, show_scenarios
+from tests.emulator.experiment.conftest import make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
 
@@ -20,6 +21,24 @@ def console(width: int, terminal: bool = False) -> Console:
 def text(screen: Console) -> str:
     assert isinstance(screen.file, io.StringIO)
     return screen.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_columns_give_way_whole_and_are_named(tmp_path: Path, width: int) -> None:
+    varied = (("budget.delay_s", 5.0), ("task.stretch_columns", 20), ("channel.model", "rayleigh-and-more"))
+    tables = read_tables(make_folder(tmp_path, [varied]))
+    screen = console(width)
+    show_comparison(tables, screen)
+    shown = text(screen)
+    assert "…" not in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    table, _, caption = shown.partition("Means over seeds")
+    left_out = " ".join(caption.split()).partition("for want of room: ")[2].rstrip(".").split(", ")
+    for heading in ("gain", "rounds", "delay s", "energy J", "grad²", "stopped"):
+        assert (heading in table) is not any(name.startswith(heading) for name in left_out)
+    if width > 40:
+        assert {"rayleigh-and-more", "pretrain-only", "accuracy"} <= set(table.split())
+        assert "budget." not in table
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -54,11 +73,17 @@ def test_a_sweep_names_its_varied_values(swept: Path) -> None:
 
 def test_progress_is_for_terminals_only_and_not_for_the_quiet() -> None:
     job = SyntheticJob("joint", 0)
+    failed = replace(execute(job), run=execute(job).run._replace(status="failed"))
     for screen, quiet, silent in (
         (console(80), False, True),
         (console(80, True), True, True),
         (console(80, True), False, False),
     ):
-        with progress(2, screen, quiet) as tick:
-            tick(job, execute(job))
+        progress = Progress(screen, quiet)
+        with progress(2) as listener:
+            listener.done(job, execute(job))
+            listener.done(job, failed)
         assert (text(screen) == "") is silent
+        assert (progress.kept, progress.total) == (1, 2)
+        listener.found(1)
+        assert ("1 of 2 runs are there already" in text(screen)) is not quiet

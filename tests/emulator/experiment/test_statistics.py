@@ -117,6 +117,20 @@ def test_pairing_makes_the_interval_of_a_difference_narrower_where_seeds_matter_
     assert row["test_accuracy_diff"] == pytest.approx(0.1)
 
 
+def test_what_is_rounding_alone_is_no_difference() -> None:
+    frame = runs(seeds=3)
+    frame["delay_s"] = 64.0
+    frame.loc[frame["policy"] == "uniform", "delay_s"] = 64.0 - 7.1e-15
+    frame["bound"] = math.inf
+    frame["energy_j"] = [3.0, 3.0, 3.0, 1.0, 2.0, 4.0] + [3.0] * (len(frame) - 6)
+    row = comparison(frame, "joint").set_index("policy").loc["uniform"]
+    assert row["delay_s_diff"] == row["delay_s_diff_ci95"] == row["delay_s_ci95"] == 0.0
+    assert row["delay_s_win_rate"] == row["bound_win_rate"] == 0.5
+    assert pd.isna(row["bound_diff"])
+    assert row["energy_j_win_rate"] == pytest.approx(2 / 3)  # less is better
+    assert pd.isna(row["pretrain_rounds_win_rate"])
+
+
 def test_failed_runs_are_counted_and_left_out() -> None:
     frame = runs(seeds=3)
     frame.loc[0, "status"] = "failed"

@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from prefine.emulator.cli import app
 from prefine.emulator.problem_file import dump_problem
+from prefine.emulator.scenario.source import bundled
 from tests.emulator.scenario.small import SMALL
 from tests.emulator.scenario.test_world import world
 
@@ -31,6 +34,10 @@ class Stops(Mine):
 class Broken(Mine):
     def adapt(self, seen):
         return seen.nothing
+
+class Impatient(Mine):
+    def adapt(self, seen):
+        raise KeyboardInterrupt
 
 class NoPlan:
     def plan(self, problem):
@@ -154,6 +161,38 @@ def test_wrong_input_is_one_line_and_a_status(folder: Path, arguments: list[str]
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_and_going_on_say_how_many_runs_are_kept(folder: Path) -> None:
+    command = ["compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Impatient", "--out", "here"]
+    stopped = prefine(*command, folder=folder)
+    assert stopped.returncode == 130
+    assert stopped.stderr == (
+        "prefine: interrupted; 2 of 4 runs are kept in here, the same command goes on from there\n"
+    )
+    (folder / "mine.py").write_text(PLUGIN.replace("raise KeyboardInterrupt", "return Stops().adapt(seen)"))
+    prefine("compare", "small.toml", "--policies", "mine.py:Mine,mine.py:Impatient", "--out", "here", folder=folder)
+    again = prefine(*command, folder=folder)
+    assert again.returncode == 0, again.stderr
+    assert "4 of 4 runs are there already" in again.stdout
+    fewer = prefine(*command[:2], "--policies", "mine.py:Mine", "--out", "here", "-q", folder=folder)
+    assert "here: its tables had Impatient too and now have Mine alone" in fewer.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [(["compare"], "[default: out/NAME]"), (["trace", "convert"], "[default: the screen]")]
+)
+def test_help_shows_defaults(folder: Path, command: list[str], said: str) -> None:
+    shown = prefine(*command, "--help", folder=folder).stdout
+    assert said in " ".join(shown.replace("│", " ").split())
+
+
+def test_examples_name_scenarios_that_exist() -> None:
+    examples = [each.epilog for each in app.registered_commands if each.epilog]
+    assert len(examples) >= 4
+    for example in examples:
+        for named in re.findall(r"prefine (?:compare|run|sweep|plan) (?!--)(\S+)", example):
+            assert named in bundled()
 
 
 def test_new_validate_policies_scenarios(folder: Path) -> None:
