@@ -73,7 +73,7 @@ class RoundRecord(NamedTuple):
 class DeviceRecord(NamedTuple):
     """One device in one fine-tuning round; what did not happen is NaN.
 
-    ``outcome`` is ``delivered``, or why not: ``late``, ``dropped``, ``outage``, ``battery``, ``budget``.
+    ``outcome`` is ``delivered``, or why not, in a word (docs/tables.md).
     """
 
     round: int

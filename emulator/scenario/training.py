@@ -37,9 +37,9 @@ class TrainingSettings(Section):
     ``participation`` is the share of the devices that the server draws for a round.
     ``weight_decay`` is part of the loss: weight_decay / 2 times the squared norm of the weights.
 
-    ``algorithm`` is ``"fedavg"`` (with one local step and exact uploads this is ``"fedsgd"``, which allows only one
-    step), ``"fedprox"``, ``"fedavgm"``, ``"fedadam"``, ``"fedyogi"``, ``"scaffold"``, or your own
-    ``path/to/file.py:Class``; ``algorithm_parameters`` are its keyword parameters.
+    ``algorithm`` is an installed one (docs/learning.md lists ours), or your own ``path/to/file.py:Class``;
+    ``algorithm_parameters`` are its keyword parameters. With one local step and exact uploads ``"fedavg"`` is
+    ``"fedsgd"``, which allows only one step.
 
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
