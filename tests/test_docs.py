@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
+import prefine
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.section import Range, Section
 from prefine.emulator.types import Budget, Devices, Learning, Problem, Radio, Server
@@ -97,3 +99,14 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_examples_of_contributing_are_a_policy_and_an_algorithm(tmp_path: Path) -> None:
+    """The policy is without fault; the algorithm is FedProx, which tests/models/test_algorithms.py tries."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    policy, algorithm = re.findall(r"^    from dataclasses .*?(?=^\S)", page, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "policy.py").write_text(dedent(policy), encoding="utf-8")
+    assert list(prefine.check_policy(f"{tmp_path}/policy.py:Mine")) == []
+    body = dedent(algorithm).partition("mu: float")[2].split()
+    reference = (ROOT / "models" / "algorithms" / "fedprox.py").read_text(encoding="utf-8").partition("mu: float")[2]
+    assert body == re.sub(r'""".*?"""', "", reference).split()
