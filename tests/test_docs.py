@@ -101,12 +101,16 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_examples_of_contributing_are_a_policy_and_an_algorithm(tmp_path: Path) -> None:
-    """The policy is without fault; the algorithm is FedProx, which tests/models/test_algorithms.py tries."""
+def test_the_examples_of_contributing_are_parts_that_run(tmp_path: Path) -> None:
+    """The policy is without fault, the rule of selection runs; the algorithm is FedProx, which has a test of its own."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    policy, algorithm = re.findall(r"^    from dataclasses .*?(?=^\S)", page, flags=re.DOTALL | re.MULTILINE)
+    policy, rule, algorithm = re.findall(r"^    from dataclasses .*?(?=^\S)", page, flags=re.DOTALL | re.MULTILINE)
     (tmp_path / "policy.py").write_text(dedent(policy), encoding="utf-8")
-    assert list(prefine.check_policy(f"{tmp_path}/policy.py:Mine")) == []
+    (tmp_path / "rule.py").write_text(dedent(rule), encoding="utf-8")
+    assert prefine.check_policy(f"{tmp_path}/policy.py:Mine") == []
+    chosen = {"selection": f"{tmp_path}/rule.py:Frugal", "selection_parameters": {"count": 2}}
+    runs = prefine.run("both-stages", "uniform", overrides={"policies.uniform": chosen}).runs
+    assert list(runs["status"]) == ["done"]
     body = dedent(algorithm).partition("mu: float")[2].split()
     reference = (ROOT / "models" / "algorithms" / "fedprox.py").read_text(encoding="utf-8").partition("mu: float")[2]
     assert body == re.sub(r'""".*?"""', "", reference).split()
