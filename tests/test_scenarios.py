@@ -8,6 +8,8 @@ import pytest
 
 from prefine.emulator.analysis.statistics import estimate
 from prefine.emulator.api import compare
+from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.plugins import POLICY, part
 from prefine.emulator.records import RunResult
 from prefine.emulator.scenario.source import bundled, bundled_text, read_source
 from prefine.emulator.simulation.run import run
@@ -129,3 +131,10 @@ def test_default_is_what_its_header_says() -> None:
     for policy, accuracy in quoted.items():
         assert f"{accuracy:.2f}".lstrip("0") in text
         assert score[policy].mean() == pytest.approx(accuracy, abs=0.01)
+
+
+def test_selection_chooses_five_of_twenty() -> None:
+    source = read_source("selection", [*CONSTANTS, "compare.evaluate_every=1000"])
+    result = execute(Job(source, part(POLICY, "joint-ft"), 0))
+    assert {record.participants for record in result.rounds if record.stage == "finetune"} == {5}
+    assert len({record.device for record in result.devices}) > 10

@@ -11,6 +11,7 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.plugins import POLICY, make_policy, part
 from prefine.emulator.records import RunResult
+from prefine.emulator.scenario.paths import policies_from
 from prefine.emulator.scenario.source import read_source
 from prefine.emulator.simulation import run
 from prefine.emulator.simulation.control import Adapt
@@ -173,6 +174,13 @@ def test_a_rule_of_the_users_own(tmp_path: Path) -> None:
     before = Job(source, part(POLICY, "joint-ft"), 0).content()
     path.write_text(path.read_text() + "# edited\n")
     assert Job(source, part(POLICY, "joint-ft"), 0).content() != before
+
+
+def test_a_rule_in_a_file_is_looked_for_from_the_scenarios_folder(tmp_path: Path) -> None:
+    tree = {"policies": {"joint-ft": {"selection": "mine.py:Mine"}, "joint": {"selection": "oort"}}}
+    assert policies_from(tree, tmp_path) == {
+        "policies": {"joint-ft": {"selection": f"{tmp_path}/mine.py:Mine"}, "joint": {"selection": "oort"}}
+    }
 
 
 @pytest.mark.parametrize(
