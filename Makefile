@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 JOBS ?= 2
 FUZZ ?= 1
 
-.PHONY: demo test fuzz check bench mutants figures clean
+.PHONY: demo test fuzz check bench mutants figures online clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -35,35 +35,53 @@ MUTANTS ?= 10
 mutants: $(VENV)/.installed-mutants
 	nice -n 5 $(BIN)/python -m benchmarks.mutants --clone --most $(MUTANTS:all=0) $(MODULES)
 
-# The questions of docs/results.md, one sweep each; `make figure-delay` runs one alone, `make figures CI=1` a small grid.
-FIGURES := delay energy shift devices batch tradeoff study
-vary-delay := --vary task.samples=100,1400 --vary budget.delay_s=8,16,32,64,128
-vary-energy := --vary task.samples=100,1400 --vary budget.energy_j=5,10,20,40,80,160
-vary-shift := --vary task.stretch_columns=20,23,26,29,32
-vary-devices := --vary devices.count=3,5,10,20,40
-vary-batch := --zip --vary devices.max_batch=2,4,8,16,32,64 --vary server.max_batch=16,32,64,128,256,512
-vary-tradeoff := --vary budget.delay_s=8,16,32,64 --vary budget.energy_j=10,20,40,80
-vary-study := --vary task.model=mlp,logistic --vary task.stretch_columns=20,32 --vary task.samples=100,1400 \
-  --vary budget.delay_s=8,16,32,64
-RESULTS ?= docs/results
+# The questions of docs/results.md, one sweep a recipe; `make figure-study` runs one alone, `make figures CI=1` a small grid.
+FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet
+sweep-study := figure-study --vary budget.delay_s=4,8,16,32 --hindsight
+sweep-many := figure-study --vary budget.delay_s=4,16 --set task.samples=1400 --hindsight
+sweep-shift := figure-shift --vary task.stretch_columns=32 --hindsight
+sweep-general := figure-shift --vary task.stretch_columns=20,32 --policies joint-rehearsed,finetune-only \
+  --set policies.joint-rehearsed.on=general
+sweep-tradeoff := figure-tradeoff --vary budget.delay_s=8,16 --vary budget.energy_j=5,20
+sweep-devices := figure-devices --vary devices.count=3,30
+sweep-batch := figure-batch --zip --vary devices.max_batch=4,16 --vary server.max_batch=32,128
+sweep-rayleigh := figure-study --vary channel.model=rayleigh --hindsight
+sweep-fleet := figure-study --vary devices.count=20 --hindsight
+sweep-logistic := figure-study --vary task.model=logistic --hindsight
+sweep-dirichlet := figure-study --vary task.partition=dirichlet --set task.dirichlet_alpha=0.3 --hindsight
+RESULTS := out/figures
+PAGES := docs
 ifdef CI
-vary-delay := --vary budget.delay_s=8,16
-vary-energy := --vary budget.energy_j=10,20
-vary-shift := --vary task.stretch_columns=20,32 --set budget.delay_s=8
-vary-devices := --vary devices.count=3,10 --set budget.delay_s=8
-vary-batch := --zip --vary devices.max_batch=4,16 --vary server.max_batch=16,64 --set budget.delay_s=8
-vary-tradeoff := --vary budget.delay_s=8,16 --vary budget.energy_j=10,20
-vary-study := --vary task.model=mlp,logistic --vary budget.delay_s=8,16
-SEEDS := 1
-RESULTS := out/figures/ci/results
+sweep-study := figure-study --vary budget.delay_s=8,16 --hindsight
+sweep-many := figure-study --vary budget.delay_s=16 --set task.samples=1400 --hindsight
+sweep-tradeoff := figure-tradeoff --vary budget.delay_s=8,16 --vary budget.energy_j=5
+sweep-devices := figure-devices --vary devices.count=3
+sweep-batch := figure-batch --zip --vary devices.max_batch=4 --vary server.max_batch=32
+SEEDS := 2
+SMALL := --set policies.joint-rehearsed.effort=50
+RESULTS := out/figures/ci
+PAGES := out/figures/ci/docs
 endif
+recipes = $(if $(filter tradeoff devices batch,$1),theory,theory practice)
 
 .PHONY: $(FIGURES:%=figure-%)
 figures: $(FIGURES:%=figure-%)
-	$(BIN)/python docs/results/collect.py out/figures$(if $(CI),/ci) $(RESULTS)
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
 $(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
-	$(BIN)/prefine sweep $@ $(vary-$*) $(SEEDS:%=--seeds %) --jobs $(JOBS) --figures svg --quiet --out out/figures$(if $(CI),/ci)/$*
+	for recipe in $(call recipes,$*); do $(BIN)/prefine sweep $(sweep-$*) --set training.preset=$$recipe \
+	  $(SEEDS:%=--seeds %) $(SMALL) --jobs $(JOBS) --quiet --out $(RESULTS)/$*-$$recipe || exit 1; done
+
+# The worlds of docs/online.md, each under both recipes.
+ONLINE := default ladder ofdma tdma dropout moving
+.PHONY: online $(ONLINE:%=online-%)
+online: $(ONLINE:%=online-%)
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
+
+$(ONLINE:%=online-%): online-%: $(VENV)/.installed
+	for recipe in theory practice; do $(BIN)/prefine compare $* --set training.preset=$$recipe \
+	  --policies joint-online,joint-ft,joint,uniform --reference joint-ft --seeds $(or $(SEEDS),8) \
+	  --set compare.evaluate_every=1000 --jobs $(JOBS) --quiet --out $(RESULTS)/online-$*-$$recipe || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -25,10 +25,11 @@ from prefine.emulator.experiment.folder import check_tables, manifest, result_st
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.runs import SILENT, Listener, run_many
-from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
+from prefine.emulator.experiment.sweep import check_feasible, check_parameters, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.plugins import POLICY, Part, calling, find, make_policy, part, policy_parts, rehearses
+from prefine.emulator.policy_check import faults
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.report.figure import Format
 from prefine.emulator.report.page import write_report
@@ -36,7 +37,7 @@ from prefine.emulator.report.plots import DrawableTables as Tables
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import Source, bundled, bundled_text, read_source
 from prefine.emulator.simulation.control import check_plan
-from prefine.emulator.types import CalibrationWork, Plan, Problem
+from prefine.emulator.types import CalibrationWork, CertifyingPolicy, Plan, Problem
 from prefine.emulator.world import World
 
 MOST_JOBS = 1000
@@ -58,7 +59,8 @@ class Solution:
     """What a policy plans for a problem, what that promises, and how long it took.
 
     ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
-    left, and ``predicted`` is of the plan alone.
+    left, and ``predicted`` is of the plan alone. No plan of whole numbers has an objective below
+    ``integer_lower_bound``; None where the policy does not say.
     """
 
     policy: str
@@ -67,10 +69,13 @@ class Solution:
     predicted: Prediction
     solve_s: float
     charge: Charge = NO_CHARGE
+    integer_lower_bound: float | None = None
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
-        document = plan_document(self.policy, self.problem, self.plan, self.predicted, self.solve_s)
+        document = plan_document(
+            self.policy, self.problem, self.plan, self.predicted, self.solve_s, self.integer_lower_bound
+        )
         if self.charge == NO_CHARGE:
             return document
         return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
@@ -200,24 +205,32 @@ def plan(
     wanted = part(POLICY, policy)
     if problem is None:
         source = read_source(scenario, overrides, workload, channel)
-        world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
+        check_parameters(source, [wanted])
         world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
         made = make_policy(wanted, parameters)
-        return _solution(wanted, world.problem_of(made), lambda: world.plan(wanted.name, made), world.charge(made))
+        posed, charge = world.problem_of(made), world.charge(made)
+        return _solution(wanted, made, posed, lambda: world.plan(wanted.name, made), charge)
     if scenario is not None or overrides or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
     made = make_policy(wanted, {})
     if rehearses(made):
         raise InputError(f"policy {wanted.name}: rehearses on data and model, which a problem lacks; give a scenario")
-    return _solution(wanted, posed, lambda: check_plan(wanted.name, posed, calling(wanted.name, "plan", posed, made)))
+    name = wanted.name
+    return _solution(wanted, made, posed, lambda: check_plan(name, posed, calling(name, "plan", posed, made)))
 
 
-def _solution(wanted: Part, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE) -> Solution:
+def _solution(
+    wanted: Part, made: object, problem: Problem, decide: Callable[[], Plan], charge: Charge = NO_CHARGE
+) -> Solution:
+    """What ``decide`` plans, timed, and what the policy ``made`` can prove of it."""
     start = time.perf_counter()
     decided = decide()
     solve_s = time.perf_counter() - start
-    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge)
+    certified = None
+    if isinstance(made, CertifyingPolicy):
+        certified = calling(wanted.name, "certify", problem, made, decided)
+    return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge, certified)
 
 
 def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
@@ -263,6 +276,15 @@ def new_scenario(file: str | Path, like: str = "default") -> None:
     if path.exists():
         raise InputError(f"{path}: exists already; give a new name")
     write_bytes(path, bundled_text(like).encode())
+
+
+def check_policy(policy: object) -> list[str]:
+    """What is wrong with ``policy``, a line each: it plans and runs in a few small worlds, checked as every run is.
+
+    An empty list where nothing is. ``policy`` is a name, ``file.py:Class``, a class or an instance. Raises InputError
+    where there is no such policy.
+    """
+    return list(faults(policy))
 
 
 def list_policies() -> dict[str, type]:

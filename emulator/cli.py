@@ -230,6 +230,19 @@ def policies() -> None:
     show_policies([(name, made, parameters_of(made)) for name, made in api.list_policies().items()], Console())
 
 
+@app.command("check-policy", epilog="Example: prefine check-policy mine.py:Mine")
+def check_policy(
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:CLASS", help="A policy of yours, or a policy's name.")],
+) -> None:
+    """Try a policy in a few small worlds, checked as every run is: one line a fault, and then status 1."""
+    found = api.check_policy(policy)
+    for line in found:
+        typer.echo(line)
+    if found:
+        raise typer.Exit(1)
+    typer.echo(f"{policy}: plans and runs without a fault")
+
+
 @app.command()
 def new(
     file: Annotated[Path, typer.Argument(help="Where to write the scenario; must not exist.")],

@@ -157,11 +157,17 @@ def dump_problem(problem: Problem) -> str:
 
 
 def plan_document(
-    policy_name: str, problem: Problem, plan: Plan, predicted: Prediction, solve_s: float
+    policy_name: str,
+    problem: Problem,
+    plan: Plan,
+    predicted: Prediction,
+    solve_s: float,
+    integer_lower_bound: float | None = None,
 ) -> dict[str, Any]:
     """The plan document (docs/formats.md): JSON-ready, and ``null`` for what is not finite.
 
-    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``rehearsal`` where it rehearses.
+    ``relaxed`` and ``integer_gap`` only where the policy has a certificate, ``integer_lower_bound`` where it is
+    known, ``rehearsal`` where the policy rehearses.
     """
     document: dict[str, Any] = {
         "policy": policy_name,
@@ -183,6 +189,8 @@ def plan_document(
         document["relaxed"] = _relaxed(plan.relaxed)
     if plan.integer_gap is not None:
         document["integer_gap"] = plan.integer_gap
+    if integer_lower_bound is not None:
+        document["integer_lower_bound"] = integer_lower_bound
     if plan.rehearsal is not None:
         document["rehearsal"] = _rehearsal(plan.rehearsal)
     document["solve_s"] = solve_s

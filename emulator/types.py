@@ -340,6 +340,18 @@ class AdaptivePolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class CertifyingPolicy(Policy, Protocol):
+    """A policy that can prove how good its plans are, at a price that runs need not pay: ``prefine plan`` asks it."""
+
+    def certify(self, problem: Problem, plan: Plan) -> float | None:
+        """What no plan of whole numbers for ``problem`` has less of: a lower bound in the unit of ``plan.objective``.
+
+        ``plan`` is what `plan` made of ``problem``. None where it cannot be had.
+        """
+        ...
+
+
 class Evaluation(NamedTuple):
     """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
 

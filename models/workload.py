@@ -16,10 +16,11 @@ from prefine.models import networks
 from prefine.models.algorithms.build import algorithm_class
 from prefine.models.algorithms.build import build as build_algorithm
 from prefine.models.algorithms.round import round_of
-from prefine.models.constants import Estimate, estimate
+from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
 from prefine.models.data.partition import split
+from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread

@@ -35,7 +35,7 @@ _NEGLIGIBLE_STATE = 1e-20
 _ATTEMPTS = 300
 """Steps in the devices' brackets at most: mostly 4 are needed; fewer could leave an odd device off the barrier."""
 
-_LATE = 1e-11
+LATE = 1e-11
 """Relative excess over the barrier that counts as late: a little more than `TOLERANCE` leaves."""
 
 _PROGRESS = 0.7
@@ -202,13 +202,13 @@ class DeviceStage(PricedDevices):
             response.batch, devices.cycles_per_sample, response.frequency_hz, devices.capacitance
         )
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
-        late = response.finish_s > finish_s * (1.0 + _LATE)
+        late = response.finish_s > finish_s * (1.0 + LATE)
         return BarrierRound(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
 
     def _states_at(
-        self, finish_s: float, energy_price: float, state: FloatArray, tolerance: float = TOLERANCE
+        self, finish_s: float | FloatArray, energy_price: float, state: FloatArray, tolerance: float = TOLERANCE
     ) -> tuple[FloatArray, Response]:
-        """The states (K,) at which every device finishes at ``finish_s``, or as near as it can."""
+        """The states (K,) at which every device finishes at its ``finish_s``, or as near as it can."""
         log_finish, high = np.log(finish_s), self._ceiling(energy_price)
         low = np.where(self._soonest_s >= finish_s * (1.0 - TOLERANCE), high, high * _NEGLIGIBLE_STATE)
         state, before = np.clip(state, low, high), np.full(len(state), np.inf)

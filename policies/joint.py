@@ -23,6 +23,7 @@ from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.objectives.settling import fine_tuned
 from prefine.policies.rounding import IntegerSearch
 from prefine.policies.subproblems import Stages
+from prefine.policies.whole_bound import whole_lower_bound
 
 _GAP_NOT_WORTH_ANOTHER_SEARCH = 0.005
 """Integer gap up to which one stage alone is not tried: larger saves a second search that gains at most this much."""
@@ -42,6 +43,10 @@ class Joint:
         """
         return design_all_rounds(Stages(problem))
 
+    def certify(self, problem: Problem, plan: Plan) -> float | None:
+        """What no design of whole numbers can beat (`whole_lower_bound`)."""
+        return whole_lower_bound(Stages(problem), plan, AllRounds())
+
 
 @dataclass(frozen=True)
 class JointFinetune:
@@ -57,6 +62,11 @@ class JointFinetune:
         fine-tuning round fits the budgets.
         """
         return design_finetuned(Stages(problem))
+
+    def certify(self, problem: Problem, plan: Plan) -> float | None:
+        """What no design of whole numbers can beat (`whole_lower_bound`), in Phi_FT."""
+        stages = Stages(problem.as_trained)
+        return whole_lower_bound(stages, plan, fine_tuned(stages.terms))
 
 
 @dataclass(frozen=True)

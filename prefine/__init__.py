@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prefine.emulator.api import (
         Solution,
         calibrate,
+        check_policy,
         compare,
         list_policies,
         list_scenarios,
@@ -37,6 +38,7 @@ __all__ = [
     "Solution",
     "Tables",
     "calibrate",
+    "check_policy",
     "compare",
     "list_policies",
     "list_scenarios",

@@ -89,6 +89,7 @@ STOREYS = (
     ("simulation",),
     ("scenario", "world", "problem_file", "rehearsal"),
     ("experiment",),
+    ("policy_check",),
     ("api",),
     ("cli", "terminal"),
 )

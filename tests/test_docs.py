@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.section import Range, Section
+from prefine.emulator.types import Budget, Devices, Learning, Problem, Radio, Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,6 +69,16 @@ def _documented() -> Iterator[tuple[str, set[str]]]:
         keys = set(re.findall(r"`(\w+)`", "".join(rows)))
         for name in re.findall(r"\[+([\w.]+)\]+", chapter.splitlines()[0]) or [""]:
             yield name, keys
+
+
+def test_the_documented_keys_of_a_problem_are_its_keys() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    chapter = page.split("## Problems: JSON")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|", chapter, flags=re.MULTILINE)
+    documented = set(re.findall(r"`(?:\w+\.)?(\w+)`", "".join(cell for row in rows for cell in row)))
+    tables = (Budget, Learning, Server, Devices, Radio)
+    keys = {field.name for each in (Problem, *tables) for field in fields(each)}
+    assert documented == keys
 
 
 def test_the_documented_keys_of_each_table_are_its_keys() -> None:

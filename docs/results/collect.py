@@ -1,100 +1,108 @@
-"""Copy what docs/results.md shows out of the sweeps' output folders: trimmed tables and the plots of each question.
+"""Makes the tables of docs/results.md and docs/online.md from what `make figures` and `make online` wrote.
 
-``python docs/results/collect.py FROM TO``: FROM holds one output folder of ``prefine sweep`` per question.
+``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and recipe. What the pages need
+of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and
+``DOCS/online.md`` are made anew from these files alone. Where DOCS has no results, it begins as a copy of docs/.
 """
 
+import itertools
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
+from tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
-from prefine.emulator.analysis.statistics import estimate, kendall_tau
-
-PLOTS = {
-    "delay": (
-        "test-accuracy-over-budget-delay-s",
-        "bound-over-budget-delay-s",
-        "pretrain-rounds-over-budget-delay-s",
-        "finetune-rounds-over-budget-delay-s",
-    ),
-    "energy": (
-        "test-accuracy-over-budget-energy-j",
-        "bound-over-budget-energy-j",
-        "pretrain-rounds-over-budget-energy-j",
-        "finetune-rounds-over-budget-energy-j",
-    ),
-    "shift": ("test-accuracy-over-task-stretch-columns", "bound-over-task-stretch-columns"),
-    "devices": ("test-accuracy-over-devices-count", "bound-over-devices-count"),
-    "batch": ("test-accuracy-over-devices-max-batch", "bound-over-devices-max-batch"),
-    "tradeoff": ("test-accuracy-over-budget-delay-s-and-budget-energy-j",),
-    "study": ("bound-and-realised",),
-}
-FIGURES = ("test_accuracy", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds")
+PAGES = ("results.md", "online.md")
+FIGURES = (
+    *("test_accuracy", "train_loss", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds"),
+    *("delay_s", "energy_j", "wasted_energy_j", "overrun_delay_s", "overrun_energy_j"),
+)
+PARTS = ("mean", "ci95", "diff", "diff_ci95")
 DIGITS = "%.6g"
+MARKED = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end -->)", flags=re.DOTALL)
+"""A table that is made: its name stands in the comment before it."""
 
 
-def table(comparison: pd.DataFrame) -> pd.DataFrame:
-    """The columns of comparison.csv that the page speaks of."""
+def trimmed(folder: Path) -> pd.DataFrame:
+    """The columns of comparison.csv that the pages speak of, and the samples of a server round."""
+    comparison = pd.read_csv(folder / "comparison.csv")
     varied = list(comparison.columns[: comparison.columns.get_loc("policy")])
-    figures = [f"{figure}_{part}" for figure in FIGURES for part in ("mean", "ci95")]
-    paired = ["test_accuracy_diff", "test_accuracy_diff_ci95", "test_accuracy_win_rate"]
-    return comparison[[*varied, "policy", "reference", "runs", "failed", *figures, *paired]]
+    wanted = [f"{figure}_{part}" for figure in FIGURES for part in PARTS]
+    rest = ["policy", "reference", "runs", "failed", "member", "regret", "regret_ci95", *wanted]
+    table = comparison[[*varied, *rest]].dropna(axis="columns", how="all")
+    return table.merge(server_batch(folder, [*varied, "policy"]), how="left")
 
 
-def agreement(folder: Path) -> pd.DataFrame:
-    """How well the bounds foretell what was realised, over all cells and over those of each varied value.
-
-    A cell is one combination of varied values. ``holds``: share of runs whose mean squared gradient norm is at most the
-    bound; ``looseness``: median of bound over realised; for each Kendall's tau of ranking.csv (over the policies of a
-    cell) its mean over cells, its half-width ``*_ci95`` (t), and ``*_pooled``, over policies and cells together.
-    """
-    runs = pd.read_csv(folder / "runs.csv")
-    ranking = pd.read_csv(folder / "ranking.csv")
-    varied = list(ranking.columns[: ranking.columns.get_loc("policies")])
-    parts = [("all", runs, ranking)]
-    parts += [
-        (f"{key} = {value}", runs[runs[key] == value], part)
-        for key in varied
-        for value, part in ranking.groupby(key, sort=False)
-    ]
-    return pd.DataFrame([{"part": name, **_agreement(mine, cells, varied)} for name, mine, cells in parts])
+def server_batch(folder: Path, keys: list[str]) -> pd.DataFrame:
+    """Mean samples of a server round for each combination of ``keys`` in runs.csv."""
+    runs = pd.read_csv(folder / "runs.csv", usecols=[*keys, "run_id"])
+    rounds = pd.read_csv(folder / "rounds.csv", usecols=["run_id", "stage", "server_batch"])
+    batch = rounds[rounds["stage"] == "pretrain"].groupby("run_id")["server_batch"].mean()
+    runs["server_batch"] = runs["run_id"].map(batch)
+    return runs.groupby(keys, sort=False)["server_batch"].mean().reset_index()
 
 
-def _agreement(runs: pd.DataFrame, cells: pd.DataFrame, varied: list[str]) -> dict[str, float]:
-    row = {
-        "cells": len(cells),
-        "runs": len(runs),
-        "holds": float((runs["mean_grad_norm_sq"] <= runs["bound"]).mean()),
-        "looseness": float((runs["bound"] / runs["mean_grad_norm_sq"]).median()),
-    }
-    means = runs.groupby([*varied, "policy"], sort=False)[["bound", "bound_ft", "mean_grad_norm_sq", "test_accuracy"]]
-    designs = means.mean()
-    for bound in ("bound", "bound_ft"):
-        for name, realised in (("grad_norm", designs["mean_grad_norm_sq"]), ("accuracy", -designs["test_accuracy"])):
-            tau = f"{bound}_tau_{name}"
-            row[tau], row[f"{tau}_ci95"] = estimate(cells[tau])
-            row[f"{tau}_pooled"] = kendall_tau(designs[bound], realised)
-    return row
+def family(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy, Φ and Φ_FT of each member of the family of hindsight.csv that ran under every seed."""
+    varied = list(runs.columns[runs.columns.get_loc("seed") + 1 : runs.columns.get_loc("status")])
+    groups = runs[runs["status"] == "done"].groupby([*varied, "policy"], sort=False)
+    means = groups[["bound", "bound_ft", "test_accuracy"]].mean()
+    return means[groups.size() == runs["seed"].nunique()].reset_index()
 
 
-def collect(source: Path, target: Path) -> None:
-    """For every question that ``source`` answers, a folder in ``target`` made anew."""
-    for question, plots in PLOTS.items():
-        folder = source / question
+def held(runs: pd.DataFrame) -> pd.DataFrame:
+    """For each policy, how many runs and means of cells over seeds the bound held for, and how loose it was."""
+    done = runs[runs["status"] == "done"]
+    varied = list(runs.columns[runs.columns.get_loc("seed") + 1 : runs.columns.get_loc("status")])
+    cells = done.groupby([*varied, "policy"], sort=False)[["bound", "mean_grad_norm_sq"]].mean().reset_index()
+    tables = {}
+    for name, table in (("runs", done), ("cells", cells)):
+        looseness = (table["bound"] / table["mean_grad_norm_sq"]).groupby(table["policy"], sort=False)
+        tables |= {name: looseness.size(), f"{name}_held": looseness.agg(lambda part: int((part >= 1.0).sum()))}
+        tables["looseness"] = looseness.median()
+    return pd.DataFrame(tables).reset_index()
+
+
+def collect(source: Path, results: Path) -> None:
+    """For every question and recipe that ``source`` has, its folder in ``results``; others are left as they are."""
+    questions = (*QUESTIONS, *(f"online-{world}" for world in ONLINE))
+    for question, recipe in itertools.product(questions, RECIPES):
+        folder = source / f"{question}-{recipe}"
         if not (folder / "comparison.csv").is_file():
-            print(f"{folder}: not run, left as it is")
             continue
-        (target / question).mkdir(parents=True, exist_ok=True)
-        table(pd.read_csv(folder / "comparison.csv")).to_csv(
-            target / question / "comparison.csv", index=False, float_format=DIGITS
-        )
-        pd.read_csv(folder / "ranking.csv").to_csv(target / question / "ranking.csv", index=False, float_format=DIGITS)
-        if question == "study":
-            agreement(folder).to_csv(target / question / "agreement.csv", index=False, float_format=DIGITS)
-        for plot in plots:
-            shutil.copyfile(folder / "figures" / f"{plot}.svg", target / question / f"{plot}.svg")
+        parts = {"comparison": trimmed(folder)}
+        if (folder / "hindsight.csv").is_file():
+            parts["family"] = family(pd.read_csv(folder / "hindsight.csv"))
+        if question == "tradeoff":
+            parts["held"] = held(pd.read_csv(folder / "runs.csv"))
+        (results / folder.name).mkdir(parents=True, exist_ok=True)
+        for name, part in parts.items():
+            part.to_csv(results / folder.name / f"{name}.csv", index=False, float_format=DIGITS)
+
+
+def rendered(page: str, results: Path) -> str:
+    """``page`` with every marked table made anew from ``results``."""
+
+    def made(mark: re.Match[str]) -> str:
+        return f"{mark[1]}{mark[2]}{TABLES[mark[1]](results)}\n"
+
+    return MARKED.sub(made, page)
+
+
+def main(source: Path, docs: Path) -> None:
+    """Collect, then make the tables of both pages."""
+    here = Path(__file__).parent
+    if not (docs / "results").is_dir():
+        shutil.copytree(here, docs / "results", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        for name in PAGES:
+            shutil.copyfile(here.parent / name, docs / name)
+    collect(source, docs / "results")
+    for name in PAGES:
+        page = docs / name
+        page.write_text(rendered(page.read_text(encoding="utf-8"), docs / "results"), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    collect(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -9,7 +9,8 @@ from typing import Any
 from prefine.emulator.analysis.tables import Varied
 from prefine.emulator.errors import InfeasibleError, InputError, PolicyError
 from prefine.emulator.experiment.job import Job
-from prefine.emulator.plugins import Part, make_policy
+from prefine.emulator.loading import installed, own_file
+from prefine.emulator.plugins import POLICY, Part, make_policy
 from prefine.emulator.scenario.scenario import parse_value
 from prefine.emulator.scenario.source import Source
 from prefine.emulator.text import unknown
@@ -80,9 +81,11 @@ def jobs_of(
 ) -> list[Job]:
     """The jobs of a comparison, scenario by scenario, policy by policy.
 
-    Raises InputError where a key, a value or a combination of them makes no scenario.
+    Raises InputError where a key, a value or a combination of them makes no scenario, or one for unknown policies.
     """
     scenarios = [(row, source.overridden(dict(row))) for row in combinations(vary, pairs=pairs)]
+    for _, each in scenarios:
+        check_parameters(each, policies)
     return [Job(each, part, seed, row) for row, each in scenarios for part in policies for seed in seeds]
 
 
@@ -110,6 +113,17 @@ def reference_of(source: Source, reference: str | None, policies: Sequence[Part]
     if reference is not None:
         raise InputError(unknown(f"reference {reference!r}", reference, [part.label for part in policies]))
     return policies[0]
+
+
+def check_parameters(source: Source, policies: Sequence[Part]) -> None:
+    """Raises InputError where the scenario has a table ``[policies.NAME]`` of a policy that there is not.
+
+    It may be one that takes no part now: one that is installed, or one in a file of the user's.
+    """
+    known = list(dict.fromkeys((*(part.name for part in policies), *installed(POLICY.group))))
+    for name in source.scenario.policies:
+        if name not in known and not own_file(name):
+            raise InputError(unknown(f"policies.{name}: policy {name!r}", name, known))
 
 
 def check_feasible(source: Source, policies: Sequence[Part]) -> None:

@@ -1,5 +1,6 @@
 """Figures over the scenario keys that a sweep varied: curves with bands, and surfaces over two keys."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -42,6 +43,15 @@ def figures(tables: Tables) -> Iterator[Figure]:
                 yield _surface(data, tables, first, second)
 
 
+def _file_name(text: str) -> str:
+    """``text``, which names a key, as the name of a file: a quoted step of a key may hold slashes and colons.
+
+    >>> _file_name("bound_ft-over-budget.delay_s"), _file_name('policies."my/own.py:Mine".rounds')
+    ('bound-ft-over-budget-delay-s', 'policies-my-own-py-Mine-rounds')
+    """
+    return re.sub(r"[^A-Za-z0-9-]+", "-", text)
+
+
 def _leading(data: pd.DataFrame, keys: list[str]) -> list[str]:
     """``keys`` without those that go along with an earlier one value by value (``--zip``)."""
     leading: list[str] = []
@@ -59,7 +69,7 @@ def _curves(data: pd.DataFrame, tables: Tables, key: str, others: list[str]) -> 
             continue
         count = len(list(cases(data, others)))
         yield Figure(
-            name=f"{figure}-over-{key}".replace("_", "-").replace(".", "-"),
+            name=_file_name(f"{figure}-over-{key}"),
             title=f"{name[0].upper()}{name[1:]} over {key}".replace("$_{FT}$", "_FT"),
             caption="Mean over seeds with its 95 % interval (t).",
             data=data[[*tables.keys, "policy", mean, band]],
@@ -100,7 +110,7 @@ def _space(axes: Axes, values: pd.Series) -> None:
 
 def _surface(data: pd.DataFrame, tables: Tables, first: str, second: str) -> Figure:
     return Figure(
-        name=f"{SCORE}-over-{first}-and-{second}".replace("_", "-").replace(".", "-"),
+        name=_file_name(f"{SCORE}-over-{first}-and-{second}"),
         title=f"Test accuracy over {first} and {second}",
         caption="Mean over seeds (and over any further varied key). All panels share one scale; the best policy of "
         "each combination is printed in bold, whether or not its lead exceeds its interval.",

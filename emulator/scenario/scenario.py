@@ -164,10 +164,18 @@ def _set(tree: Mapping[str, Any], key: str, value: Any, above: str = "") -> dict
     """``tree`` with the dotted ``key`` set; ``above`` is where the tree itself stands."""
     if key.count(".") > MOST_STEPS:
         raise InputError(f"{key}: has more than {MOST_STEPS} steps; no key is so deep")
-    first, _, rest = key.partition(".")
+    first, rest = _first_step(key)
     if not rest:
         return {**tree, first: value}
     branch = tree.get(first, {})
     if not isinstance(branch, Mapping):
         raise InputError(f"{above}{key}: {above}{first} is a value, not a table")
     return {**tree, first: _set(branch, rest, value, f"{above}{first}.")}
+
+
+def _first_step(key: str) -> tuple[str, str]:
+    """The first step of a dotted ``key``, and the rest; one with dots of its own is quoted: ``policies."a.py:A".x``."""
+    if quoted := re.match(r'"([^"]*)"(?:\.|\Z)', key):
+        return quoted[1], key[quoted.end() :]
+    step, _, rest = key.partition(".")
+    return step, rest

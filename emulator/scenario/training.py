@@ -1,7 +1,7 @@
 """``[training]``: the recipe, one per scenario, the same for every policy of a comparison."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -72,9 +72,9 @@ class TrainingSettings(Section):
         wanted = self.learning_rate
         return float(wanted.removesuffix("/L")) / smoothness if isinstance(wanted, str) else wanted
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return PRESETS.get(str(given.get("preset", "theory")), {}) | given
+    @model_validator(mode="after")
+    def _fill_from_preset(self) -> Self:
+        """What is filled in does not count as written: another preset, set or varied later, fills in its own."""
+        written = self.model_fields_set
+        vars(self).update({key: value for key, value in PRESETS[self.preset].items() if key not in written})
+        return self

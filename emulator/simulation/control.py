@@ -162,8 +162,8 @@ def _check_range(
     above_least: bool = False,
 ) -> None:
     if not math.isfinite(value) or not least * (1.0 - LIMIT_SLACK) <= value <= most * (1.0 + LIMIT_SLACK):
-        raise PolicyError(f"policy {name}: {field} = {value!r}, must be from {least:g} to {most:g}")
+        raise PolicyError(f"policy {name}: {field} = {value:g}, must be from {least:g} to {most:g}")
     if above_least and value <= least:
-        raise PolicyError(f"policy {name}: {field} = {value!r}, must be above {least:g}")
+        raise PolicyError(f"policy {name}: {field} = {float(value)!r}, must be above {least:g}")
     if integral and value != round(value):
-        raise PolicyError(f"policy {name}: {field} = {value!r}, must be a whole number")
+        raise PolicyError(f"policy {name}: {field} = {float(value)!r}, must be a whole number")

@@ -1,12 +1,13 @@
 """One emulation: everything set up on a fresh virtual clock, run to its end, recorded and audited."""
 
 import math
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import simpy
 
-from prefine.emulator.records import RunRecord, RunResult
+from prefine.emulator.records import RoundRecord, RunRecord, RunResult
 from prefine.emulator.simulation.audit import audit
 from prefine.emulator.simulation.cohort import Cohort
 from prefine.emulator.simulation.device import Device
@@ -71,7 +72,6 @@ def _run(spec: RunSpec) -> _Finished:
 def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunRecord:
     budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
-    norms = [record.grad_norm_sq for record in server.rounds if not math.isnan(record.grad_norm_sq)]
     record = RunRecord(
         policy=policy,
         seed=seed,
@@ -93,7 +93,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         overrun_energy_j=max(0.0, account.total_j - budget.energy_j * (1.0 + BUDGET_SLACK)),
         bound=spec.prediction.bound,
         bound_ft=spec.prediction.bound_ft,
-        mean_grad_norm_sq=math.fsum(norms) / len(norms) if norms else math.nan,
+        mean_grad_norm_sq=_mean_norm(server.rounds),
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
         stop_reason=clock.reason,
@@ -102,3 +102,12 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         calibration_energy_j=spec.charge.energy_j,
     )
     return record._replace(warning=warnings(record, server.untrained, budget))
+
+
+def _mean_norm(rounds: Sequence[RoundRecord]) -> float:
+    """Mean squared gradient norm over the evaluated rounds.
+
+    NaN where the start alone was evaluated though there were more rounds: one end of the way is no mean of it.
+    """
+    norms = [record.grad_norm_sq for record in rounds if not math.isnan(record.grad_norm_sq)]
+    return math.fsum(norms) / len(norms) if len(norms) >= min(2, max(1, len(rounds))) else math.nan

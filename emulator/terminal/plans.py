@@ -10,7 +10,7 @@ from rich.table import Table
 
 from prefine.emulator.api import Solution
 from prefine.emulator.bound import device_round, server_round
-from prefine.emulator.types import Plan, Problem, RehearsalTable
+from prefine.emulator.types import Plan, Problem, RehearsalTable, Relaxed
 from prefine.emulator.units import to_db
 
 ROWS = 20
@@ -41,10 +41,11 @@ def show_plan(solution: Solution, console: Console) -> None:
     console.print(f"predicted: Phi {predicted.bound:.6g}{bound_ft}", highlight=False)
     if plan.relaxed is not None and plan.integer_gap is not None:
         name = "Phi" if plan.objective == "bound" else "Phi_FT"
+        least = _unavoidable(solution.integer_lower_bound, plan.relaxed)
         console.print(
             f"certificate: no real-valued plan has {name} below {plan.relaxed.lower_bound:.6g} "
             f"(relaxed optimum {plan.relaxed.bound:.6g}, gap {max(plan.relaxed.gap, 0.0):.1e}); "
-            f"whole numbers cost {100.0 * plan.integer_gap:.3f} %",
+            f"whole numbers cost {100.0 * plan.integer_gap:.3f} %{least}",
             highlight=False,
         )
     else:
@@ -90,6 +91,14 @@ def _rounds(problem: Problem, plan: Plan) -> Table:
     else:
         table.add_row("fine-tuning", "0", "", "", "")
     return table
+
+
+def _unavoidable(bound: float | None, relaxed: Relaxed) -> str:
+    """How much of what whole numbers cost no plan of whole numbers can avoid."""
+    if bound is None:
+        return ""
+    least = max(0.0, bound / relaxed.lower_bound - 1.0)
+    return f", of which {100.0 * least:.3f} % cannot be avoided (no plan of whole numbers is below {bound:.6g})"
 
 
 def _budgets(solution: Solution) -> Table:

@@ -80,14 +80,24 @@ def bent_rounds(terms: BoundTerms, counts: FloatArray, batches: FloatArray, nois
     return np.where(inside, x / rate, np.where(wanted <= 0.0, np.inf, 0.0))
 
 
+def enumerable(server: Server, budget: Budget) -> bool:
+    """Whether `best_alone` is exact: not where more than `MOST_ROOTS` squared samples fit."""
+    return _most_samples(server, budget) <= float(MOST_ROOTS) ** 2
+
+
+def _most_samples(server: Server, budget: Budget) -> float:
+    """The most samples (real) that the server can work on within ``budget``."""
+    one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
+    return most_server_rounds(server, one, delay_s, energy_j).item()
+
+
 def best_alone(terms: BoundTerms, server: Server, budget: Budget, most_rounds: float = np.inf) -> Counts:
     """The whole N <= ``most_rounds`` and b0 of least Phi without fine-tuning, exactly (docs/theory.md, section 4).
 
     N rounds of b0 samples fit where N b0 samples do, so every b0 is tried with its best N; where these are too many,
-    every b0 up to the root of all samples that fit, and for every N up to there the largest b0.
+    every b0 up to the root of all samples that fit, and for every N up to there the largest b0 (see `enumerable`).
     """
-    one, delay_s, energy_j = (np.array([value]) for value in (1.0, budget.delay_s, budget.energy_j))
-    samples = most_server_rounds(server, one, delay_s, energy_j).item()
+    samples = _most_samples(server, budget)
     least, most = np.ceil(server.min_batch), min(np.floor(server.max_batch), np.floor(samples))
     if most < least:
         return Counts(np.inf)

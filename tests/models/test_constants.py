@@ -9,7 +9,8 @@ from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import CalibrationWork, FloatArray
 from prefine.models import calibration, constants
 from prefine.models.calibration import DivergedError, Trajectory
-from prefine.models.constants import Estimate, estimate
+from prefine.models.constants import estimate
+from prefine.models.estimates import Estimate, load, summarise
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
 from prefine.models.task_gap import batches, looked_at
@@ -56,7 +57,7 @@ def test_damaged_cache_is_measured_again(quick: Path, measure: Callable[[bytes],
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"work": [1, 2, [], []]}', b'{"work": 3}', b"\xff\xfe"])
 def test_damage_is_noticed(damage: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # which one does not matter
-        constants._load(damage)
+        load(damage)
 
 
 def test_unwritable_cache_is_no_trouble(
@@ -148,7 +149,7 @@ def test_uncertainty_covers_the_truth() -> None:
     }
     held: dict[str, list[bool]] = {name: [] for name in truth}
     for seed in range(40):
-        found = constants.summarise(*trajectories(seed), CalibrationWork())
+        found = summarise(*trajectories(seed), CalibrationWork())
         for name, value in truth.items():
             one = getattr(found, name)
             held[name].append(abs(one.value - value) <= 2.0 * one.standard_error)
@@ -157,14 +158,14 @@ def test_uncertainty_covers_the_truth() -> None:
 
 def test_summaries_of_known_runs() -> None:
     runs, losses = trajectories(3)
-    found = constants.summarise(runs, losses, CalibrationWork())
+    found = summarise(runs, losses, CalibrationWork())
     assert found.smoothness.value == max(run.smoothness.max() for run in runs)
     assert [one.value for one in found.device_curvature[:2]] == pytest.approx([1.5, 1.0], rel=0.1)
     assert found.device_curvature[2].value == found.smoothness.value  # no noise, nothing known of what it meets
     assert found.device_variance[2].value == 0.0
     means = [run.server_variance.mean() for run in runs]
     assert found.server_variance.standard_error == pytest.approx(np.std(means, ddof=1) / 2.0)
-    lone = constants.summarise(runs[:1], losses[:1], CalibrationWork())
+    lone = summarise(runs[:1], losses[:1], CalibrationWork())
     assert lone.pretrain_noise.standard_error == 0.0
 
 

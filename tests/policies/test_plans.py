@@ -115,7 +115,7 @@ def test_joint_is_no_worse_than_any_other_policy_by_its_own_measure() -> None:
 
 
 def test_joint_sees_the_single_stage_that_its_local_search_misses() -> None:
-    """Scenario figure-energy with 1,400 samples and 160 J: 4 + 44 rounds is a local optimum, 0 + 46 is better."""
+    """Ten devices with 1,400 samples, 32 s and 160 J: 4 + 44 rounds is a local optimum, 0 + 46 is better."""
     path = FOLDER.parent / "traps" / "one-stage.json"
     problem = parse_problem(path.read_text(), path.name)
     alone = predict(problem, FinetuneOnly().plan(problem)).bound

@@ -111,13 +111,15 @@ def test_plan_as_json_of_a_problem_file(folder: Path) -> None:
     assert document["predicted"]["delay_s"] <= 4.0
     assert document["predicted"]["energy_j"] <= 30.0
     assert document["relaxed"]["gap"] <= 1e-6
-    assert document["relaxed"]["lower_bound"] <= document["predicted"]["bound"]
+    bounds = document["relaxed"]["lower_bound"], document["integer_lower_bound"], document["predicted"]["bound"]
+    assert list(bounds) == sorted(bounds)
 
 
 def test_plan_for_people(folder: Path) -> None:
     done = prefine("plan", "small.toml", folder=folder)
     assert done.returncode == 0, done.stderr
     assert "certificate" in done.stdout
+    assert "no plan of whole numbers is below" in " ".join(done.stdout.split())
 
 
 def test_own_policies_from_a_file(folder: Path) -> None:

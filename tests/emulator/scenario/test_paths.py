@@ -72,3 +72,22 @@ def test_policies_of_a_scenario_lie_in_its_folder_with_their_parameters(away: Pa
     assert set(tables.runs["status"]) == {"done"}
     given = prefine.compare(away, ["sub/mine.py:Mine"], seeds=1)
     assert list(given.runs["status"]) == ["done"]
+
+
+def test_parameters_of_an_own_policy_can_be_set_beside_the_scenario(away: Path) -> None:
+    where = 'policies."sub/mine.py:Mine"'
+    given = prefine.compare(away, ["sub/mine.py:Mine"], seeds=1, overrides=[f"{where}.share=0.5"])
+    assert list(given.runs["status"]) == ["done"]
+    with pytest.raises(InputError, match=r"share_of: unknown key; allowed: share"):
+        prefine.plan(away, "sub/mine.py:Mine", overrides=[f"{where}.share_of=0.5"])
+
+
+@pytest.mark.parametrize("name", ["Mine", "unifrom"])
+def test_parameters_of_a_policy_that_there_is_not_are_refused(away: Path, name: str) -> None:
+    """A policy of the user's own goes by its file here, not by the name that tables show."""
+    overrides = {f"policies.{name}.share": 0.5}
+    line = rf"policies\.{name}: policy '{name}' is unknown, allowed: sub/mine\.py:Mine, .*uniform"
+    with pytest.raises(InputError, match=line):
+        prefine.plan(away, "sub/mine.py:Mine", overrides=overrides)
+    with pytest.raises(InputError, match=line):
+        prefine.compare(away, ["sub/mine.py:Mine"], seeds=1, overrides=overrides)

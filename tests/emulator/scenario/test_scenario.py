@@ -51,6 +51,21 @@ def test_overrides_reach_any_key() -> None:
     assert scenario.policies == {"uniform": {"batch": 8}}
 
 
+@pytest.mark.parametrize(
+    ("key", "steps"),
+    [
+        ('policies."mine.py:Mine".x', ["mine.py:Mine", "x"]),
+        ('policies."my models/mine.py:Mine".x', ["my models/mine.py:Mine", "x"]),
+        ('policies.a."b.c"', ["a", "b.c"]),
+        ('policies."a.x', ['"a', "x"]),
+        ('policies."a"b.x', ['"a"b', "x"]),
+    ],
+)
+def test_a_step_with_dots_of_its_own_is_quoted(key: str, steps: list[str]) -> None:
+    first, second = steps
+    assert parse_scenario(SMALL, "s", [f"{key}=8"]).policies == {first: {second: 8}}
+
+
 @pytest.mark.parametrize("override", ["budget.delay_s", "=3", "budget.delay_s.x=3", "nothing.here=1"])
 def test_a_wrong_override_is_refused(override: str) -> None:
     with pytest.raises(InputError):
@@ -60,6 +75,15 @@ def test_a_wrong_override_is_refused(override: str) -> None:
 def test_values_of_a_sweep_are_set_like_overrides() -> None:
     scenario = parse_scenario(SMALL, "s")
     assert with_values(scenario, {"budget.delay_s": 9}, "s") == parse_scenario(SMALL, "s", ["budget.delay_s=9"])
+
+
+def test_a_varied_preset_fills_in_its_own_values() -> None:
+    scenario = parse_scenario(SMALL, "s")
+    for preset, rate, momentum in (("practice", "3/L", 0.5), ("theory", "1/L", 0.0)):
+        scenario = with_values(scenario, {"training.preset": preset}, "s")
+        assert (scenario.training.learning_rate, scenario.training.momentum) == (rate, momentum)
+    own = with_values(scenario, {"training.momentum": 0.2}, "s")
+    assert with_values(own, {"training.preset": "practice"}, "s").training.momentum == 0.2
 
 
 def test_device_tables_count_and_override() -> None:

@@ -93,3 +93,12 @@ def test_every_second_round_evaluated_and_always_the_last() -> None:
     assert [bool(np.isnan(r.test_accuracy)) for r in result.rounds] == [True, False, True, False, False]
     assert [bool(np.isnan(r.grad_norm_sq)) for r in result.rounds] == [False, True, False, True, False]
     assert result.run.test_accuracy == result.rounds[-1].test_accuracy
+
+
+@pytest.mark.parametrize(("every", "rounds", "known"), [(1, 5, 5), (4, 5, 2), (5, 5, 1), (99, 5, 1), (99, 1, 1)])
+def test_one_end_of_the_way_is_no_mean_of_it(every: int, rounds: int, known: int) -> None:
+    result = run(run_spec(problem(), plan(problem(), 0, rounds), evaluate_every=every), "p", 0)
+    norms = [record.grad_norm_sq for record in result.rounds if not np.isnan(record.grad_norm_sq)]
+    assert len(norms) == known
+    expected = np.nan if known == 1 < rounds else np.mean(norms)
+    assert result.run.mean_grad_norm_sq == pytest.approx(expected, nan_ok=True)

@@ -1,0 +1,128 @@
+"""A lower bound on the price of a fine-tuning round with whole batches (docs/theory.md, section 4).
+
+Given the barrier tau the devices decouple: each has its own least noise plus energy over whole batches, and these
+minima fall in tau. So between two barriers the delay's price at the earlier one and the minima at the later one are a
+bound.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefine.emulator.types import FloatArray
+from prefine.policies.energy_floor import EnergyFloors
+from prefine.policies.objectives.base import Prices
+from prefine.policies.subproblems import Stages
+
+_WINDOW = np.arange(-3.0, 5.0)
+"""Whole batches tabled around the real one: more stay tight at prices further off, each costs a response."""
+
+_BARRIERS = 24
+"""Barriers at first; those that decide are refined."""
+
+_TIGHT = 2e-4
+"""Relative looseness at which the barriers are fine enough: larger is quicker, and adds to what the bound lacks."""
+
+_MOST_ROWS = 6_000
+"""Devices times barriers at most: more are tighter, in proportion to the time. A loose bound is still a bound."""
+
+_ROUNDING = 1e-9
+"""What is added to the rounds that fit, so that rounding never leaves one out."""
+
+_UNCOUNTED = 1e15
+"""Rounds beyond which nobody counts."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Whole batches at some barriers, and what they cost at least (see `EnergyFloor`); shapes (barriers, K, window)."""
+
+    batch: FloatArray
+    least_j: FloatArray
+    sample_j: FloatArray
+    late: NDArray[np.bool_]
+
+    def with_rows(self, at: NDArray[np.intp], more: "_Table") -> "_Table":
+        """The same with the rows of ``more`` put in before the rows ``at``."""
+        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
+        return _Table(*(np.insert(mine, at, its, axis=0) for mine, its in pairs))
+
+
+class WholeRounds:
+    """The least price of a round with whole batches; least energies are tabled over barriers.
+
+    ``prices`` are those around which `price` will be asked for; any others are answered too, less tightly.
+    ``most_rounds`` is how many rounds the delay allows at most.
+    """
+
+    def __init__(self, stages: Stages, prices: Prices) -> None:
+        self._stages, self._base = stages, prices
+        devices, budget = stages.problem.devices, stages.problem.budget
+        self._least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
+        soonest_s = stages.devices.at_batches(self._least).soonest_s
+        within = budget.delay_s / (stages.problem.radio.downlink_delay_s + soonest_s)
+        self.most_rounds = int(min(within * (1.0 + _ROUNDING), _UNCOUNTED))
+        self._barriers = np.geomspace(soonest_s * (1.0 + 1e-12), max(budget.delay_s, 2.0 * soonest_s), _BARRIERS)
+        self._table = self._rows(self._barriers)
+        self._refine()
+
+    def price(self, prices: Prices) -> float:
+        """No round with whole batches that the delay budget allows is cheaper."""
+        return float(np.min(self._bounds(prices)[0]))
+
+    def _floors(self, barriers: int, each: int) -> EnergyFloors:
+        """All devices ``barriers`` times, every one ``each`` times in a row."""
+        stages = self._stages
+        owner = np.tile(np.repeat(np.arange(len(self._least)), each), barriers)
+        devices, noise = stages.problem.devices.at(owner), stages.terms.device_noise[owner]
+        return EnergyFloors(devices, stages.problem.radio, noise, full_power=stages.full_power)
+
+    def _rows(self, barriers: FloatArray) -> _Table:
+        """The table at ``barriers``."""
+        shape = len(barriers), len(self._least), len(_WINDOW)
+        finish_s = np.repeat(barriers, shape[1])
+        real = self._floors(shape[0], 1).real_batches(finish_s, self._base.energy).reshape(shape[:2])
+        window = np.floor(real)[..., np.newaxis] + _WINDOW
+        batch = np.clip(window, self._least[:, np.newaxis], self._most[:, np.newaxis])
+        floor = self._floors(shape[0], shape[2]).at_batches(batch.ravel()).by(np.repeat(finish_s, shape[2]))
+        return _Table(batch, floor.least_j.reshape(shape), floor.sample_j.reshape(shape), floor.late.reshape(shape))
+
+    def _cheapest(self, energy_price: float) -> FloatArray:
+        """No less noise plus energy of all devices together by each barrier; shape (barriers,).
+
+        Beyond the batches tabled the straight lines of the outermost two count; with a line the best batch is explicit.
+        """
+        table, noise = self._table, self._stages.terms.device_noise
+        tabled = noise[:, np.newaxis] / table.batch + energy_price * np.where(table.late, np.inf, table.least_j)
+        best = np.min(tabled, axis=2)
+        for edge, low, high in (
+            (0, self._least, table.batch[..., 0] - 1.0),
+            (-1, table.batch[..., -1] + 1.0, self._most),
+        ):
+            batch, line_j, sample_j = (part[..., edge] for part in (table.batch, table.least_j, table.sample_j))
+            some = (low <= high) & ~(table.late[..., edge] & (edge == -1))  # what is more than a late batch is late too
+            far = np.clip(np.sqrt(noise / (energy_price * sample_j)), low, np.maximum(low, high))
+            beyond = noise / far + energy_price * (line_j + sample_j * (far - batch))
+            best = np.where(some, np.minimum(best, beyond), best)
+        result: FloatArray = best.sum(axis=1)
+        return result
+
+    def _bounds(self, prices: Prices) -> tuple[FloatArray, FloatArray]:
+        """Lower bounds on the price of a round in every interval of barriers, and those at the barriers."""
+        radio = self._stages.problem.radio
+        least = self._cheapest(prices.energy)
+        delay = prices.delay * (self._barriers + radio.downlink_delay_s)
+        energy = prices.energy * radio.downlink_energy_j
+        return delay[:-1] + least[1:] + energy, delay + least + energy
+
+    def _refine(self) -> None:
+        """Split the intervals that decide until `price` is tight."""
+        while len(self._barriers) * len(self._least) < _MOST_ROWS:
+            lower, upper = self._bounds(self._base)
+            loose = np.flatnonzero(lower < np.min(upper) * (1.0 - _TIGHT))
+            if not len(loose):
+                return
+            between = np.sqrt(self._barriers[loose] * self._barriers[loose + 1])
+            self._table = self._table.with_rows(loose + 1, self._rows(between))
+            self._barriers = np.insert(self._barriers, loose + 1, between)
