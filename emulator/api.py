@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from prefine.emulator.analysis.citing import bibtex
 from prefine.emulator.analysis.output import analyse, write_paper
 from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
@@ -185,6 +186,11 @@ def report(folder: str | Path, figures: Sequence[Format] = (), tables: TableForm
         write_paper(Path(folder), found, tables)
     write_report(Path(folder), found, figures)
     return found
+
+
+def cite(folder: str | Path) -> str:
+    """BibTeX of what the runs in an output folder used; raises InputError where it has no manifest."""
+    return bibtex(Path(folder))
 
 
 def plan(

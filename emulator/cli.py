@@ -204,6 +204,12 @@ def report(
 
 
 @app.command()
+def cite(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")]) -> None:
+    """Print BibTeX of what the runs in an output folder used."""
+    typer.echo(api.cite(folder), nl=False)
+
+
+@app.command()
 def calibrate(
     scenario: ScenarioArgument = None,
     overrides: Set = None,

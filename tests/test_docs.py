@@ -43,7 +43,21 @@ def test_every_command_on_the_page_runs(page: str, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    assert (tmp_path / "out" / "readme" / "report.html").is_file()
+    out = tmp_path / "out" / "readme"
+    assert (out / "report.html").is_file()
+    shown, made = _table((ROOT / page).read_text(encoding="utf-8")), _table((out / "comparison.md").read_text())
+    assert shown.keys() == made.keys()
+    for policy, (rounds, accuracy, *_) in made.items():
+        assert shown[policy][0] == rounds
+        assert float(shown[policy][1].split()[0]) == pytest.approx(float(accuracy.split()[0]), abs=0.05)
+    picture = (out / "figures" / "test-accuracy-over-time-s.svg").read_text()
+    assert len((ROOT / "docs" / "pictures" / "readme.svg").read_text()) == pytest.approx(len(picture), rel=0.2)
+
+
+def _table(text: str) -> dict[str, list[str]]:
+    """The cells behind each policy in the Markdown table of a comparison."""
+    lines = text.partition("| policy | rounds ")[2].partition("\n\n")[0].splitlines()[2:]
+    return {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines)}
 
 
 def _parts(annotation: Any) -> Iterator[type[Section]]:

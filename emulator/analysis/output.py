@@ -109,7 +109,7 @@ def read_tables(folder: Path, reference: str | None = None) -> Tables:
     if runs["run_id"].duplicated().any():
         twice = runs["run_id"][runs["run_id"].duplicated()].iloc[0]
         raise InputError(f"{folder / 'runs.csv'}: run_id {twice} is there twice; every run needs its own")
-    manifest = _manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json")
     named = reference or str(manifest.get("reference") or default_reference(runs))
     if named not in set(runs["policy"]):
         known = ", ".join(runs["policy"].drop_duplicates())
@@ -127,7 +127,8 @@ def write_paper(folder: Path, tables: Tables, markup: paper.Markup) -> None:
     write_bytes(folder / f"comparison.{paper.SUFFIXES[markup]}", text.encode())
 
 
-def _manifest(path: Path) -> Mapping[str, object]:
+def read_manifest(path: Path) -> Mapping[str, object]:
+    """The manifest of an output folder; empty where there is none. Raises InputError where it is broken."""
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:

@@ -156,7 +156,7 @@ def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Q
             logarithmic(axes.yaxis)
         axes.set_xlabel(course.name)
     grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
-    draw_bands(grid, bands)
+    draw_bands(grid, bands, accuracy=quantity is ACCURACY)
     legend_below(canvas, grid)
 
 

@@ -51,6 +51,7 @@ SETTINGS: Any = {  # matplotlib types its keys as one long Literal
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's own Type 3
     "svg.hashsalt": "prefine",
     "svg.fonttype": "path",
 }
@@ -183,10 +184,11 @@ def logarithmic(axis: Axis) -> None:
         formatter(_Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
 
 
-def draw_bands(grid: Sequence[Axes], bands: Sequence[Band]) -> None:
+def draw_bands(grid: Sequence[Axes], bands: Sequence[Band], accuracy: bool = False) -> None:
     """Shade intervals behind the lines already drawn, which keep the say over the height of the panels.
 
-    Two or three seeds have intervals so wide that they would press every line flat; what sticks out is cut.
+    Two or three seeds have intervals so wide that they would press every line flat; what sticks out is cut, and so is
+    what no ``accuracy`` can be: above one, and below zero unless a line (a coefficient of determination) is there.
     """
     lines = grid[0].get_ylim()
     for axes, x, low, high, colour in bands:
@@ -195,7 +197,11 @@ def draw_bands(grid: Sequence[Axes], bands: Sequence[Band]) -> None:
     (bottom, top), (lowest, highest) = transform.transform(lines), transform.transform(grid[0].get_ylim())
     room = _BAND_ROOM * (top - bottom)
     limits = [max(lowest, bottom - room), min(highest, top + room)]
-    grid[0].set_ylim(*transform.inverted().transform(limits))
+    low, high = transform.inverted().transform(limits)
+    if accuracy:
+        drawn = np.concatenate([np.asarray(line.get_ydata(), float) for axes in grid for line in axes.get_lines()])
+        low, high = (max(low, 0.0) if np.nanmin(drawn) >= 0.0 else low), min(high, 1.0)
+    grid[0].set_ylim(low, high)
 
 
 def few_ticks(axes: Axes) -> None:

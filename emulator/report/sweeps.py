@@ -95,7 +95,7 @@ def _draw_curves(
         axes.set_xlabel(key)
         _space(axes, case[key])
     grid[0].set_ylabel(name)
-    draw_bands(grid, bands)
+    draw_bands(grid, bands, accuracy=figure == SCORE)
     legend_below(canvas, grid)
 
 

@@ -25,6 +25,8 @@ def test_each_method_draws_what_the_report_draws(compared: Path, swept: Path) ->
     (axes,) = plot.accuracy_over_time()
     assert axes.get_xlabel() == "virtual time in s"
     assert [line.get_label() for line in axes.get_lines()][:2] == ["joint", "uniform"]
+    low, high = axes.get_ylim()
+    assert 0.0 <= low < high <= 1.0  # its bands reach further
     methods = ("accuracy_over_energy", "gradient_over_time", "gradient_over_energy", "timeline", "energy_by_part")
     for name in (*methods, "delay_by_part", "rounds_chosen"):
         assert len(getattr(plot, name)()) >= 1

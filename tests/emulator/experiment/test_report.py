@@ -93,6 +93,7 @@ def test_every_plot_is_written_in_the_formats_asked_for(compared: Path, tmp_path
     drawings = sorted((tmp_path / "figures").glob("*.pdf"))
     assert {path.stem for path in drawings} == {path.stem for path in (tmp_path / "figures").glob("*.csv")}
     assert all(path.read_bytes().startswith(b"%PDF") for path in drawings)
+    assert all(b"/Type3" not in path.read_bytes().replace(b" ", b"") for path in drawings)
 
 
 def test_what_comes_from_users_is_escaped(compared: Path) -> None:
