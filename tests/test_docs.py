@@ -116,7 +116,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_the_examples_of_contributing_are_parts_that_run(tmp_path: Path) -> None:
-    """The policy is without fault, the rule of selection runs; the algorithm is FedProx, which has a test of its own."""
+    """The policy is without fault, the rule of selection runs; the algorithm, FedProx, has a test of its own."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     policy, rule, algorithm = re.findall(r"^    from dataclasses .*?(?=^\S)", page, flags=re.DOTALL | re.MULTILINE)
     (tmp_path / "policy.py").write_text(dedent(policy), encoding="utf-8")

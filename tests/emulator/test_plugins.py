@@ -136,7 +136,9 @@ def test_what_has_no_source_runs_but_is_not_stored(tmp_path: Path) -> None:
 def test_a_workload_from_a_file_by_name_and_from_python(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     (tmp_path / "mine.py").write_text("from tests.emulator.test_plugins import Sampleless as Mine\n")
-    own = prefine.run(tmp_path / "small.toml", "uniform", overrides={"task.workload": "mine.py:Mine"}).manifest
+    own = prefine.run(
+        tmp_path / "small.toml", "uniform", overrides={"task.workload": f"{tmp_path}/mine.py:Mine"}
+    ).manifest
     assert own["checksums"]["data"] == "mine"  # type: ignore[index]  # JSON
     given = prefine.run(SMALL, "uniform", workload=Sampleless, jobs=2).manifest
     assert given["checksums"]["data"] == "mine"  # type: ignore[index]  # JSON

@@ -1,0 +1,94 @@
+"""What a policy decides before a run: rounds, server, devices; with its certificate or its rehearsals."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from prefine.emulator.arrays import ArrayFields, FloatArray
+from prefine.emulator.workload import Audience
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """What the server does in a pre-training round."""
+
+    batch: float
+    frequency_hz: float
+
+
+@dataclass(frozen=True)
+class DevicesPlan(ArrayFields):
+    """What the devices do in a fine-tuning round; every field has shape (K,)."""
+
+    batch: FloatArray
+    frequency_hz: FloatArray
+    power_w: FloatArray
+    upload_s: FloatArray
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxed (real-valued) optimum with its certificate: ``gap`` is bound / lower_bound - 1, at least 0.
+
+    ``bound`` and ``lower_bound`` are in the policy's own objective. ``delay_price`` and ``energy_price`` are the
+    shadow prices: by how much the optimal bound falls per further second, per further joule (never negative).
+    """
+
+    pretrain_rounds: float
+    finetune_rounds: float
+    server: ServerPlan
+    devices: DevicesPlan
+    bound: float
+    lower_bound: float
+    gap: float
+    delay_price: float
+    energy_price: float
+
+
+class Rehearsed(NamedTuple):
+    """One candidate of a rehearsal: what it is called and plans, and how it did on validation samples.
+
+    ``score`` is its mean score with the effect of the samples that all candidates shared taken out, ``score_ci95`` the
+    half-width of its 95 % interval, ``smoothed_score`` what its neighbours make of it, ``loss`` its mean loss.
+    """
+
+    candidate: str
+    pretrain_rounds: int
+    server_batch: float
+    finetune_rounds: int
+    score: float
+    score_ci95: float
+    smoothed_score: float
+    loss: float
+    rehearsals: int
+
+
+@dataclass(frozen=True)
+class RehearsalTable:
+    """What a policy saw in its rehearsals: all candidates, the chosen one first, and the ``rounds`` that were trained.
+
+    ``on`` says whose samples were used. ``processor_s`` is how long it took; it alone differs from host to host.
+    """
+
+    on: "Audience"
+    rows: tuple[Rehearsed, ...]
+    rounds: int = 0
+    processor_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Integers N and M and what server and devices do in each of their rounds.
+
+    ``objective`` names what ``relaxed`` and ``integer_gap`` are measured in: ``"bound"`` (Phi) or ``"bound_ft"``
+    (Phi_FT). Policies without a certificate leave ``relaxed`` and ``integer_gap`` at ``None``.
+    ``rehearsal`` is what a policy that rehearses found.
+    """
+
+    pretrain_rounds: int
+    finetune_rounds: int
+    server: ServerPlan
+    devices: DevicesPlan
+    relaxed: Relaxed | None = None
+    integer_gap: float | None = None
+    objective: Literal["bound", "bound_ft"] = "bound"
+    rehearsal: RehearsalTable | None = None

@@ -1,0 +1,180 @@
+"""What is trained: data, model and recipe, as the clock and the planner see them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+
+from prefine.emulator.arrays import FloatArray, IntArray
+
+Audience = Literal["task", "general"]
+"""Whose samples a rehearsal trains and validates on: the devices' task samples, or the server's general ones alone."""
+
+
+class Evaluation(NamedTuple):
+    """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
+
+    ``chance_accuracy`` is the test score of the best constant answer: the share of the commonest class, or 0 for a
+    coefficient of determination; NaN where nobody knows.
+    """
+
+    train_loss: float
+    test_accuracy: float
+    grad_norm_sq: float
+    chance_accuracy: float = math.nan
+
+
+class Learner(Protocol):
+    """One model in training. Learning happens only when the clock calls; nothing here knows of time."""
+
+    def pretrain(self, batch: int) -> None:
+        """One step of mini-batch SGD on ``batch`` samples of the general data."""
+        ...
+
+    def finetune(self, batches: IntArray, weights: FloatArray) -> None:
+        """One round of federated SGD: the step along sum_k weights_k grad F_k(batches_k samples of device k).
+
+        Both (K,); a device with weight 0 did not arrive and draws nothing.
+        """
+        ...
+
+    def evaluate(self) -> Evaluation:
+        """The exact task loss, test accuracy and squared norm of the full task gradient at the present model."""
+        ...
+
+
+class Schedule(NamedTuple):
+    """All that one run makes a learner do.
+
+    ``pretrain_rounds`` steps on ``server_batch`` general samples each, then ``finetuning``: a round's batches (K,) and
+    weights (K,), as `Learner.finetune` takes them.
+    """
+
+    pretrain_rounds: int
+    server_batch: int
+    finetuning: Sequence[tuple[IntArray, FloatArray]]
+
+
+class Validation(NamedTuple):
+    """Loss and score on samples that were held out of the training."""
+
+    loss: float
+    score: float
+
+
+class Fold(NamedTuple):
+    """Which samples the rehearsal ``number`` holds out: fold ``number`` modulo ``folds``, of ``on``'s samples."""
+
+    number: int
+    folds: int
+    on: Audience
+
+
+class WorkloadCost(NamedTuple):
+    """What one sample, one round, one upload and one download cost.
+
+    Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
+    round (local steps), payload bits of an upload, and bits of the model itself.
+    """
+
+    flops_per_sample: float
+    local_steps: int
+    uplink_bits: float
+    model_bits: float
+
+
+class CalibrationWork(NamedTuple):
+    """The training that measured the constants: plain SGD, central, outside the run's clock.
+
+    ``pretrain`` and ``finetune`` list (samples of a round, rounds): samples of the server, samples of each device. Of
+    the ``runs``, all but ``searches`` (runs that only look for the step size) measured something.
+    """
+
+    runs: int = 0
+    searches: int = 0
+    pretrain: tuple[tuple[int, int], ...] = ()
+    finetune: tuple[tuple[int, int], ...] = ()
+
+
+class Constants(NamedTuple):
+    """Measured constants of the bound; ``device_variance`` and ``device_curvature`` have one value per device.
+
+    The names are those of `Learning`, and of the scenario's ``[learning]``. What has a default need not be measured:
+    NaN, and no device curvature at all, are unknown. ``work`` is what measuring them took.
+    """
+
+    smoothness: float
+    learning_rate: float
+    initial_gap: float
+    discrepancy: float
+    server_variance: float
+    device_variance: tuple[float, ...]
+    pretrain_contraction: float
+    pretrain_floor: float
+    server_curvature: float = math.nan
+    device_curvature: tuple[float, ...] = ()
+    discrepancy_relief: float = 0.0
+    discrepancy_rate: float = 0.0
+    pretrain_noise: float = math.nan
+    work: CalibrationWork = CalibrationWork()
+
+
+class Calibrated(TypedDict):
+    """One measured constant: ``value``, ``spread`` (its standard error), and its ``definition`` in one line.
+
+    ``least`` and ``most`` are the extremes that were seen. Of what each device has, all four are lists with one number
+    per device.
+    """
+
+    value: float | list[float]
+    spread: float | list[float]
+    least: NotRequired[float | list[float]]
+    most: NotRequired[float | list[float]]
+    definition: str
+
+
+class Workload(Protocol):
+    """Data, model and training recipe of a scenario: costs, constants, and a fresh learner for each run."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Share rho_k of each device in the task loss; sums to one."""
+        ...
+
+    @property
+    def cost(self) -> WorkloadCost:
+        """Of the actual network."""
+        ...
+
+    def constants(self) -> Constants:
+        """Measured by calibration runs on the actual data and model; the same arguments give the same bits."""
+        ...
+
+    def calibration(self) -> dict[str, Calibrated]:
+        """What `constants` measured, by the name of the constant."""
+        ...
+
+    def learner(self, seed: int, learning_rate: float) -> Learner:
+        """A new learner; the same seed gives the same initial model and the same order of samples.
+
+        ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far real steps go beyond.
+        """
+        ...
+
+    def provenance(self) -> Mapping[str, str]:
+        """What the manifest should say of the data: names, sizes, checksums."""
+        ...
+
+
+@runtime_checkable
+class RehearsableWorkload(Workload, Protocol):
+    """A workload on which policies can rehearse."""
+
+    def rehearse(
+        self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
+    ) -> tuple[list[Validation], int]:
+        """Each schedule trained without ``fold`` and validated on it, and how many rounds that took.
+
+        A schedule's numbers do not depend on the others beside it. Test samples are not touched. ``seed`` and
+        ``learning_rate`` are as for `learner`. Raises InputError where there is too little data to hold out.
+        """
+        ...
