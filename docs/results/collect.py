@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from tables import ONLINE, QUESTIONS, RECIPES, TABLES
+from result_tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
 from prefine.emulator.analysis.reading import read_comparison
 
