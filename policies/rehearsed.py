@@ -81,7 +81,7 @@ class JointRehearsed:
     many parts they are split. Source: docs/rehearsal.md; successive halving of Jamieson and Talwalkar (2016).
     """
 
-    effort: int = 600
+    effort: int = 480
     score: Literal["accuracy", "loss", "both"] = "accuracy"
     on: Audience = "task"
     folds: int = 5
