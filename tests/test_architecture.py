@@ -94,7 +94,7 @@ STOREYS = (
     ("simulation",),
     ("scenario", "world", "problem_file", "rehearsal"),
     ("experiment",),
-    ("policy_check",),
+    ("planning", "policy_check"),
     ("api",),
     ("cli", "terminal"),
 )

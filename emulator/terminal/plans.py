@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prefine.emulator.api import Solution
 from prefine.emulator.bound import device_round, server_round
+from prefine.emulator.planning import Solution
 from prefine.emulator.types import Plan, Problem, RehearsalTable, Relaxed
 from prefine.emulator.units import to_db
 
