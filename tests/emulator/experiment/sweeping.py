@@ -1,5 +1,6 @@
 """A sweep as a process of its own, to be killed: python -m tests.emulator.experiment.sweeping FOLDER [SCHEDULER]."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -29,4 +30,5 @@ def sweep(folder: Path, workers: Workers, nap_s: float = NAP_S) -> None:
 
 
 if __name__ == "__main__":
-    sweep(Path(sys.argv[1]), Dask(sys.argv[2]) if len(sys.argv) > 2 else Processes(2))
+    workers = Dask(sys.argv[2]) if len(sys.argv) > 2 else Processes(2)
+    sweep(Path(sys.argv[1]), workers, float(os.environ.get("NAP_S", NAP_S)))

@@ -13,15 +13,15 @@ import pytest
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.executor import Serial
 from prefine.emulator.experiment.sweep import combinations, parse_vary
-from tests.emulator.experiment.sweeping import jobs, sweep
+from tests.emulator.experiment.sweeping import NAP_S, jobs, sweep
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0
 
 
-def start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
+def start(folder: Path, *more: str, nap_s: float = NAP_S) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "tests.emulator.experiment.sweeping", str(folder), *more]
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, env={**os.environ, "NAP_S": str(nap_s)})
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -71,7 +71,7 @@ def test_a_sweep_killed_twice_and_resumed_ends_in_the_same_bytes(
 
 
 def test_ctrl_c_leaves_finished_runs_and_no_processes(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, nap_s=1.0)  # on a busy machine, too, it is far from done when the signal comes
     wait_until(lambda: stored(tmp_path) >= 4)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     assert process.wait(PATIENCE_S) != 0
