@@ -183,7 +183,7 @@ def _load(data: bytes) -> Plan:
     try:
         tree = json.loads(data)
         return Plan(**tree | _decisions(tree) | {"relaxed": _relaxed(tree["relaxed"]), "rehearsal": _table(tree)})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("damaged cache") from error
 
 

@@ -185,7 +185,7 @@ def load(content: bytes) -> Estimate:
         work = CalibrationWork(*(_frozen(part) for part in fields.pop("work")))
         measured: dict[str, Any] = {name: _measured(one) for name, one in fields.items()}
         return Estimate(work=work, **measured)
-    except (KeyError, TypeError, AttributeError) as damage:
+    except (KeyError, TypeError, AttributeError, RecursionError) as damage:
         raise ValueError("damaged cache") from damage
 
 

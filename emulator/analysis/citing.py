@@ -5,7 +5,7 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from prefine.emulator.analysis.output import read_manifest
+from prefine.emulator.analysis.manifest import read_manifest
 from prefine.emulator.errors import InputError
 
 POLICIES: Mapping[str, tuple[str, ...]] = {
@@ -67,11 +67,11 @@ def _used(manifest: Mapping[str, object]) -> Iterator[str]:
         yield from POLICIES.get(policy, ())
     for key, sources in SETTINGS.items():
         for value in _values(manifest, key):
-            yield from sources.get(value, ())
+            yield from sources.get(value, ()) if isinstance(value, str) else ()
     if _values(manifest, "channel.model") == ["trace"] or _values(manifest, "channel.gain_db"):
         return  # neither path loss nor shadowing
     for value in _values(manifest, "channel.path_loss"):
-        yield from PATH_LOSS.get(value, ())
+        yield from PATH_LOSS.get(value, ()) if isinstance(value, str) else ()
     if any(value != 0.0 for value in _values(manifest, "channel.shadowing_db")):
         yield "gudmundson1991"
 

@@ -1,7 +1,6 @@
 """The tables of one output folder, read from its CSV files and its manifest, nothing else."""
 
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from prefine.emulator.analysis import paper
 from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
 from prefine.emulator.analysis.longform import long
+from prefine.emulator.analysis.manifest import read_manifest
 from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.analysis.tables import HINDSIGHT, REHEARSALS, varied_keys, write_csv
 from prefine.emulator.analysis.verdict import verdict
@@ -125,19 +125,6 @@ def write_paper(folder: Path, tables: Tables, markup: paper.Markup) -> None:
     """Write the comparison for a reader as comparison.tex or comparison.md into ``folder``."""
     text = tables.to_latex() if markup == "latex" else tables.to_markdown()
     write_bytes(folder / f"comparison.{paper.SUFFIXES[markup]}", text.encode())
-
-
-def read_manifest(path: Path) -> Mapping[str, object]:
-    """The manifest of an output folder; empty where there is none. Raises InputError where it is broken."""
-    try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise InputError(f"{path}: must hold one JSON object")
-    return manifest
 
 
 def analyse(folder: Path, reference: str | None = None) -> Tables:

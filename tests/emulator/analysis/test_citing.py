@@ -31,6 +31,8 @@ def test_what_was_used_is_cited_and_nothing_else(tmp_path: Path) -> None:
     assert used == {"prefine"}
     used = cited(tmp_path, [], {"channel.shadowing_db": [0.0, 8.0]}, channel={"model": "static"})
     assert used == {"prefine", "gudmundson1991"}
+    used = cited(tmp_path, ["uniform"], {"training.algorithm": [["fedprox"], {}]}, channel={"path_loss": ["uma"]})
+    assert used == {"prefine"}
 
 
 def test_every_entry_is_used_and_every_policy_is_installed() -> None:

@@ -149,7 +149,15 @@ def test_another_reference_can_be_named_and_an_unknown_one_is_refused(compared: 
         read_tables(compared, "nobody")
 
 
-@pytest.mark.parametrize(("text", "complaint"), [("{", "is not JSON"), ("[]", "one JSON object")])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "should be an object"),
+        ("[" * 100_000, "recursion"),
+        ('{"seeds": 1}', "seeds: .*array"),
+    ],
+)
 def test_a_broken_manifest_is_one_clear_line(compared: Path, tmp_path: Path, text: str, complaint: str) -> None:
     shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
     (tmp_path / "manifest.json").write_text(text)
