@@ -73,13 +73,21 @@ class WorkloadCost(NamedTuple):
     """What one sample, one round, one upload and one download cost.
 
     Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
-    round (local steps), payload bits of an upload, and bits of the model itself.
+    round (local steps), payload bits of an upload, and bits of what a round downloads. A sample costs a device
+    ``finetune_flops_per_sample`` where it trains less than the server does; NaN: as much.
     """
 
     flops_per_sample: float
     local_steps: int
     uplink_bits: float
     model_bits: float
+    finetune_flops_per_sample: float = math.nan
+
+    @property
+    def device_flops_per_sample(self) -> float:
+        """Operations of one sample on a device."""
+        own = self.finetune_flops_per_sample
+        return self.flops_per_sample if math.isnan(own) else own
 
 
 class CalibrationWork(NamedTuple):

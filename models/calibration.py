@@ -13,14 +13,13 @@ from scipy.optimize import minimize
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import CalibrationWork, FloatArray
-from prefine.models.algorithms.fedsgd import FedSGD
-from prefine.models.algorithms.round import FusedRound
 from prefine.models.federation import Federation
-from prefine.models.learner import Learner
+from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Batch, Objective
 from prefine.models.probes import GradientNoise, Hessian, Probes, gradient_noise, top_curvature
-from prefine.models.recipe import LastIterate, Step
+from prefine.models.recipe import Step
 from prefine.models.task_gap import BATCHES
+from prefine.models.tuning import Tuning
 
 Stage = Literal["pretrain", "finetune"]
 
@@ -90,17 +89,19 @@ def training_of(searches: int, runs: int, gaps: int, devices: int) -> Calibratio
     )
 
 
-def measure(federation: Federation, objective: Objective, rate: float, seed: int) -> Trajectory:
+def measure(federation: Federation, objective: Objective, tuning: Tuning, rate: float, seed: int) -> Trajectory:
     """Train at step size ``rate`` from the objective's present weights and measure.
 
     Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, noise of F0's sample gradients (on at most 1,000 general
-    samples); fine-tuning: curvature of F and each device's noise over all its samples.
+    samples); fine-tuning, in the space of what ``tuning`` moves: curvature of F and each device's noise over all its
+    samples.
 
     Raises DivergedError where the loss does not stay finite.
     """
-    curvature = _Curvature(federation, objective, seed)
+    learner = _learner(federation, objective, tuning, rate, seed)
+    curvature = _Curvature(federation, learner, seed)
     smoothness, shifts, server, devices = [], [], [], []
-    for stage, done in _train(federation, objective, rate, seed):
+    for stage, done in _train(federation, learner):
         if stage == "pretrain" and _looks_at_shift(done):
             shifts.append((done, _shift(objective, federation)))
         if done % PROBE_EVERY:
@@ -109,7 +110,7 @@ def measure(federation: Federation, objective: Objective, rate: float, seed: int
         if stage == "pretrain":
             server.append(gradient_noise(objective, curvature.general, curvature.probes()))
         else:
-            devices.append(_device_noise(objective, federation, curvature.probes()))
+            devices.append(_device_noise(learner.objective, federation, curvature.probes()))
     shift_rounds, shift = np.array(shifts).T
     device_noise = np.array(devices)
     return Trajectory(
@@ -120,39 +121,37 @@ def measure(federation: Federation, objective: Objective, rate: float, seed: int
         server_curved=np.array([noise.curved for noise in server]),
         device_variance=device_noise[:, :, 0],
         device_curved=device_noise[:, :, 1],
-        lowest_loss=lowest_loss(objective, federation.task),
+        lowest_loss=lowest_loss(learner.objective, federation.task),
     )
 
 
-def largest_curvature(federation: Federation, objective: Objective, rate: float, seed: int) -> float:
+def largest_curvature(federation: Federation, objective: Objective, tuning: Tuning, rate: float, seed: int) -> float:
     """The largest ``smoothness`` that `measure` would see, without the rest; raises DivergedError as it does."""
-    curvature = _Curvature(federation, objective, seed)
-    rounds = _train(federation, objective, rate, seed)
-    return max(curvature.along(stage) for stage, done in rounds if done % PROBE_EVERY == 0)
+    learner = _learner(federation, objective, tuning, rate, seed)
+    curvature = _Curvature(federation, learner, seed)
+    return max(curvature.along(stage) for stage, done in _train(federation, learner) if done % PROBE_EVERY == 0)
 
 
-def _train(federation: Federation, objective: Objective, rate: float, seed: int) -> Iterator[tuple[Stage, int]]:
-    """Both stages with plain SGD; stops before each round, with the stage and its rounds done so far."""
-    learner = _learner(federation, objective, rate, seed)
+def _train(federation: Federation, learner: Learner) -> Iterator[tuple[Stage, int]]:
+    """Both stages; stops before each round, with the stage and its rounds done so far."""
     weights = np.array(federation.weights)
     batches = np.full(len(weights), _device_batch(len(weights)))
     for done in range(ROUNDS):
         yield "pretrain", done
         learner.pretrain(SERVER_BATCH)
+    learner.hand_over()
     for done in range(ROUNDS):
         yield "finetune", done
         learner.finetune(batches, weights)
-    _check_finite(objective, federation)
+    _check_finite(learner.objective, federation)
 
 
 def _device_batch(devices: int) -> int:
     return max(1, DEVICE_SAMPLES // devices)
 
 
-def _learner(federation: Federation, objective: Objective, rate: float, seed: int) -> Learner:
-    step = Step(objective.weights, rate, momentum=0.0, decay=0.0)
-    fused = FusedRound(FedSGD(), objective, federation.task)
-    return Learner(federation, objective, fused, step, LastIterate(), seed)
+def _learner(federation: Federation, objective: Objective, tuning: Tuning, rate: float, seed: int) -> Learner:
+    return plain_sgd(federation, objective, tuning, Step(objective.weights, rate, momentum=0.0, decay=0.0), seed)
 
 
 def _looks_at_shift(done: int) -> bool:
@@ -166,22 +165,22 @@ def _check_finite(objective: Objective, federation: Federation) -> None:
 
 
 class _Curvature:
-    """Curvature at the present weights; each search for an eigenvalue starts from the last vector of its data set.
+    """Curvature where ``learner`` is; each search for an eigenvalue starts from the last vector of its data set.
 
     ``general`` is what stands for the general data: a part of it where it is large.
     """
 
-    def __init__(self, federation: Federation, objective: Objective, seed: int) -> None:
-        self._federation, self._objective = federation, objective
-        self.general = _sample(federation.general, PROBED, seed, "probed", objective)
-        self._curved = _sample(federation.task, CURVED, seed, "curved", objective)
-        first = stream(seed, "curvature").standard_normal(len(objective.weights))
-        self._last = {"general": first, "task": first}
+    def __init__(self, federation: Federation, learner: Learner, seed: int) -> None:
+        self._federation, self._learner = federation, learner
+        self.general = _sample(federation.general, PROBED, seed, "probed", learner.objective)
+        self._curved = _sample(federation.task, CURVED, seed, "curved", learner.objective)
+        self._first = stream(seed, "curvature").standard_normal(len(learner.objective.weights))
+        self._last: dict[tuple[str, int], FloatArray] = {}
         self._signs = stream(seed, "probes")
 
     def along(self, stage: Stage) -> float:
         """Of the task, and while pre-training of the general data if that is larger."""
-        _check_finite(self._objective, self._federation)
+        _check_finite(self._learner.objective, self._federation)
         general = self._of("general", self.general) if stage == "pretrain" else 0.0
         return max(general, self.task())
 
@@ -191,12 +190,15 @@ class _Curvature:
 
     def probes(self) -> Probes:
         """Fresh ones, of the task loss's Hessian."""
-        hessian = Hessian(self._objective, self._curved)
-        return Probes.of(hessian, PROBE_COUNT, self._objective.weights, self._signs)
+        objective = self._learner.objective
+        return Probes.of(Hessian(objective, self._curved), PROBE_COUNT, objective.weights, self._signs)
 
     def _of(self, name: str, batch: Batch) -> float:
         """Of F over ``batch``, the data set called ``name``."""
-        value, self._last[name] = top_curvature(self._objective, batch, self._last[name])
+        objective = self._learner.objective
+        key = name, len(objective.weights)
+        start = self._last.get(key, np.resize(self._first, len(objective.weights)))
+        value, self._last[key] = top_curvature(objective, batch, start)
         return value
 
 
@@ -221,7 +223,8 @@ def _device_noise(objective: Objective, federation: Federation, probes: Probes) 
 
 def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
     """The largest eigenvalue of the task loss's Hessian at the objective's present weights."""
-    return _Curvature(federation, objective, seed).task()
+    first = stream(seed, "curvature").standard_normal(len(objective.weights))
+    return top_curvature(objective, federation.task, first)[0]
 
 
 def lowest_loss(objective: Objective, batch: Batch) -> float:

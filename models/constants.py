@@ -23,6 +23,7 @@ from prefine.models.estimates import Estimate, dump, load, summarise
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
 from prefine.models.task_gap import task_losses
+from prefine.models.tuning import Tuning
 
 VERSION = 4
 """Counts changes of method or of the cached file, so that older results are not taken for new ones."""
@@ -40,45 +41,59 @@ SHORTER = 0.25
 
 
 def estimate(
-    federation: Federation, objective: Callable[[int], Objective], training: TrainingSettings, content: bytes
+    federation: Federation,
+    objective: Callable[[int], Objective],
+    tuning: Tuning,
+    training: TrainingSettings,
+    content: bytes,
 ) -> Estimate:
-    """Measure, or read what was measured before under the same ``content`` (data, partition, model, weight decay).
+    """Measure, or read what was measured before under the same ``content`` (data, partition, model, what
+    is tuned, weight decay).
 
-    ``objective`` gives the network with the initial weights of a seed, ``training`` the recipe.
+    ``objective`` gives the network with the initial weights of a seed, ``tuning`` what of it is fine-tuned,
+    ``training`` the recipe.
     Raises ValueError where training diverges at every step size that is tried.
     """
 
     def compute() -> Estimate:
         with one_thread():
-            return _estimate(federation, objective, training)
+            return _estimate(federation, objective, tuning, training)
 
     recipe = f"{training.learning_rate} {training.momentum} {training.decay}"
     name = f"constants-{cache.digest(content, f'{VERSION} {RUNS} {ROUNDS} {recipe}'.encode())}.json"
     return cache.remember(name, compute, dump, load)
 
 
-def _estimate(federation: Federation, objective: Callable[[int], Objective], training: TrainingSettings) -> Estimate:
+def _estimate(
+    federation: Federation, objective: Callable[[int], Objective], tuning: Tuning, training: TrainingSettings
+) -> Estimate:
     seeds = [int(stream(run, "pilot").integers(2**62)) for run in range(RUNS)]
-    rate, searches = _search_rate(federation, objective, seeds[0])
-    runs, attempts = _trajectories(federation, objective, rate, seeds)
+    rate, searches = _search_rate(federation, objective, tuning, seeds[0])
+    runs, attempts = _trajectories(federation, objective, tuning, rate, seeds)
     largest = max(float(run.smoothness.max()) for run in runs)
     losses = [task_losses(federation, objective(seed), training, largest, seed, ROUNDS) for seed in seeds]
     return summarise(runs, np.array(losses), training_of(searches, attempts * RUNS, RUNS, len(federation.parts)))
 
 
 def _trajectories(
-    federation: Federation, objective: Callable[[int], Objective], rate: float, seeds: Sequence[int]
+    federation: Federation,
+    objective: Callable[[int], Objective],
+    tuning: Tuning,
+    rate: float,
+    seeds: Sequence[int],
 ) -> tuple[list[Trajectory], int]:
     """A calibration run for each seed, and how often all were begun: anew with shorter steps where one diverges."""
     for attempt in range(1, SHORTENINGS + 1):
         try:
-            return [measure(federation, objective(seed), rate, seed) for seed in seeds], attempt
+            return [measure(federation, objective(seed), tuning, rate, seed) for seed in seeds], attempt
         except DivergedError:
             rate *= SHORTER
     raise ValueError(f"the constants cannot be measured: training diverges even at step size {rate:g}")
 
 
-def _search_rate(federation: Federation, objective: Callable[[int], Objective], seed: int) -> tuple[float, int]:
+def _search_rate(
+    federation: Federation, objective: Callable[[int], Objective], tuning: Tuning, seed: int
+) -> tuple[float, int]:
     """1/L along a trajectory that itself runs at 1/L: a fixed point, approached from a quarter of 1/L at w_0.
 
     With it, the number of runs that it took.
@@ -88,7 +103,7 @@ def _search_rate(federation: Federation, objective: Callable[[int], Objective], 
     while searches < STEP_SEARCHES and shortenings < SHORTENINGS:
         passes += 1
         try:
-            found = 1.0 / largest_curvature(federation, objective(seed), rate, seed)
+            found = 1.0 / largest_curvature(federation, objective(seed), tuning, rate, seed)
         except DivergedError:
             rate, shortenings = SHORTER * rate, shortenings + 1
             continue

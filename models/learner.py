@@ -1,6 +1,7 @@
 """One model in training: mini-batch SGD on the server, then rounds of a federated algorithm on the devices."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,36 +9,43 @@ from torch import Tensor
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import Evaluation, FloatArray, IntArray, Reports, Validation
-from prefine.models.algorithms.round import Round
+from prefine.models.algorithms.fedsgd import FedSGD
+from prefine.models.algorithms.round import FusedRound, Round
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage
 from prefine.models.sampling import Draws
+from prefine.models.tuning import Tuning
 
 
 class Learner:
     """Trains when told to; the same arguments give the same bytes, on any number of torch threads.
 
-    ``finetuning`` is the round of the federated algorithm, ``step`` and ``average`` are the recipe, ``seed`` fixes the
-    samples that are drawn. The objective's weights are the model; they are moved in place.
+    ``tuning`` says what fine-tuning moves, ``finetuning`` makes the rounds of the federated algorithm on that;
+    ``step`` and ``average`` are the recipe, ``seed`` fixes the samples that are drawn. The objective's weights are the
+    model; they are moved in place.
     """
 
     def __init__(
         self,
         federation: Federation,
         objective: Objective,
-        finetuning: Round,
+        tuning: Tuning,
+        finetuning: Callable[[Objective], Round],
         step: Step,
         average: LastIterate | TailAverage,
         seed: int,
     ) -> None:
-        self._data, self._objective, self._round = federation, objective, finetuning
+        self._data, self._tuning, self._finetuning, self._seed = federation, tuning, finetuning, seed
         self._step, self._average = step, average
+        self.objective = objective
+        """That of all parameters while pre-training, of those that are tuned once the model was handed over."""
         self._server = Draws(np.arange(len(federation.general)), stream(seed, "general samples"))
         self._devices = [
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
         self._finetune_rounds = 0
+        self._round: Round | None = None
         nothing = np.full(len(self._devices), np.nan)
         self._reported, self._unread = Reports(nothing, nothing.copy()), np.zeros(0, dtype=np.int64)
         self._chance_accuracy = objective.constant_score(federation.test)
@@ -45,11 +53,25 @@ class Learner:
     def pretrain(self, batch: int) -> None:
         """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
         rows = torch.from_numpy(self._server.take(batch))
-        share = torch.full((batch,), 1.0 / batch, dtype=self._objective.weights.dtype)
+        share = torch.full((batch,), 1.0 / batch, dtype=self.objective.weights.dtype)
         with one_thread():
-            self._objective.differentiate(self._data.general.take(rows, share))
-            self._objective.regularise(1.0)
-            self._move(self._objective.gradient, self._step.rate)
+            self.objective.differentiate(self._data.general.take(rows, share))
+            self.objective.regularise(1.0)
+            self._move(self.objective.gradient, self._step.rate)
+
+    def hand_over(self) -> Round:
+        """End pre-training, if it has not ended: from here on only what is tuned moves, in the rounds returned.
+
+        The step's velocity goes along where everything is tuned; adapters and parts begin at rest.
+        """
+        if self._round is None:
+            tuned = self._tuning.begin(self.objective, self._seed)
+            if tuned is not self.objective:
+                self._step = self._step.anew(tuned.weights)
+            self.objective = tuned
+            self._round = self._finetuning(tuned)
+            self._average.restart()
+        return self._round
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
         """One round of the algorithm: with one local step, the step along sum_k weights_k grad F_k(batches_k samples).
@@ -57,18 +79,17 @@ class Learner:
         ``batches`` and ``weights`` (K,); a device with weight 0 did not arrive and draws nothing. Each of several local
         steps has ``batches_k`` samples of its own. Raises InputError where a user's algorithm fails.
         """
-        if self._finetune_rounds == 0:
-            self._average.restart()
+        round_ = self.hand_over()
         (here,) = weights.nonzero()
         rate = self._step.rate_at(self._finetune_rounds)
         self._finetune_rounds += 1
         if not len(here):
             return
         self._read_reports()
-        counts = (self._round.local_steps * batches[here]).tolist()
+        counts = (round_.local_steps * batches[here]).tolist()
         rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
-            self._move(self._round.direction(here, rows, weights[here], rate), rate)
+            self._move(round_.direction(here, rows, weights[here], rate), rate)
         self._unread = here
 
     def reports(self) -> Reports:
@@ -78,13 +99,13 @@ class Learner:
 
     def _read_reports(self) -> None:
         if len(self._unread):
-            for kept, new in zip(self._reported, self._round.reports(), strict=True):
+            for kept, new in zip(self._reported, self.hand_over().reports(), strict=True):
                 kept[self._unread] = new
             self._unread = self._unread[:0]
 
     def _move(self, gradient: Tensor, rate: float) -> None:
-        self._step.apply(self._objective.weights, gradient, rate)
-        self._average.add(self._objective.weights)
+        self._step.apply(self.objective.weights, gradient, rate)
+        self._average.add(self.objective.weights)
 
     def evaluate(self) -> Evaluation:
         """Exact task loss and test score of the model that would be kept, squared task gradient at the last iterate.
@@ -92,14 +113,14 @@ class Learner:
         The two models differ only under tail averaging; the bound speaks of the iterates.
         """
         with one_thread():
-            loss = self._objective.full_gradient(self._data.task)
-            grad_norm_sq = float(self._objective.gradient.double().square().sum())
-            kept = self._average.kept(self._objective.weights)
-            if kept is self._objective.weights:
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
-            with self._objective.at(kept):
-                loss = self._objective.loss(self._data.task)
-                return Evaluation(loss, self._objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+            loss = self.objective.full_gradient(self._data.task)
+            grad_norm_sq = float(self.objective.gradient.double().square().sum())
+            kept = self._average.kept(self.objective.weights)
+            if kept is self.objective.weights:
+                return Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+            with self.objective.at(kept):
+                loss = self.objective.loss(self._data.task)
+                return Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
 
     def continue_from(self, other: "Learner") -> None:
         """Fine-tune from where ``other``, on the same objective, has pre-trained to: with its velocity."""
@@ -107,5 +128,18 @@ class Learner:
 
     def validate(self) -> Validation:
         """Loss and score on the test samples of the model that would be kept."""
-        with one_thread(), self._objective.at(self._average.kept(self._objective.weights)):
-            return Validation(self._objective.loss(self._data.test), self._objective.score(self._data.test))
+        with one_thread(), self.objective.at(self._average.kept(self.objective.weights)):
+            return Validation(self.objective.loss(self._data.test), self.objective.score(self._data.test))
+
+
+def plain_sgd(federation: Federation, objective: Objective, tuning: Tuning, step: Step, seed: int) -> Learner:
+    """A learner whose rounds are federated SGD, and which keeps its last iterate: the one that the bound is about."""
+    return Learner(
+        federation,
+        objective,
+        tuning,
+        lambda tuned: FusedRound(FedSGD(), tuned, federation.task),
+        step,
+        LastIterate(),
+        seed,
+    )

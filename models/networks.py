@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import foreign, load_attribute, own_file, sources
 from prefine.emulator.text import unknown
+from prefine.models.transformer import VisionTransformer
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 """Makes a network from the shape of one sample and the number of outputs."""
@@ -88,7 +89,18 @@ def resnet(shape: tuple[int, ...], outputs: int) -> nn.Module:
     )
 
 
-NETWORKS: dict[str, Factory] = {"logistic": logistic, "mlp": mlp, "cnn": cnn, "resnet": resnet}
+def transformer(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """A small vision transformer; see `prefine.models.transformer`."""
+    return _initialised(VisionTransformer(_image(shape), outputs))
+
+
+NETWORKS: dict[str, Factory] = {
+    "logistic": logistic,
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet": resnet,
+    "transformer": transformer,
+}
 
 
 def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Path = Path()) -> nn.Module:

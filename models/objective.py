@@ -63,14 +63,17 @@ class Batch:
 
 
 class Objective:
-    """A network and its loss; ``weights`` (P,) and ``gradient`` (P,) are what the network's parameters view.
+    """A network and its loss; ``weights`` (P,) and ``gradient`` (P,) are what the network's trained parameters view.
 
-    Cross-entropy for classes, half the squared error for a regression.
+    Cross-entropy for classes, half the squared error for a regression. Parameters that need no gradient are frozen:
+    no part of the weights, but of the weight decay's term in the loss, so that freezing leaves the loss as it was.
     """
 
     def __init__(self, network: nn.Module, kind: Kind, weight_decay: float, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.kind, self.weight_decay = network.to(dtype), kind, weight_decay
         parameters = [p for p in network.parameters() if p.requires_grad]
+        frozen = [p.detach() for p in network.parameters() if not p.requires_grad]
+        self._frozen_norm_sq = sum(float(p.reshape(-1).dot(p.reshape(-1))) for p in frozen)
         self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
         self.gradient = torch.zeros_like(self.weights)
         self.losses = self.weights.new_zeros(0)
@@ -82,11 +85,17 @@ class Objective:
             parameter.grad = self.gradient[view].view_as(parameter)
             start = view.stop
 
+    def of(self, network: nn.Module) -> "Objective":
+        """The same loss of another ``network``, which becomes the new objective's own."""
+        for parameter in network.parameters():
+            parameter.grad = None
+        return Objective(network, self.kind, self.weight_decay, self.weights.dtype)
+
     def _losses(self, batch: Batch) -> Tensor:
         return sample_losses(self.network(batch.x), batch.y, self.kind)
 
     def _penalty(self, total_share: float) -> float:
-        return 0.5 * self.weight_decay * total_share * float(self.weights.dot(self.weights))
+        return 0.5 * self.weight_decay * total_share * (float(self.weights.dot(self.weights)) + self._frozen_norm_sq)
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:

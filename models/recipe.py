@@ -26,6 +26,10 @@ class Step:
         self.rate, self._momentum, self._decay = rate, momentum, decay
         self._velocity = torch.zeros_like(weights)
 
+    def anew(self, weights: Tensor) -> "Step":
+        """The same recipe for other ``weights``, from rest."""
+        return Step(weights, self.rate, self._momentum, self._decay)
+
     def rate_at(self, finetune_round: int) -> float:
         """The step size of a fine-tuning round."""
         return self.rate / (1.0 + self._decay * finetune_round)

@@ -10,12 +10,11 @@ import numpy as np
 
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import FloatArray
-from prefine.models.algorithms.fedsgd import FedSGD
-from prefine.models.algorithms.round import FusedRound
 from prefine.models.federation import Federation
-from prefine.models.learner import Learner
+from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Objective
-from prefine.models.recipe import LastIterate, Step, real_rate
+from prefine.models.recipe import Step, real_rate
+from prefine.models.tuning import Everything
 
 BATCHES = (32, 8, 128)
 """Server batches; three tell noise, which a larger batch removes, from a floor, which it does not."""
@@ -50,8 +49,7 @@ def task_losses(
     for batch in BATCHES:
         with objective.at(initial):
             step = Step(objective.weights, rate, training.momentum, training.decay)
-            round_ = FusedRound(FedSGD(), objective, federation.task)
-            learner = Learner(federation, objective, round_, step, LastIterate(), seed)
+            learner = plain_sgd(federation, objective, Everything(), step, seed)
             losses.append(_course(federation, objective, learner, batch, rounds))
     return np.array(losses)
 

@@ -15,7 +15,7 @@ from prefine.emulator.types import Calibrated, Constants, Fold, Schedule, Valida
 from prefine.models import networks
 from prefine.models.algorithms.build import algorithm_class
 from prefine.models.algorithms.build import build as build_algorithm
-from prefine.models.algorithms.round import round_of
+from prefine.models.algorithms.round import Round, round_of
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
@@ -26,6 +26,7 @@ from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
+from prefine.models.tuning import Everything, tuning_of
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
 
 
@@ -45,7 +46,8 @@ class Workload:
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
         self._federation = Federation.of(self._pair, parts)
-        self._parameters = len(self.objective(0).weights)
+        self._tuning = tuning_of(task)
+        self._parameters = len(self._tuned(0).weights)
         self._algorithm = algorithm_class(training, folder)
         build_algorithm(self._algorithm, training)  # so that what is wrong with it is said before anything is measured
 
@@ -56,20 +58,34 @@ class Workload:
 
     @cached_property
     def cost(self) -> WorkloadCost:
-        """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network."""
+        """Operations of a sample, mini-batches of a round, bits of an upload, for the actual network.
+
+        What a round sends and computes is of the parameters that are tuned.
+        """
         model_bits = float(self._parameters * self._task.parameter_bits)
-        key = cache.digest(self._model(), str(self._pair.general.x.shape[1:]).encode(), version("torch").encode())
         return WorkloadCost(
-            flops_per_sample=cache.remember(
-                f"flops-{key}.txt",
-                lambda: flops_per_sample(self.objective(0), self._pair.general),
-                dump=lambda flops: repr(flops).encode(),
-                load=float,
-            ),
+            flops_per_sample=self._flops(self.objective(0)),
             local_steps=self._training.local_steps,
-            uplink_bits=self._upload().bits + (self._algorithm.payloads - 1) * model_bits,
+            uplink_bits=self._upload(self._parameters).bits + (self._algorithm.payloads - 1) * model_bits,
             model_bits=self._algorithm.payloads * model_bits,
+            finetune_flops_per_sample=self._flops(self._tuned(0)),
         )
+
+    def _flops(self, objective: Objective) -> float:
+        """Operations of one sample, counted once for each network and read from the cache after that."""
+        tuned = ",".join(name for name, p in objective.network.named_parameters() if p.requires_grad)
+        shape = str(self._pair.general.x.shape[1:])
+        key = cache.digest(self._model(), tuned.encode(), shape.encode(), version("torch").encode())
+        return cache.remember(
+            f"flops-{key}.txt",
+            lambda: flops_per_sample(objective, self._pair.general),
+            dump=lambda flops: repr(flops).encode(),
+            load=float,
+        )
+
+    def _tuned(self, seed: int) -> Objective:
+        """What run ``seed`` would fine-tune without any pre-training."""
+        return self._tuning.begin(self.objective(seed), seed)
 
     def objective(self, seed: int) -> Objective:
         """The network with the initial weights of run ``seed``, and its loss."""
@@ -81,7 +97,7 @@ class Workload:
     @cached_property
     def estimate(self) -> Estimate:
         """The bound's constants with their spread; measured once, then read from the cache."""
-        return estimate(self._federation, self.objective, self._training, self._content())
+        return estimate(self._federation, self.objective, self._tuning, self._training, self._content())
 
     def constants(self) -> Constants:
         """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""
@@ -117,21 +133,23 @@ class Workload:
     def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
         training = self._training
         algorithm = build_algorithm(self._algorithm, training)
-        finetuning = round_of(
-            algorithm, objective, federation.task, federation.weights, training.local_steps, self._upload()
-        )
+
+        def finetuning(tuned: Objective) -> Round:
+            upload = self._upload(len(tuned.weights))
+            return round_of(algorithm, tuned, federation.task, federation.weights, training.local_steps, upload)
+
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return Learner(federation, objective, finetuning, step, average, seed)
+        return Learner(federation, objective, self._tuning, finetuning, step, average, seed)
 
-    def _upload(self) -> Upload:
+    def _upload(self, parameters: int) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task.parameter_bits
         if training.upload == "quantised":
-            return Quantised(self._parameters, devices, training.upload_bits)
+            return Quantised(parameters, devices, training.upload_bits)
         if training.upload == "top-k":
-            return TopK(self._parameters, devices, training.upload_share, bits)
-        return Exact(self._parameters, bits)
+            return TopK(parameters, devices, training.upload_share, bits)
+        return Exact(parameters, bits)
 
     def provenance(self) -> dict[str, str]:
         """Names, sizes and checksum of the data, and the versions they came with."""
@@ -148,7 +166,8 @@ class Workload:
         """All that the constants depend on."""
         parts = cache.digest(*(part.tobytes() for part in self._federation.parts))
         decay = self._training.weight_decay
-        return f"{self._data_digest()} {parts} {cache.digest(self._model())} {decay}".encode()
+        tuned = "" if isinstance(self._tuning, Everything) else f" {self._tuning}"
+        return f"{self._data_digest()} {parts} {cache.digest(self._model())} {decay}{tuned}".encode()
 
     def _model(self) -> bytes:
         """All that a run's network and its initial weights depend on."""

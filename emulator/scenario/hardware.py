@@ -128,7 +128,7 @@ class Fleet:
         Raises InputError where a minimum is above its maximum.
         """
         section = self._devices
-        cycles = section.cycles_per_sample or cost.flops_per_sample / section.flops_per_cycle
+        cycles = section.cycles_per_sample or cost.device_flops_per_sample / section.flops_per_cycle
         built = Devices(
             cycles_per_sample=self._of_each("cycles_per_sample", cycles) * cost.local_steps,
             capacitance=self._of_each("capacitance", section.capacitance),

@@ -21,6 +21,25 @@ class ShiftSettings(Section):
     classes: Count | None = None
 
 
+Patterns = tuple[Annotated[str, Field(min_length=1, max_length=200)], ...]
+"""Names with ``*`` for any text, as file names are matched."""
+
+
+class LoraSettings(Section):
+    """``[task.lora]``: low-rank adapters, for ``finetune = "lora"``.
+
+    Each linear or convolutional layer whose name one of ``modules`` matches gets beside it B A of rank ``rank``, times
+    ``alpha`` / ``rank``. Parameters that ``also`` matches (a head, say) are tuned as they are. ``train_a = false``
+    trains B alone.
+    """
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 4
+    alpha: Positive = 4.0
+    modules: Annotated[Patterns, Field(min_length=1)] = ("*",)
+    also: Patterns = ()
+    train_a: bool = True
+
+
 class TaskSettings(Section):
     """The learning task.
 
@@ -30,7 +49,11 @@ class TaskSettings(Section):
     ``samples`` is how many task samples all devices hold together (default: all there are).
     ``partition``: ``"iid"``, ``"dirichlet"`` (each class by shares drawn with ``dirichlet_alpha``), or ``"source"``
     (each source, by default each class, on one device).
-    ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, or your own ``path/to/file.py:factory``.
+    ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, ``"transformer"``, or your own
+    ``path/to/file.py:factory``.
+    ``finetune`` is what fine-tuning moves: ``"all"`` parameters, those of the ``"last"`` layer, every ``"bias"``,
+    adapters (``"lora"``, see `LoraSettings`), or a list of patterns of parameter names. Payloads and the devices' work
+    follow.
     ``workload`` replaces all of this: an installed workload, or your own ``path/to/file.py:Class`` with the members of
     `prefine.emulator.types.Workload`.
     """
@@ -41,6 +64,8 @@ class TaskSettings(Section):
     partition: Literal["iid", "dirichlet", "source"] = "iid"
     dirichlet_alpha: Positive = 0.5
     model: str = "mlp"
+    finetune: Literal["all", "last", "bias", "lora"] | Annotated[Patterns, Field(min_length=1)] = "all"
+    lora: LoraSettings = LoraSettings()
     parameter_bits: Annotated[int, Field(ge=1, le=64)] = 32
     shift: ShiftSettings = ShiftSettings()
     workload: str = "default"

@@ -91,7 +91,7 @@ def trained(made: Workload, rounds: int = 4) -> torch.Tensor:
     learner = made.learner(0, 0.2)
     for _ in range(rounds):
         learner.finetune(np.array([4, 5, 6, 7]), np.full(4, 0.25))
-    return learner._objective.weights.clone()
+    return learner.objective.weights.clone()
 
 
 WEIGHTS = np.array([0.5, 0.2, 0.3])
@@ -264,7 +264,7 @@ def test_algorithms_are_their_hand_written_references(
             common = common + sum((after[k] - control[k] for k in present), torch.zeros_like(start)) / 4
             for k in present:
                 control[k] = after[k]
-    assert torch.allclose(learner._objective.weights, model.weights, atol=2e-6)
+    assert torch.allclose(learner.objective.weights, model.weights, atol=2e-6)
     assert float((model.weights - made.objective(0).weights).norm()) > 0.05
 
 

@@ -13,18 +13,17 @@ import pytest
 import torch
 
 from prefine.emulator.scenario.training import TrainingSettings
-from prefine.models.algorithms.fedsgd import FedSGD
-from prefine.models.algorithms.round import FusedRound
 from prefine.models.calibration import lowest_loss
 from prefine.models.constants import estimate
 from prefine.models.data.samples import DataPair, Samples
 from prefine.models.federation import Federation
 from prefine.models.fits import fit_gap
-from prefine.models.learner import Learner
+from prefine.models.learner import plain_sgd
 from prefine.models.networks import build
 from prefine.models.objective import Objective
-from prefine.models.recipe import LastIterate, Step
+from prefine.models.recipe import Step
 from prefine.models.task_gap import batches, looked_at, task_losses
+from prefine.models.tuning import Everything
 
 SEEDS = 200
 SERVER_BATCH, BATCHES = 4, np.array([2, 1, 5])
@@ -51,8 +50,7 @@ def trained(
     federation: Federation, objective: Objective, rate: float, seed: int, rounds: tuple[int, int]
 ) -> np.ndarray:
     """|grad F|^2 before each round."""
-    step, fused = Step(objective.weights, rate, 0.0, 0.0), FusedRound(FedSGD(), objective, federation.task)
-    learner = Learner(federation, objective, fused, step, LastIterate(), seed)
+    learner = plain_sgd(federation, objective, Everything(), Step(objective.weights, rate, 0.0, 0.0), seed)
     norms = []
     for done in range(sum(rounds)):
         norms.append(learner.evaluate().grad_norm_sq)
@@ -116,6 +114,7 @@ def test_measured_constants_of_the_quadratic_are_the_known_ones(
     found = estimate(
         federation,
         lambda _: Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64),
+        Everything(),
         TrainingSettings(weight_decay=0.0),
         b"",
     )

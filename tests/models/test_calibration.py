@@ -11,6 +11,7 @@ from prefine.models.networks import NETWORKS
 from prefine.models.objective import Objective, weighted_loss
 from prefine.models.probes import Hessian, Probes, gradient_noise, top_curvature
 from prefine.models.task_gap import task_losses
+from prefine.models.tuning import Everything
 
 Make = Callable[..., Objective]
 
@@ -92,16 +93,18 @@ def test_the_search_sees_the_curvature_that_the_measurement_sees(
     objective: Make, federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "ROUNDS", 50)
-    seen = calibration.measure(federation, objective("mlp", 2), 0.05, 7)
+    seen = calibration.measure(federation, objective("mlp", 2), Everything(), 0.05, 7)
     assert len(seen.smoothness) == len(seen.server_variance) + len(seen.device_variance) == 6
     assert seen.shift_rounds.tolist() == [0, 3, 7, 13, 20, 30, 40]
-    assert calibration.largest_curvature(federation, objective("mlp", 2), 0.05, 7) == seen.smoothness.max()
+    assert (
+        calibration.largest_curvature(federation, objective("mlp", 2), Everything(), 0.05, 7) == seen.smoothness.max()
+    )
 
 
 def test_a_calibration_run_that_diverges_says_so(objective: Make, federation: Federation) -> None:
     for measure in (calibration.measure, calibration.largest_curvature):
         with pytest.raises(calibration.DivergedError):
-            measure(federation, objective("logistic"), 1e30, 0)
+            measure(federation, objective("logistic"), Everything(), 1e30, 0)
 
 
 def test_losses_of_a_recipe_that_flies_apart_are_capped(objective: Make, federation: Federation) -> None:

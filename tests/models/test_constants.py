@@ -14,6 +14,7 @@ from prefine.models.estimates import Estimate, load, summarise
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
 from prefine.models.task_gap import batches, looked_at
+from prefine.models.tuning import Everything
 from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
@@ -31,7 +32,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def measure(federation: Federation, objective: Callable[..., Objective]) -> Callable[[bytes], Estimate]:
-    return lambda content: estimate(federation, lambda seed: objective("logistic", seed), TrainingSettings(), content)
+    return lambda content: estimate(
+        federation, lambda seed: objective("logistic", seed), Everything(), TrainingSettings(), content
+    )
 
 
 def test_estimate_is_deterministic_and_kept(quick: Path, measure: Callable[[bytes], Estimate]) -> None:

@@ -29,7 +29,7 @@ def train(learner: Learner, rounds: int = 6) -> Learner:
 
 
 def model(learner: Learner) -> torch.Tensor:
-    return learner._objective.weights
+    return learner.objective.weights
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -105,7 +105,7 @@ def test_adding_a_device_leaves_the_draws_of_the_others_alone(workload: Make) ->
 def test_evaluation_is_exact(workload: Make) -> None:
     made = workload(samples=400, partition="dirichlet")
     learner = train(made.learner(0, 0.2))
-    network, pair = learner._objective.network, made._pair
+    network, pair = learner.objective.network, made._pair
     parameters = list(network.parameters())
     loss = 0.5e-3 * torch.stack([p.square().sum() for p in parameters]).sum()
     for rho, part in zip(made.weights, made._federation.parts, strict=True):
@@ -152,7 +152,7 @@ def test_tail_averaging_scores_the_average(workload: Make) -> None:
     got = learner.evaluate()
     last = model(learner).clone()
     model(learner).copy_((seen[2] + seen[3]) / 2)
-    expected = learner._objective.loss(made._federation.task)
+    expected = learner.objective.loss(made._federation.task)
     model(learner).copy_(last)
     assert got.train_loss == pytest.approx(expected, rel=1e-6)
 

@@ -77,8 +77,8 @@ def test_wrong_factories_are_told_what_is_wrong(function: str, words: str, tmp_p
 
 
 def test_wrong_names(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="logistic, mlp, cnn, resnet"):
-        networks.build("transformer", (1, 8, 8), 10, 0)
+    with pytest.raises(ValueError, match="logistic, mlp, cnn, resnet, transformer"):
+        networks.build("perceptron", (1, 8, 8), 10, 0)
     with pytest.raises(InputError, match="no file"):
         networks.build(f"{tmp_path}/none.py:f", (1, 8, 8), 10, 0)
     (tmp_path / "broken.py").write_text("def f(:")

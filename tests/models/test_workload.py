@@ -18,7 +18,7 @@ learner_type: type[types.Learner] = Learner
 
 
 def test_cost_follows_model_and_uploads(workload: Make) -> None:
-    assert workload().cost == (4 * 4096 + 6 * 640, 1, 32 * 4810, 32 * 4810)
+    assert tuple(workload().cost) == (4 * 4096 + 6 * 640, 1, 32 * 4810, 32 * 4810, 4 * 4096 + 6 * 640)
     assert workload(model="logistic", parameter_bits=16).cost.uplink_bits == 16 * 650
     sparse = workload(training={"upload": "top-k", "upload_share": 0.1, "local_steps": 3}).cost
     assert (sparse.local_steps, sparse.uplink_bits, sparse.model_bits) == (3, 481 * (32 + 13), 32 * 4810)
