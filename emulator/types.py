@@ -22,6 +22,7 @@ from prefine.emulator.policy import (
 from prefine.emulator.problem import Budget, Devices, Learning, Problem, Radio, Server
 from prefine.emulator.workload import (
     Audience,
+    BoundedWorkload,
     Calibrated,
     CalibrationWork,
     Constants,
@@ -38,6 +39,7 @@ from prefine.emulator.workload import (
 __all__ = [
     "AdaptivePolicy",
     "Audience",
+    "BoundedWorkload",
     "Budget",
     "Calibrated",
     "CalibrationWork",

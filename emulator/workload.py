@@ -174,6 +174,15 @@ class Workload(Protocol):
 
 
 @runtime_checkable
+class BoundedWorkload(Workload, Protocol):
+    """A workload that measures its constants in as much work as it is given."""
+
+    def within(self, effort: float) -> "Workload":
+        """The same, whose constants are measured in at most ``effort`` samples times rounds."""
+        ...
+
+
+@runtime_checkable
 class RehearsableWorkload(Workload, Protocol):
     """A workload on which policies can rehearse."""
 

@@ -12,6 +12,7 @@ from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
+from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
@@ -23,7 +24,17 @@ from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
-from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.types import (
+    BoundedWorkload,
+    Constants,
+    FloatArray,
+    Learner,
+    Plan,
+    Policy,
+    Problem,
+    Radio,
+    Workload,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class World:
     @cached_property
     def workload(self) -> Workload:
         """Data, model and recipe; raises InputError where they cannot be had."""
-        return make_workload(
+        made = make_workload(
             self.own_workload or self.scenario.task.workload,
             folder=self.files.folder,
             task=self.scenario.task,
@@ -50,6 +61,12 @@ class World:
             devices=self.scenario.device_count,
             seed=self.scenario.seed,
         )
+        effort = self.scenario.learning.effort
+        if effort is None:
+            return made
+        if not isinstance(made, BoundedWorkload):
+            raise InputError("learning.effort: the scenario's own workload measures as it will; it has no within()")
+        return made.within(effort)
 
     @cached_property
     def site(self) -> Site:

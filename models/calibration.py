@@ -16,36 +16,21 @@ from prefine.emulator.types import CalibrationWork, FloatArray
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Batch, Objective
+from prefine.models.pilot import (
+    BATCHES,
+    DEVICE_SAMPLES,
+    PROBE_COUNT,
+    SERVER_BATCH,
+    Pilot,
+    looked_at,
+    sample,
+    shares_of,
+)
 from prefine.models.probes import GradientNoise, Hessian, Probes, gradient_noise, top_curvature
 from prefine.models.recipe import Step
-from prefine.models.task_gap import BATCHES
 from prefine.models.tuning import Tuning
 
 Stage = Literal["pretrain", "finetune"]
-
-ROUNDS = 200
-"""Of each stage."""
-
-PROBE_EVERY = 20
-"""Rounds between two points at which everything is measured."""
-
-EARLY_SHIFT = (3, 7, 13, 30)
-"""Further rounds at which the shift is measured: designs choose between few rounds of pre-training."""
-
-SERVER_BATCH = 32
-"""Samples of a pre-training round."""
-
-DEVICE_SAMPLES = 160
-"""Samples of a fine-tuning round, over all devices."""
-
-PROBED = 1000
-"""General samples, at most, on which curvature and noise are measured."""
-
-CURVED = 512
-"""Task samples, at most, of the Hessian that the noise meets: bounds the work where devices hold much."""
-
-PROBE_COUNT = 8
-"""Random directions at each point: their error averages out over points and runs."""
 
 
 class DivergedError(ValueError):
@@ -72,14 +57,14 @@ class Trajectory:
     lowest_loss: float
 
 
-def training_of(searches: int, runs: int, gaps: int, devices: int) -> CalibrationWork:
+def training_of(pilot: Pilot, searches: int, runs: int, devices: int) -> CalibrationWork:
     """What all that was run trained, with ``devices`` devices.
 
-    That is ``searches`` (calls of `largest_curvature`), ``runs`` (of `measure`), and ``gaps`` (of `task_losses`). One
+    That is ``searches`` (calls of `largest_curvature`), ``runs`` (of `measure`), and the task losses of ``pilot``. One
     that diverged counts as a whole.
     """
-    both = (searches + runs) * ROUNDS
-    pretrain = dict.fromkeys(BATCHES, gaps * ROUNDS)
+    both = (searches + runs) * pilot.rounds
+    pretrain = dict.fromkeys(BATCHES, pilot.runs * pilot.rounds)
     pretrain[SERVER_BATCH] += both
     return CalibrationWork(
         runs=searches + runs,
@@ -89,28 +74,32 @@ def training_of(searches: int, runs: int, gaps: int, devices: int) -> Calibratio
     )
 
 
-def measure(federation: Federation, objective: Objective, tuning: Tuning, rate: float, seed: int) -> Trajectory:
-    """Train at step size ``rate`` from the objective's present weights and measure.
+def measure(
+    federation: Federation, objective: Objective, tuning: Tuning, pilot: Pilot, rate: float, seed: int
+) -> Trajectory:
+    """Train at step size ``rate`` from the objective's present weights and measure, as closely as ``pilot`` looks.
 
-    Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, noise of F0's sample gradients (on at most 1,000 general
-    samples); fine-tuning, in the space of what ``tuning`` moves: curvature of F and each device's noise over all its
-    samples.
+    Pre-training: curvature of F0 and F, |grad F0 - grad F|^2, noise of F0's sample gradients; fine-tuning, in the space
+    of what ``tuning`` moves: curvature of F and each device's noise.
 
     Raises DivergedError where the loss does not stay finite.
     """
+    federation = looked_at(federation, pilot.held, seed)
     learner = _learner(federation, objective, tuning, rate, seed)
-    curvature = _Curvature(federation, learner, seed)
+    curvature = _Curvature(federation, learner, pilot, seed)
+    held, sizes = _held(federation, pilot.task, seed), [len(part) for part in federation.parts]
     smoothness, shifts, server, devices = [], [], [], []
-    for stage, done in _train(federation, learner):
-        if stage == "pretrain" and _looks_at_shift(done):
+    for stage, done in _train(federation, learner, pilot.rounds):
+        if stage == "pretrain" and pilot.looks_at_shift(done):
             shifts.append((done, _shift(objective, federation)))
-        if done % PROBE_EVERY:
+        if done % pilot.probe_every:
             continue
         smoothness.append(curvature.along(stage))
         if stage == "pretrain":
             server.append(gradient_noise(objective, curvature.general, curvature.probes()))
         else:
-            devices.append(_device_noise(learner.objective, federation, curvature.probes()))
+            probes = curvature.probes()
+            devices.append([_noise(learner.objective, own, of, probes) for own, of in zip(held, sizes, strict=True)])
     shift_rounds, shift = np.array(shifts).T
     device_noise = np.array(devices)
     return Trajectory(
@@ -121,26 +110,30 @@ def measure(federation: Federation, objective: Objective, tuning: Tuning, rate: 
         server_curved=np.array([noise.curved for noise in server]),
         device_variance=device_noise[:, :, 0],
         device_curved=device_noise[:, :, 1],
-        lowest_loss=lowest_loss(learner.objective, federation.task),
+        lowest_loss=lowest_loss(learner.objective, federation.task, pilot.descents),
     )
 
 
-def largest_curvature(federation: Federation, objective: Objective, tuning: Tuning, rate: float, seed: int) -> float:
+def largest_curvature(
+    federation: Federation, objective: Objective, tuning: Tuning, pilot: Pilot, rate: float, seed: int
+) -> float:
     """The largest ``smoothness`` that `measure` would see, without the rest; raises DivergedError as it does."""
+    federation = looked_at(federation, pilot.held, seed)
     learner = _learner(federation, objective, tuning, rate, seed)
-    curvature = _Curvature(federation, learner, seed)
-    return max(curvature.along(stage) for stage, done in _train(federation, learner) if done % PROBE_EVERY == 0)
+    curvature = _Curvature(federation, learner, pilot, seed)
+    rounds = _train(federation, learner, pilot.rounds)
+    return max(curvature.along(stage) for stage, done in rounds if done % pilot.probe_every == 0)
 
 
-def _train(federation: Federation, learner: Learner) -> Iterator[tuple[Stage, int]]:
-    """Both stages; stops before each round, with the stage and its rounds done so far."""
+def _train(federation: Federation, learner: Learner, rounds: int) -> Iterator[tuple[Stage, int]]:
+    """``rounds`` of both stages; stops before each round, with the stage and its rounds done so far."""
     weights = np.array(federation.weights)
     batches = np.full(len(weights), _device_batch(len(weights)))
-    for done in range(ROUNDS):
+    for done in range(rounds):
         yield "pretrain", done
         learner.pretrain(SERVER_BATCH)
     learner.hand_over()
-    for done in range(ROUNDS):
+    for done in range(rounds):
         yield "finetune", done
         learner.finetune(batches, weights)
     _check_finite(learner.objective, federation)
@@ -154,10 +147,6 @@ def _learner(federation: Federation, objective: Objective, tuning: Tuning, rate:
     return plain_sgd(federation, objective, tuning, Step(objective.weights, rate, momentum=0.0, decay=0.0), seed)
 
 
-def _looks_at_shift(done: int) -> bool:
-    return done % PROBE_EVERY == 0 or done in EARLY_SHIFT
-
-
 def _check_finite(objective: Objective, federation: Federation) -> None:
     """Raises DivergedError where the task loss is not finite."""
     if not np.isfinite(objective.loss(federation.task)):
@@ -167,13 +156,16 @@ def _check_finite(objective: Objective, federation: Federation) -> None:
 class _Curvature:
     """Curvature where ``learner`` is; each search for an eigenvalue starts from the last vector of its data set.
 
-    ``general`` is what stands for the general data: a part of it where it is large.
+    ``general`` is what stands for the general data: the part of it that the pilot looks at.
     """
 
-    def __init__(self, federation: Federation, learner: Learner, seed: int) -> None:
+    def __init__(self, federation: Federation, learner: Learner, pilot: Pilot, seed: int) -> None:
         self._federation, self._learner = federation, learner
-        self.general = _sample(federation.general, PROBED, seed, "probed", learner.objective)
-        self._curved = _sample(federation.task, CURVED, seed, "curved", learner.objective)
+        self.general = sample(federation.general, pilot.general, seed, "probed")
+        self._task = federation.task
+        if pilot.task < len(federation.task):
+            self._task = sample(federation.task, pilot.task, seed, "bent")
+        self._curved = sample(federation.task, pilot.curved, seed, "curved")
         self._first = stream(seed, "curvature").standard_normal(len(learner.objective.weights))
         self._last: dict[tuple[str, int], FloatArray] = {}
         self._signs = stream(seed, "probes")
@@ -186,7 +178,7 @@ class _Curvature:
 
     def task(self) -> float:
         """Of the task loss F."""
-        return self._of("task", self._federation.task)
+        return self._of("task", self._task)
 
     def probes(self) -> Probes:
         """Fresh ones, of the task loss's Hessian."""
@@ -202,12 +194,6 @@ class _Curvature:
         return value
 
 
-def _sample(batch: Batch, most: int, seed: int, purpose: str, objective: Objective) -> Batch:
-    """At most so many samples of ``batch``, drawn without replacement, each with the same share."""
-    few = torch.from_numpy(stream(seed, purpose).permutation(len(batch))[:most])
-    return batch.take(few, torch.full((len(few),), 1.0 / len(few), dtype=objective.weights.dtype))
-
-
 def _shift(objective: Objective, federation: Federation) -> float:
     """|grad F0 - grad F|^2 over all general and all task data; the weight decay cancels."""
     objective.full_gradient(federation.general)
@@ -216,9 +202,23 @@ def _shift(objective: Objective, federation: Federation) -> float:
     return float((general - objective.gradient).double().square().sum())
 
 
-def _device_noise(objective: Objective, federation: Federation, probes: Probes) -> list[GradientNoise]:
-    held = (torch.from_numpy(part) for part in federation.parts)
-    return [gradient_noise(objective, federation.task.take(rows, torch.ones(len(rows))), probes) for rows in held]
+def _held(federation: Federation, most: int, seed: int) -> list[Batch]:
+    """Each device's samples on which its noise is measured: about ``most`` over all devices."""
+    counts = shares_of(most, [len(part) for part in federation.parts])
+    rows = [
+        part if count == len(part) else stream(seed, "noise", device).permutation(part)[:count]
+        for device, (part, count) in enumerate(zip(federation.parts, counts, strict=True))
+    ]
+    return [federation.task.take(torch.from_numpy(own), torch.ones(len(own))) for own in rows]
+
+
+def _noise(objective: Objective, few: Batch, size: int, probes: Probes) -> GradientNoise:
+    """Of a draw from all ``size`` samples, estimated without bias from ``few`` of them."""
+    noise = gradient_noise(objective, few, probes)
+    if 1 < len(few) < size:
+        correction = len(few) / (len(few) - 1) * (size - 1) / size
+        return GradientNoise(correction * noise.variance, correction * noise.curved)
+    return noise
 
 
 def initial_curvature(federation: Federation, objective: Objective, seed: int) -> float:
@@ -227,8 +227,8 @@ def initial_curvature(federation: Federation, objective: Objective, seed: int) -
     return top_curvature(objective, federation.task, first)[0]
 
 
-def lowest_loss(objective: Objective, batch: Batch) -> float:
-    """An upper estimate of min F: what L-BFGS reaches from the present weights (they are left as they were)."""
+def lowest_loss(objective: Objective, batch: Batch, descents: int = Pilot.descents) -> float:
+    """An upper estimate of min F: what ``descents`` steps of L-BFGS reach from the present weights, which stay."""
 
     def value(weights: FloatArray) -> tuple[float, FloatArray]:
         with objective.at(torch.from_numpy(weights)):
@@ -236,5 +236,5 @@ def lowest_loss(objective: Objective, batch: Batch) -> float:
         return loss, objective.gradient.to(torch.float64, copy=True).numpy()
 
     start = objective.weights.to(torch.float64, copy=True).numpy()
-    found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": descents})
     return float(found.fun)

@@ -11,7 +11,6 @@ from prefine.emulator import cache
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.models.calibration import (
-    ROUNDS,
     DivergedError,
     Trajectory,
     initial_curvature,
@@ -22,18 +21,15 @@ from prefine.models.calibration import (
 from prefine.models.estimates import Estimate, dump, load, summarise
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, one_thread
+from prefine.models.pilot import Pilot
 from prefine.models.task_gap import task_losses
 from prefine.models.tuning import Tuning
 
 VERSION = 4
 """Counts changes of method or of the cached file, so that older results are not taken for new ones."""
 
-RUNS = 4
-"""The standard error of a constant is that over so many calibration runs."""
-
-STEP_SEARCHES = 3
 STEP_TOLERANCE = 0.05
-"""The search for the step size ends after so many passes, or when a pass changes it by less than this, relative."""
+"""The search for the step size ends when a pass changes it by less than this, relative."""
 
 SHORTENINGS = 10
 SHORTER = 0.25
@@ -45,54 +41,65 @@ def estimate(
     objective: Callable[[int], Objective],
     tuning: Tuning,
     training: TrainingSettings,
+    pilot: Pilot,
     content: bytes,
 ) -> Estimate:
     """Measure, or read what was measured before under the same ``content`` (data, partition, model, what
     is tuned, weight decay).
 
     ``objective`` gives the network with the initial weights of a seed, ``tuning`` what of it is fine-tuned,
-    ``training`` the recipe.
+    ``training`` the recipe, ``pilot`` how closely to look.
     Raises ValueError where training diverges at every step size that is tried.
     """
 
     def compute() -> Estimate:
         with one_thread():
-            return _estimate(federation, objective, tuning, training)
+            return _estimate(federation, objective, tuning, training, pilot)
 
     recipe = f"{training.learning_rate} {training.momentum} {training.decay}"
-    name = f"constants-{cache.digest(content, f'{VERSION} {RUNS} {ROUNDS} {recipe}'.encode())}.json"
+    name = f"constants-{cache.digest(content, f'{VERSION} {pilot} {recipe}'.encode())}.json"
     return cache.remember(name, compute, dump, load)
 
 
 def _estimate(
-    federation: Federation, objective: Callable[[int], Objective], tuning: Tuning, training: TrainingSettings
+    federation: Federation,
+    objective: Callable[[int], Objective],
+    tuning: Tuning,
+    training: TrainingSettings,
+    pilot: Pilot,
 ) -> Estimate:
-    seeds = [int(stream(run, "pilot").integers(2**62)) for run in range(RUNS)]
-    rate, searches = _search_rate(federation, objective, tuning, seeds[0])
-    runs, attempts = _trajectories(federation, objective, tuning, rate, seeds)
+    seeds = [int(stream(run, "pilot").integers(2**62)) for run in range(pilot.runs)]
+    rate, searches = _search_rate(federation, objective, tuning, pilot, seeds[0])
+    runs, attempts = _trajectories(federation, objective, tuning, pilot, rate, seeds)
     largest = max(float(run.smoothness.max()) for run in runs)
-    losses = [task_losses(federation, objective(seed), training, largest, seed, ROUNDS) for seed in seeds]
-    return summarise(runs, np.array(losses), training_of(searches, attempts * RUNS, RUNS, len(federation.parts)))
+    losses = [task_losses(federation, objective(seed), training, pilot, largest, seed) for seed in seeds]
+    return summarise(
+        runs,
+        pilot.losses_at,
+        np.array(losses),
+        training_of(pilot, searches, attempts * pilot.runs, len(federation.parts)),
+    )
 
 
 def _trajectories(
     federation: Federation,
     objective: Callable[[int], Objective],
     tuning: Tuning,
+    pilot: Pilot,
     rate: float,
     seeds: Sequence[int],
 ) -> tuple[list[Trajectory], int]:
     """A calibration run for each seed, and how often all were begun: anew with shorter steps where one diverges."""
     for attempt in range(1, SHORTENINGS + 1):
         try:
-            return [measure(federation, objective(seed), tuning, rate, seed) for seed in seeds], attempt
+            return [measure(federation, objective(seed), tuning, pilot, rate, seed) for seed in seeds], attempt
         except DivergedError:
             rate *= SHORTER
     raise ValueError(f"the constants cannot be measured: training diverges even at step size {rate:g}")
 
 
 def _search_rate(
-    federation: Federation, objective: Callable[[int], Objective], tuning: Tuning, seed: int
+    federation: Federation, objective: Callable[[int], Objective], tuning: Tuning, pilot: Pilot, seed: int
 ) -> tuple[float, int]:
     """1/L along a trajectory that itself runs at 1/L: a fixed point, approached from a quarter of 1/L at w_0.
 
@@ -100,13 +107,13 @@ def _search_rate(
     """
     rate = 0.25 / initial_curvature(federation, objective(seed), seed)
     searches = shortenings = passes = 0
-    while searches < STEP_SEARCHES and shortenings < SHORTENINGS:
+    while searches < pilot.searches and shortenings < SHORTENINGS:
         passes += 1
         try:
-            found = 1.0 / largest_curvature(federation, objective(seed), tuning, rate, seed)
+            found = 1.0 / largest_curvature(federation, objective(seed), tuning, pilot, rate, seed)
         except DivergedError:
             rate, shortenings = SHORTER * rate, shortenings + 1
             continue
         settled = abs(found / rate - 1.0) < STEP_TOLERANCE
-        rate, searches = found, STEP_SEARCHES if settled else searches + 1
+        rate, searches = found, pilot.searches if settled else searches + 1
     return rate, passes

@@ -13,7 +13,7 @@ import numpy as np
 from prefine.emulator.types import Calibrated, CalibrationWork, Constants, FloatArray
 from prefine.models.calibration import Trajectory
 from prefine.models.fits import fit_gap, fit_shift
-from prefine.models.task_gap import EVERY, batches, looked_at
+from prefine.models.task_gap import batches
 
 DEFINITIONS = {
     "smoothness": "L: largest eigenvalue of the loss's Hessian seen at any point of any calibration run",
@@ -97,16 +97,15 @@ def _each(measured: Measured | tuple[Measured, ...], part: str) -> Any:
     return [getattr(one, part) for one in measured] if isinstance(measured, tuple) else getattr(measured, part)
 
 
-def summarise(runs: list[Trajectory], task_loss: FloatArray, work: CalibrationWork) -> Estimate:
+def summarise(runs: list[Trajectory], at: FloatArray, task_loss: FloatArray, work: CalibrationWork) -> Estimate:
     """The largest curvature of all; means over points and runs; fits to the mean curve of the runs.
 
-    ``task_loss`` (runs, 3, m) is F over pre-training by the recipe, as `task_losses` gives it. The lowest loss of any
-    run stands for F* in all of them.
+    ``task_loss`` (runs, 3, m) is F over pre-training by the recipe at the rounds ``at`` (m,), as `task_losses` gives
+    it. The lowest loss of any run stands for F* in all of them.
     """
     lowest = min(run.lowest_loss for run in runs)
     shifts = np.array([run.shift for run in runs])
     gaps = task_loss - lowest
-    at = looked_at(EVERY * (gaps.shape[-1] - 1))
     slope, relief, rate = _fitted(lambda some: fit_shift(runs[0].shift_rounds, some.mean(axis=0), at[-1]), shifts)
     contraction, floor, noise = _fitted(lambda some: fit_gap(at, batches(), some.mean(axis=0)), gaps)
     smoothness = np.array([run.smoothness for run in runs])

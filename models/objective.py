@@ -14,7 +14,10 @@ from torch.func import functional_call
 from prefine.models.data.samples import Kind, Samples
 
 CHUNK = 2048
-"""Samples in one forward and backward pass where all of a data set is looked at."""
+"""Samples in one forward and backward pass where all of a data set is looked at, at most."""
+
+CHUNK_NUMBERS = 2**20
+"""Numbers in them, at most: large samples go in smaller chunks, which bounds memory and is quicker."""
 
 
 @contextmanager
@@ -56,6 +59,11 @@ class Batch:
     def take(self, rows: Tensor, share: Tensor) -> "Batch":
         """The given ``rows`` (m,) with new shares."""
         return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows), share)
+
+    def chunks(self) -> Iterator["Batch"]:
+        """All samples in order, some at a time."""
+        size = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, self.x[:1].numel())))
+        return (self.part(start, start + size) for start in range(0, len(self), size))
 
     def part(self, start: int, stop: int) -> "Batch":
         """A stretch of the samples, with their shares."""
@@ -100,14 +108,14 @@ class Objective:
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """F over ``batch`` at the present weights."""
-        parts = (batch.part(start, start + CHUNK) for start in range(0, len(batch), CHUNK))
-        return sum(float(self._losses(part) @ part.share) for part in parts) + self._penalty(float(batch.share.sum()))
+        return sum(float(self._losses(part) @ part.share) for part in batch.chunks()) + self._penalty(
+            float(batch.share.sum())
+        )
 
     @torch.no_grad()
     def score(self, batch: Batch) -> float:
         """Share of right classes, or the coefficient of determination 1 - residual / total sum of squares."""
-        parts = (batch.part(start, start + CHUNK) for start in range(0, len(batch), CHUNK))
-        predicted = torch.cat([self.network(part.x) for part in parts])
+        predicted = torch.cat([self.network(part.x) for part in batch.chunks()])
         if self.kind == "classification":
             return float((predicted.argmax(dim=1) == batch.y).double().mean())
         residual = (predicted[:, 0] - batch.y).double().square().sum()
@@ -138,8 +146,7 @@ class Objective:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
         self.gradient.zero_()
         loss = 0.0
-        for start in range(0, len(batch), CHUNK):
-            part = batch.part(start, start + CHUNK)
+        for part in batch.chunks():
             losses = self._losses(part)
             losses.backward(part.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             loss += float(losses.detach() @ part.share)

@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from prefine.emulator.types import FloatArray
-from prefine.models.objective import CHUNK, Batch, Objective, weighted_loss
+from prefine.models.objective import Batch, Objective, weighted_loss
 
 GRADIENT_CHUNK = 256
-"""Per-sample gradients held at once: bounds memory at this many times the model."""
+"""Per-sample gradients held at once, at most."""
+
+HELD = 2**24
+"""Numbers in them, at most: bounds memory where the model is large."""
 
 EIGENVALUE_TOLERANCE = 1e-2
 
@@ -26,8 +29,7 @@ class Hessian:
     def __init__(self, objective: Objective, batch: Batch) -> None:
         gradient = grad(weighted_loss(objective))
         weights = objective.weights.detach().clone()
-        parts = [batch.part(begin, begin + CHUNK) for begin in range(0, len(batch), CHUNK)]
-        self._pullbacks = [vjp(lambda w, b=part: gradient(w, b.x, b.y, b.share), weights)[1] for part in parts]
+        self._pullbacks = [vjp(lambda w, b=part: gradient(w, b.x, b.y, b.share), weights)[1] for part in batch.chunks()]
 
     def times(self, direction: Tensor) -> Tensor:
         """The product with ``direction`` (P,)."""
@@ -65,12 +67,13 @@ def gradient_noise(objective: Objective, batch: Batch, probes: Probes) -> Gradie
     """
     one = grad(weighted_loss(objective))
     single = torch.ones(1, dtype=objective.weights.dtype)
+    at_once = max(1, min(GRADIENT_CHUNK, HELD // len(objective.weights)))
     each = vmap(lambda x, y: one(objective.weights, x[None], y[None], single))
     directions, images = probes.directions.double(), probes.images.double()
     squares, total = 0.0, torch.zeros(len(objective.weights), dtype=torch.float64)
     products = torch.zeros(len(directions), dtype=torch.float64)
-    for start in range(0, len(batch), GRADIENT_CHUNK):
-        part = batch.part(start, start + GRADIENT_CHUNK)
+    for start in range(0, len(batch), at_once):
+        part = batch.part(start, start + at_once)
         gradients = each(part.x, part.y).double()
         squares += float(gradients.square().sum())
         products += ((gradients @ directions.T) * (gradients @ images.T)).sum(dim=0)

@@ -13,14 +13,9 @@ from prefine.emulator.types import FloatArray
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Objective
+from prefine.models.pilot import BATCHES, Pilot, looked_at
 from prefine.models.recipe import Step, real_rate
 from prefine.models.tuning import Everything
-
-BATCHES = (32, 8, 128)
-"""Server batches; three tell noise, which a larger batch removes, from a floor, which it does not."""
-
-EVERY = 5
-"""Rounds between two values of the task loss."""
 
 WORST = 4.0
 """A loss counts as at most so many times the first one: how far training flies apart says no more about noise."""
@@ -31,18 +26,14 @@ def batches() -> FloatArray:
     return np.array(BATCHES, dtype=np.float64)
 
 
-def looked_at(rounds: int) -> FloatArray:
-    """The rounds of pre-training at which `task_losses` looks, (m,)."""
-    return np.arange(0.0, rounds + 1.0, EVERY)
-
-
 def task_losses(
-    federation: Federation, objective: Objective, training: TrainingSettings, smoothness: float, seed: int, rounds: int
+    federation: Federation, objective: Objective, training: TrainingSettings, pilot: Pilot, smoothness: float, seed: int
 ) -> FloatArray:
-    """F at the rounds `looked_at` of pre-training with each of `BATCHES`, (3, m), by the recipe ``training``.
+    """F at the rounds ``pilot.losses_at`` of pre-training with each of `BATCHES`, (3, m), by the recipe ``training``.
 
     ``smoothness`` is L, which its step size may depend on. Starts from the objective's present weights and leaves them.
     """
+    federation = looked_at(federation, pilot.held, seed)
     rate = real_rate(training.learning_rate, training.bound_rate(smoothness))
     initial = objective.weights.clone()
     losses = []
@@ -50,16 +41,16 @@ def task_losses(
         with objective.at(initial):
             step = Step(objective.weights, rate, training.momentum, training.decay)
             learner = plain_sgd(federation, objective, Everything(), step, seed)
-            losses.append(_course(federation, objective, learner, batch, rounds))
+            losses.append(_course(federation, objective, learner, batch, pilot))
     return np.array(losses)
 
 
-def _course(federation: Federation, objective: Objective, learner: Learner, batch: int, rounds: int) -> list[float]:
+def _course(federation: Federation, objective: Objective, learner: Learner, batch: int, pilot: Pilot) -> list[float]:
     losses: list[float] = []
-    for done in range(rounds + 1):
-        if done % EVERY == 0:
+    for done in range(pilot.rounds + 1):
+        if done % pilot.loss_every == 0:
             loss = objective.loss(federation.task)
             losses.append(min(loss, WORST * (losses or [loss])[0]) if math.isfinite(loss) else WORST * losses[0])
-        if done < rounds:
+        if done < pilot.rounds:
             learner.pretrain(batch)
     return losses

@@ -1,6 +1,7 @@
 """Data, model and training recipe of one scenario, behind the interface the emulator asks for."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
+from prefine.models.pilot import OPERATIONS, Pilot, pilot_within
 from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.tuning import Everything, tuning_of
@@ -47,9 +49,16 @@ class Workload:
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
         self._federation = Federation.of(self._pair, parts)
         self._tuning = tuning_of(task)
+        self._effort: float | None = None
         self._parameters = len(self._tuned(0).weights)
         self._algorithm = algorithm_class(training, folder)
         build_algorithm(self._algorithm, training)  # so that what is wrong with it is said before anything is measured
+
+    def within(self, effort: float) -> "Workload":
+        """The same, whose constants are measured in at most ``effort`` samples times rounds."""
+        bounded = copy(self)
+        bounded._effort = effort
+        return bounded
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -97,7 +106,11 @@ class Workload:
     @cached_property
     def estimate(self) -> Estimate:
         """The bound's constants with their spread; measured once, then read from the cache."""
-        return estimate(self._federation, self.objective, self._tuning, self._training, self._content())
+        return estimate(self._federation, self.objective, self._tuning, self._training, self._pilot(), self._content())
+
+    def _pilot(self) -> Pilot:
+        effort = self._effort or OPERATIONS / max(1.0, self.cost.flops_per_sample)
+        return pilot_within(effort, len(self._federation.general), len(self._federation.task))
 
     def constants(self) -> Constants:
         """The bound's constants at the bound's step size: the recipe's own, but at most 1/L."""

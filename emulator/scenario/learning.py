@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.section import NonNegative, Positive, Section, Spread, draw
+from prefine.emulator.section import Count, NonNegative, Positive, Section, Spread, draw
 from prefine.emulator.types import Constants, Learning, Workload
 
 Estimate = Literal["estimate"]
@@ -31,7 +31,8 @@ class LearningSettings(Section):
 
     A constant of `REFINES` that is left out is measured where the one it refines is, else it is unknown: a scenario
     that gives all the others as numbers needs no measuring. ``charge_pilots`` takes what measuring would cost in this
-    world from the budgets of the policies that use constants.
+    world from the budgets of the policies that use constants. ``effort`` is what measuring may take, in samples times
+    rounds; left out, what two minutes of one core do. The less, the wider the stated intervals.
     """
 
     smoothness: Positive | Estimate = "estimate"
@@ -47,6 +48,7 @@ class LearningSettings(Section):
     discrepancy_rate: NonNegative | Estimate | None = None
     pretrain_noise: NonNegative | Estimate | None = None
     charge_pilots: bool = False
+    effort: Count | None = None
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -64,7 +66,7 @@ class LearningSettings(Section):
         Raises InputError where a list has not one value for each of ``devices`` devices, or where the shift would be
         negative in some round.
         """
-        wanted = {name: self._wanted(name) for name in type(self).model_fields if name != "charge_pilots"}
+        wanted = {name: self._wanted(name) for name in Constants._fields if name in type(self).model_fields}
         given: dict[str, Any] = {name: value for name, value in wanted.items() if value != "estimate"}
         for name in OF_EACH_DEVICE:
             if given.get(name):

@@ -21,8 +21,9 @@ from prefine.models.fits import fit_gap
 from prefine.models.learner import plain_sgd
 from prefine.models.networks import build
 from prefine.models.objective import Objective
+from prefine.models.pilot import Pilot
 from prefine.models.recipe import Step
-from prefine.models.task_gap import batches, looked_at, task_losses
+from prefine.models.task_gap import batches, task_losses
 from prefine.models.tuning import Everything
 
 SEEDS = 200
@@ -116,6 +117,7 @@ def test_measured_constants_of_the_quadratic_are_the_known_ones(
         lambda _: Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64),
         Everything(),
         TrainingSettings(weight_decay=0.0),
+        Pilot(),
         b"",
     )
     values = found.constants()
@@ -140,8 +142,8 @@ def test_measured_contraction_of_the_quadratic_is_that_of_its_step(momentum: flo
     federation = Federation.of(DataPair("same", "regression", 1, same, same, same), (np.arange(200),), torch.float64)
     objective = Objective(build("logistic", (1,), 1, 0), "regression", 0.0, torch.float64)
     recipe = TrainingSettings(learning_rate=0.02, momentum=momentum)
-    losses = task_losses(federation, objective, recipe, 1.0, 1, 200)
-    fitted = fit_gap(looked_at(200), batches(), losses - lowest_loss(objective, federation.task))
+    losses = task_losses(federation, objective, recipe, Pilot(), 1.0, 1)
+    fitted = fit_gap(Pilot().losses_at, batches(), losses - lowest_loss(objective, federation.task))
     assert fitted.contraction == pytest.approx(-2.0 * np.log(1.0 - recipe.effective_rate(1.0)), rel=tolerance)
     assert fitted.floor == pytest.approx(0.0, abs=0.02)
 

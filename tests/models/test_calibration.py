@@ -9,6 +9,7 @@ from prefine.models import calibration
 from prefine.models.federation import Federation
 from prefine.models.networks import NETWORKS
 from prefine.models.objective import Objective, weighted_loss
+from prefine.models.pilot import Pilot
 from prefine.models.probes import Hessian, Probes, gradient_noise, top_curvature
 from prefine.models.task_gap import task_losses
 from prefine.models.tuning import Everything
@@ -89,28 +90,27 @@ def test_curvature_of_the_noise_is_the_trace_of_hessian_times_covariance(
     assert np.std(single_probes) / 20 < 0.1 * expected
 
 
-def test_the_search_sees_the_curvature_that_the_measurement_sees(
-    objective: Make, federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(calibration, "ROUNDS", 50)
-    seen = calibration.measure(federation, objective("mlp", 2), Everything(), 0.05, 7)
+def test_the_search_sees_the_curvature_that_the_measurement_sees(objective: Make, federation: Federation) -> None:
+    short = Pilot(rounds=50)
+    seen = calibration.measure(federation, objective("mlp", 2), Everything(), short, 0.05, 7)
     assert len(seen.smoothness) == len(seen.server_variance) + len(seen.device_variance) == 6
     assert seen.shift_rounds.tolist() == [0, 3, 7, 13, 20, 30, 40]
     assert (
-        calibration.largest_curvature(federation, objective("mlp", 2), Everything(), 0.05, 7) == seen.smoothness.max()
+        calibration.largest_curvature(federation, objective("mlp", 2), Everything(), short, 0.05, 7)
+        == seen.smoothness.max()
     )
 
 
 def test_a_calibration_run_that_diverges_says_so(objective: Make, federation: Federation) -> None:
     for measure in (calibration.measure, calibration.largest_curvature):
         with pytest.raises(calibration.DivergedError):
-            measure(federation, objective("logistic"), Everything(), 1e30, 0)
+            measure(federation, objective("logistic"), Everything(), Pilot(), 1e30, 0)
 
 
 def test_losses_of_a_recipe_that_flies_apart_are_capped(objective: Make, federation: Federation) -> None:
     model = objective("logistic", 2)
     before = model.weights.clone()
-    losses = task_losses(federation, model, TrainingSettings(learning_rate=1e30), 1.0, 0, 20)
+    losses = task_losses(federation, model, TrainingSettings(learning_rate=1e30), Pilot(rounds=20), 1.0, 0)
     assert losses.shape == (3, 5)
     assert np.all(losses[:, 1:] == 4.0 * losses[:, :1])
     assert np.array_equal(model.weights, before)

@@ -13,19 +13,20 @@ from prefine.models.constants import estimate
 from prefine.models.estimates import Estimate, load, summarise
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
-from prefine.models.task_gap import batches, looked_at
+from prefine.models.pilot import Pilot
+from prefine.models.task_gap import batches
 from prefine.models.tuning import Everything
 from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
 
 
+QUICK = Pilot(runs=2, searches=1, rounds=60)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Fewer calibration runs, and a cache of this test's own."""
-    monkeypatch.setattr(constants, "RUNS", 2)
-    monkeypatch.setattr(constants, "STEP_SEARCHES", 1)
-    monkeypatch.setattr(calibration, "ROUNDS", 60)
+    """A cache of this test's own."""
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path))
     return tmp_path
 
@@ -33,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def measure(federation: Federation, objective: Callable[..., Objective]) -> Callable[[bytes], Estimate]:
     return lambda content: estimate(
-        federation, lambda seed: objective("logistic", seed), Everything(), TrainingSettings(), content
+        federation, lambda seed: objective("logistic", seed), Everything(), TrainingSettings(), QUICK, content
     )
 
 
@@ -113,11 +114,11 @@ def test_work_counts_what_was_run_again(
     assert (again.runs, again.searches) == (usual.runs + 2, usual.searches)
 
 
-def trajectories(seed: int, runs: int = 4) -> tuple[list[Trajectory], FloatArray]:
+def trajectories(seed: int, runs: int = 4) -> tuple[list[Trajectory], FloatArray, FloatArray]:
     """Runs that differ by noise, around constants that are known, and their task losses."""
     generator = np.random.default_rng(seed)
     rounds, points = np.array([0.0, 3, 7, 13, *range(20, 200, 20)]), 10
-    left = np.exp(-0.03 * looked_at(200))
+    left = np.exp(-0.03 * Pilot().losses_at)
     gap = (1.5 * left + 0.8)[None] + 1.2 / batches()[:, None] * (1.0 - left)
     made, losses = [], []
     for _ in range(runs):
@@ -135,7 +136,7 @@ def trajectories(seed: int, runs: int = 4) -> tuple[list[Trajectory], FloatArray
                 lowest_loss=0.1,
             )
         )
-    return made, np.array(losses)
+    return made, Pilot().losses_at, np.array(losses)
 
 
 def test_uncertainty_covers_the_truth() -> None:
@@ -160,15 +161,15 @@ def test_uncertainty_covers_the_truth() -> None:
 
 
 def test_summaries_of_known_runs() -> None:
-    runs, losses = trajectories(3)
-    found = summarise(runs, losses, CalibrationWork())
+    runs, at, losses = trajectories(3)
+    found = summarise(runs, at, losses, CalibrationWork())
     assert found.smoothness.value == max(run.smoothness.max() for run in runs)
     assert [one.value for one in found.device_curvature[:2]] == pytest.approx([1.5, 1.0], rel=0.1)
     assert found.device_curvature[2].value == found.smoothness.value  # no noise, nothing known of what it meets
     assert found.device_variance[2].value == 0.0
     means = [run.server_variance.mean() for run in runs]
     assert found.server_variance.standard_error == pytest.approx(np.std(means, ddof=1) / 2.0)
-    lone = summarise(runs[:1], losses[:1], CalibrationWork())
+    lone = summarise(runs[:1], at, losses[:1], CalibrationWork())
     assert lone.pretrain_noise.standard_error == 0.0
 
 
@@ -194,7 +195,7 @@ def test_constants_of_the_default_task_are_those_of_the_study(workload: Make) ->
     assert found.smoothness == pytest.approx(3.9, rel=0.35)
     assert found.learning_rate == 1.0 / found.smoothness
     assert found.initial_gap == pytest.approx(2.37, rel=0.1)
-    rounds = calibration.ROUNDS
+    rounds = Pilot.rounds
     summed = found.discrepancy * rounds - found.discrepancy_relief * (1 - np.exp(-found.discrepancy_rate * rounds))
     assert summed / rounds == pytest.approx(0.67, rel=0.5)
     assert found.server_variance == pytest.approx(11, rel=0.3)

@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefine.models.calibration import ROUNDS
 from prefine.models.fits import fit_gap, fit_shift
+from prefine.models.pilot import Pilot
 from prefine.models.task_gap import batches
 
+ROUNDS = Pilot.rounds
 ROUNDS_SEEN = np.array([0.0, 3, 7, 13, *range(20, ROUNDS, 20)])
-GAP_ROUNDS = np.arange(0.0, ROUNDS + 1, 5)
+GAP_ROUNDS = Pilot().losses_at
 
 
 def gap_curves(contraction: float, floor: float, noise: float, drop: float) -> np.ndarray:
