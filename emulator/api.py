@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefine.emulator.analysis.citing import bibtex
 from prefine.emulator.analysis.output import analyse, write_paper
@@ -24,12 +24,11 @@ from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
+from prefine.emulator.options import FigureFormat, TableFormat
 from prefine.emulator.planning import Scenario, Solution, calibrate, calibration_cost, plan, validate
 from prefine.emulator.plugins import POLICY, SELECTION, Part, find, policy_parts
 from prefine.emulator.policy_check import faults
-from prefine.emulator.report.figure import Format
-from prefine.emulator.report.page import write_report
-from prefine.emulator.report.plots import DrawableTables as Tables
+from prefine.emulator.report.drawable import DrawableTables as Tables
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import bundled, bundled_text, read_source
 
@@ -62,8 +61,6 @@ MOST_JOBS = 1000
 Policies = object
 """One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
 
-TableFormat = Literal["csv", "parquet", "latex", "markdown"]
-
 Watch = Callable[[int], AbstractContextManager[Listener]]
 """Called with the number of runs; what it opens hears of each run that is done."""
 
@@ -87,7 +84,7 @@ def compare(
     jobs: int = 1,
     scheduler: str | None = None,
     tables: TableFormat = "csv",
-    figures: Sequence[Format] = (),
+    figures: Sequence[FigureFormat] = (),
     hindsight: bool = False,
     command: str = "prefine.compare",
     watch: Watch = _unheard,
@@ -158,12 +155,14 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     return Serial() if jobs == 1 else Processes(jobs)
 
 
-def report(folder: str | Path, figures: Sequence[Format] = (), tables: TableFormat = "csv") -> Tables:
+def report(folder: str | Path, figures: Sequence[FigureFormat] = (), tables: TableFormat = "csv") -> Tables:
     """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
 
     ``figures`` names formats for plots as files, ``tables`` another form of the tables: "parquet" beside the CSV files,
     "latex" or "markdown" of the comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
+    from prefine.emulator.report.page import write_report  # half a second to import
+
     check_tables(tables)
     found = Tables.of(analyse(Path(folder)))
     if tables == "parquet":

@@ -1,24 +1,18 @@
-"""The command line: ``prefine compare``, ``run``, ``plan``, ``sweep``, ``report`` and their helpers."""
+"""The command line: ``prefine compare``, ``run``, ``plan``, ``sweep``, ``report`` and their helpers.
 
-import json
-import shlex
+What a command does is in `prefine.emulator.terminal.work`, which is imported when the command is run: help and version
+need none of the libraries.
+"""
+
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from prefine.emulator import api
-from prefine.emulator.analysis.reading import read_table
-from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
-from prefine.emulator.plugins import parameters_of
-from prefine.emulator.scenario.source import DEFAULT, Source, read_source
-from prefine.emulator.terminal import plans
+from prefine.emulator.errors import InputError
+from prefine.emulator.options import DEFAULT, TableFormat
 from prefine.emulator.terminal.ending import status_of
-from prefine.emulator.terminal.progress import Progress
-from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
 from prefine.traces.commands import app as trace_app
 
 app = typer.Typer(
@@ -48,7 +42,7 @@ Out = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[
 Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
 TablesOption = Annotated[
-    api.TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
+    TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
 ]
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
 Hindsight = Annotated[
@@ -68,27 +62,31 @@ def command() -> int:
         status = app(prog_name="prefine", standalone_mode=False)
     except typer.TyperException as error:
         said = error.format_message()
-        if "\n" in said:  # nothing was asked for: the help page
-            typer.echo(said)
+        if not said:  # nothing was asked for: the help page is on the screen
             return 2
         where = getattr(getattr(error, "ctx", None), "command_path", "prefine").partition(" ")[2]
         raise InputError(f"{where}: {said}" if where else said) from error
     return status if isinstance(status, int) else 0
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"prefine {installed('prefine')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Emulate two-stage edge learning: pre-train on a server, fine-tune on devices, on one virtual clock.
 
     Start with: prefine compare
     """
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"prefine {installed('prefine')}")
-        raise typer.Exit
 
 
 @app.command(epilog="Example: prefine compare both-stages --policies joint,joint-ft,uniform --seeds 5 --jobs 2")
@@ -107,10 +105,12 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Compare policies on identical channels, batches and faults; write tables and report.html."""
-    source = read_source(scenario, overrides or ())
-    _compare(
-        source,
-        out or Path("out") / source.scenario.name,
+    from prefine.emulator.terminal import work
+
+    work.compare(
+        scenario,
+        overrides or (),
+        out,
         quiet,
         policies=_names(policies),
         seeds=seeds,
@@ -118,7 +118,7 @@ def compare(
         jobs=jobs,
         scheduler=scheduler,
         tables=tables,
-        figures=_formats(figures),
+        figures=work.formats(figures),
         hindsight=hindsight,
     )
 
@@ -133,9 +133,9 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Emulate one policy with one seed."""
-    source = read_source(scenario, overrides or ())
-    folder = out or Path("out") / f"{source.scenario.name}-run"
-    _compare(source, folder, quiet, policies=[policy], seeds=[seed])
+    from prefine.emulator.terminal import work
+
+    work.compare(scenario, overrides or (), out, quiet, suffix="-run", policies=[policy], seeds=[seed])
 
 
 @app.command(
@@ -158,11 +158,14 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
-    source = read_source(scenario, overrides or ())
-    _compare(
-        source,
-        out or Path("out") / f"{source.scenario.name}-sweep",
+    from prefine.emulator.terminal import work
+
+    work.compare(
+        scenario,
+        overrides or (),
+        out,
         quiet,
+        suffix="-sweep",
         vary=vary,
         pairs=pairs,
         policies=_names(policies),
@@ -171,7 +174,7 @@ def sweep(
         jobs=jobs,
         scheduler=scheduler,
         tables=tables,
-        figures=_formats(figures),
+        figures=work.formats(figures),
         hindsight=hindsight,
     )
 
@@ -185,11 +188,9 @@ def plan(
     overrides: Set = None,
 ) -> None:
     """Solve only: the plan, what it promises, which budget binds, and the certificate."""
-    solution = api.plan(scenario, policy, overrides=overrides or (), problem=problem)
-    if as_json:
-        typer.echo(json.dumps(solution.document(), allow_nan=False))
-    else:
-        plans.show_plan(solution, Console())
+    from prefine.emulator.terminal import work
+
+    work.plan(scenario, policy, overrides or (), problem, as_json)
 
 
 @app.command()
@@ -199,14 +200,17 @@ def report(
     tables: TablesOption = "csv",
 ) -> None:
     """Rebuild plots and report.html from the CSV files of an output folder."""
-    api.report(folder, _formats(figures), tables)
-    typer.echo(one_line(f"report: {folder / 'report.html'}"))
+    from prefine.emulator.terminal import work
+
+    work.report(folder, work.formats(figures), tables)
 
 
 @app.command()
 def cite(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")]) -> None:
     """Print BibTeX of what the runs in an output folder used."""
-    typer.echo(api.cite(folder), nl=False)
+    from prefine.emulator.terminal import work
+
+    work.cite(folder)
 
 
 @app.command()
@@ -216,29 +220,25 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Measure the bound's constants on the actual data and model, print and cache them."""
-    estimate = api.calibrate(scenario, overrides=overrides or ())
-    if as_json:
-        typer.echo(json.dumps(estimate, allow_nan=False))
-    else:
-        plans.show_constants(estimate, Console())
+    from prefine.emulator.terminal import work
+
+    work.calibrate(scenario, overrides or (), as_json)
 
 
 @app.command()
 def validate(scenario: NeededScenario, overrides: Set = None) -> None:
     """Check a scenario and everything it refers to; say what world it makes."""
-    source = read_source(scenario, overrides or ())
-    plans.show_problem(source.name, api.validate(source), Console())
+    from prefine.emulator.terminal import work
+
+    work.validate(scenario, overrides or ())
 
 
 @app.command()
 def policies() -> None:
     """List the policies, and the selection rules that combine with them, with their parameters."""
-    console = Console()
-    for noun, place, found in (
-        ("policy", "[policies.NAME]", api.list_policies()),
-        ("selection", "[policies.NAME.selection_parameters]", api.list_selections()),
-    ):
-        show_parts(noun, place, [(name, made, parameters_of(made)) for name, made in found.items()], console)
+    from prefine.emulator.terminal import work
+
+    work.policies()
 
 
 @app.command("check-policy", epilog="Example: prefine check-policy mine.py:Mine")
@@ -246,12 +246,9 @@ def check_policy(
     policy: Annotated[str, typer.Argument(metavar="FILE.py:CLASS", help="A policy of yours, or a policy's name.")],
 ) -> None:
     """Try a policy in a few small worlds, checked as every run is: one line a fault, and then status 1."""
-    found = api.check_policy(policy)
-    for line in found:
-        typer.echo(line)
-    if found:
-        raise typer.Exit(1)
-    typer.echo(f"{policy}: plans and runs without a fault")
+    from prefine.emulator.terminal import work
+
+    work.check_policy(policy)
 
 
 @app.command()
@@ -260,68 +257,21 @@ def new(
     like: Annotated[str, typer.Option(help="The bundled scenario to start from.")] = DEFAULT,
 ) -> None:
     """Write a commented scenario to start from."""
-    api.new_scenario(file, like)
-    typer.echo(f"{file}: written; edit it, then: prefine validate {file}; prefine compare {file}")
+    from prefine.emulator.terminal import work
+
+    work.new(file, like)
 
 
 @app.command()
 def scenarios() -> None:
     """List the bundled scenarios."""
-    show_scenarios(list(api.list_scenarios().items()), Console())
+    from prefine.emulator.terminal import work
 
-
-def _compare(source: Source, folder: Path, quiet: bool, **options: Any) -> None:
-    """Run with progress, show the comparison, and end with status 1 where a run failed."""
-    console = Console()
-    progress = Progress(console, quiet)
-    before = _policies_in(folder)
-    try:
-        result = api.compare(source, out=folder, command=_command(), watch=progress, **options)
-    except KeyboardInterrupt:
-        kept = (
-            f"{progress.kept} of {progress.total} runs are kept in {folder}" if progress.total else "no run was begun"
-        )
-        raise InterruptionError(f"interrupted; {kept}, the same command goes on from there") from None
-    gone = [policy for policy in before if policy not in result.policies]
-    if gone:
-        typer.echo(
-            one_line(
-                f"prefine: {folder}: its tables had {', '.join(gone)} too and now have {', '.join(result.policies)} "
-                "alone; no run is lost: name all policies to have them back"
-            ),
-            err=True,
-        )
-    if not quiet:
-        show_comparison(result, console)
-        console.print(one_line(f"tables: {folder}/*.csv"), highlight=False, markup=False, soft_wrap=True)
-        console.print(one_line(f"report: {folder / 'report.html'}"), highlight=False, markup=False, soft_wrap=True)
-    failed = result.runs[result.runs["status"] == "failed"]
-    if len(failed):
-        reason = f"{failed.iloc[0]['run_id']}: {failed.iloc[0]['stop_reason']}"
-        raise PrefineError(f"{len(failed)} of {len(result.runs)} runs failed; {reason}")
-
-
-def _policies_in(folder: Path) -> list[str]:
-    """The policies in the tables of an output folder; none where there are no tables."""
-    with suppress(InputError):
-        return list(read_table(folder, "runs")["policy"].drop_duplicates())
-    return []
+    work.scenarios()
 
 
 def _names(policies: str | None) -> list[str] | None:
     return None if policies is None else [name.strip() for name in policies.split(",") if name.strip()]
-
-
-def _formats(figures: str) -> list[Any]:
-    wanted = [name.strip() for name in figures.split(",") if name.strip()]
-    for name in wanted:
-        if name not in ("svg", "pdf", "png"):
-            raise InputError(f"--figures {name}: allowed: svg, pdf, png")
-    return wanted
-
-
-def _command() -> str:
-    return shlex.join(["prefine", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from functools import cached_property
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
-from prefine.emulator.channel.planner import planning_channel, planning_gain, planning_seed
+from prefine.emulator.channel.planner import planned_gain, planning_gain, planning_seed
 from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
@@ -113,14 +113,17 @@ class World:
     def _planning_gain(self) -> FloatArray:
         """The gain (K,) that policies reckon with."""
         scenario, section = self.scenario, self.scenario.channel
-        own = self.own_channel is not None
+        power_w, noise = scenario.fleet.max_power_w, scenario.radio.noise_psd_w_hz
+        bits, delay_s = scenario.radio.uplink_bits(self.workload.cost), scenario.budget.delay_s
+        if self.own_channel is None:
+            return planned_gain(section, self.site, power_w, bits, self.bands_hz, noise, delay_s)
         return planning_gain(
-            self.channel(planning_seed(self.site)) if own else planning_channel(section, self.site),
-            scenario.fleet.max_power_w,
-            scenario.radio.uplink_bits(self.workload.cost),
+            self.channel(planning_seed(self.site)),
+            power_w,
+            bits,
             self.bands_hz,
-            scenario.radio.noise_psd_w_hz,
-            horizon_s=section.horizon_s(self.site, scenario.budget.delay_s),
+            noise,
+            horizon_s=section.horizon_s(self.site, delay_s),
             statistic=section.planning,
             quantile=section.planning_quantile,
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         validate,
     )
     from prefine.emulator.errors import InfeasibleError, InputError, PolicyError, PrefineError
-    from prefine.emulator.report.plots import DrawableTables as Tables
+    from prefine.emulator.report.drawable import DrawableTables as Tables
     from prefine.emulator.scenario.source import read_source as read_scenario
 
 __all__ = [
@@ -58,7 +58,7 @@ _ELSEWHERE = {
     "InputError": "prefine.emulator.errors:InputError",
     "PolicyError": "prefine.emulator.errors:PolicyError",
     "PrefineError": "prefine.emulator.errors:PrefineError",
-    "Tables": "prefine.emulator.report.plots:DrawableTables",
+    "Tables": "prefine.emulator.report.drawable:DrawableTables",
     "read_scenario": "prefine.emulator.scenario.source:read_source",
 }
 """Public names that are not in `prefine.emulator.api`."""

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import HEADER, parse_trace
@@ -12,10 +11,10 @@ from prefine.traces.cooked import parse_cooked
 from prefine.traces.gnettrack import COLUMNS, Column, parse_gnettrack
 from prefine.traces.mahimahi import parse_mahimahi
 from prefine.traces.npz import parse_npz
+from prefine.traces.options import Format, Unit
 from prefine.traces.series import GapRule, Link, Series, gaps_of, to_trace
-from prefine.traces.table import Unit, parse_table
+from prefine.traces.table import parse_table
 
-Format = Literal["auto", "canonical", "mahimahi", "gnettrack", "cooked", "csv", "npz"]
 FORMATS = "canonical, mahimahi, gnettrack, cooked, csv or npz"
 
 

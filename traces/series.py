@@ -10,9 +10,9 @@ from prefine.emulator.channel.tracefile import MAX_GAIN_DB
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import gain_for_rate
 from prefine.emulator.types import FloatArray, frozen_array
+from prefine.traces.options import Gaps
 
 Quantity = Literal["rate_bit_s", "efficiency_bit_s_hz", "snr_db", "received_dbm", "gain_db"]
-Gaps = Literal["hold", "outage", "error"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.text import first_bad, numbers, quoted, wrong
 from prefine.emulator.types import FloatArray
 from prefine.traces.cooked import check_times
+from prefine.traces.options import Unit
 from prefine.traces.series import Quantity, Series
 
 MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 TIME_COLUMNS = ("time_s", "time", "t", "seconds", "timestamp_s", "timestamp", "seq_num")
-Unit = Literal["bit/s", "kbit/s", "Mbit/s", "snr_db", "dbm", "gain_db", "gain"]
 MAX_VALUE = 1e15
 FACTOR = {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6}
 SUFFIX: dict[str, Unit] = {

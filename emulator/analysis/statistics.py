@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -49,7 +49,7 @@ def unrounded(value: float, size: float) -> float:
 
 @cache
 def _quantile(degrees_of_freedom: int) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
+    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
 
 
 def win_rate(values: ArrayLike, reference: ArrayLike) -> float:
@@ -71,7 +71,10 @@ def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
     if len(pairs) < 2 or (pairs == pairs[0]).all(axis=0).any():
         return np.nan
-    return float(stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
+    places = [np.unique(values, return_inverse=True)[1] for values in pairs.T]
+    one, other = (np.sign(np.subtract.outer(place, place)) for place in places)
+    balance, untied, others_untied = (float((a * b).sum()) / 2 for a, b in ((one, other), (one, one), (other, other)))
+    return float(np.clip(balance / np.sqrt(untied) / np.sqrt(others_untied), -1.0, 1.0))
 
 
 def kendall_w(scores: ArrayLike) -> float:
@@ -85,9 +88,12 @@ def kendall_w(scores: ArrayLike) -> float:
     judges, items = table.shape
     if judges < 2 or items < 2:
         return np.nan
-    ranks = stats.rankdata(table, axis=1)
+    ranks, ties = np.empty_like(table), 0.0
+    for row, scored in zip(ranks, table, strict=True):
+        _, which, counts = np.unique(scored, return_inverse=True, return_counts=True)
+        row[:] = (np.cumsum(counts) - 0.5 * (counts - 1))[which]
+        ties += float((counts**3 - counts).sum())
     spread = float(((ranks.sum(axis=0) - judges * (items + 1) / 2) ** 2).sum())
-    ties = sum(float((counts**3 - counts).sum()) for row in ranks for counts in [np.unique(row, return_counts=True)[1]])
     scale = judges**2 * (items**3 - items) - judges * ties
     return 12 * spread / scale if scale > 0 else np.nan
 
@@ -112,7 +118,7 @@ def better(values: "pd.Series[float]", reference: "pd.Series[float]") -> float:
     mean, spread = float(difference.mean()), float(difference.std(ddof=1))
     if spread <= _NO_SPREAD * float(np.abs(difference).max()):
         return 0.5**difference.size if mean > 0.0 else 1.0
-    return float(stats.t.sf(mean * np.sqrt(difference.size) / spread, difference.size - 1))
+    return float(stdtr(difference.size - 1, -mean * np.sqrt(difference.size) / spread))
 
 
 def level_with_best(scores: pd.DataFrame) -> list[str]:

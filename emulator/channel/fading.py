@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.channel.base import Channel, Grid, Process
+from prefine.emulator.channel.expected import DRAWS, FadingPath, path_of, path_steps
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.section import ChannelSection
 from prefine.emulator.randomness import stream
@@ -42,9 +43,19 @@ class FadingSection(ChannelSection):
     def fading(self, devices: int, seed: int) -> Process:
         """The fading |h_k(t)|^2 of ``devices`` devices in the run with ``seed``, of mean 1."""
 
+    @abstractmethod
+    def law(self, count: int) -> FloatArray:
+        """The law of |h|^2 at any instant: ``count`` equally likely values, rising (`powerlaw` has some)."""
+
     def build(self, site: Site, seed: int) -> Channel:
         """Large scale x fading, held on steps."""
         return self.faded(self.large_scale(site), self.fading(len(site), seed), self.step_s or self.natural_step_s)
+
+    def path(self, seed: int) -> FadingPath:
+        """A path of the fading that planners take their expectation over, drawn with ``seed``."""
+        step_s = self.step_s or self.natural_step_s
+        law = self.law(path_steps(step_s, HORIZON_COHERENCE_TIMES * self.memory_s))
+        return path_of(self.fading(DRAWS, seed), law, step_s)
 
     def horizon_s(self, site: Site, delay_s: float) -> FloatArray:
         """So long that the fading averages out; the run's length where devices move about."""

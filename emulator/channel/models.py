@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import RootModel, Tag, ValidationError, model_validator
 
+from prefine.emulator.channel import powerlaw
 from prefine.emulator.channel.base import Channel, Process, StaticChannel
 from prefine.emulator.channel.fading import BlockFading, FadingSection, Rician
 from prefine.emulator.channel.mobility import Site
@@ -69,6 +70,10 @@ class Rayleigh(ClarkeSection):
         """Clarke's scattered field alone: |h|^2 is exponential with mean 1."""
         return Rician(devices, self.doppler_hz, seed, 0.0, self.sinusoids)
 
+    def law(self, count: int) -> FloatArray:
+        """Of the sum of ``sinusoids`` waves, nearly exponential."""
+        return powerlaw.of_waves(count, self.sinusoids)
+
 
 class RicianModel(ClarkeSection):
     """A constant wave beside the scattered ones, ``rician_k_db`` (6) stronger than they are together."""
@@ -77,8 +82,15 @@ class RicianModel(ClarkeSection):
 
     def fading(self, devices: int, seed: int) -> Process:
         """Clarke's scattered field and the constant wave, together of mean power 1."""
-        k_db = DEFAULT_RICIAN_K_DB if self.rician_k_db is None else self.rician_k_db
-        return Rician(devices, self.doppler_hz, seed, from_db(k_db), self.sinusoids)
+        return Rician(devices, self.doppler_hz, seed, self._k_factor, self.sinusoids)
+
+    def law(self, count: int) -> FloatArray:
+        """Of ``sinusoids`` waves beside the constant one."""
+        return powerlaw.beside_a_line(powerlaw.of_waves(count, self.sinusoids), self._k_factor)
+
+    @property
+    def _k_factor(self) -> float:
+        return from_db(DEFAULT_RICIAN_K_DB if self.rician_k_db is None else self.rician_k_db)
 
 
 class Block(FadingSection):
@@ -104,8 +116,15 @@ class Block(FadingSection):
 
     def fading(self, devices: int, seed: int) -> Process:
         """Rayleigh, or Rician with ``rician_k_db``."""
-        k_factor = 0.0 if self.rician_k_db is None else from_db(self.rician_k_db)
-        return BlockFading(devices, self.memory_s, seed, k_factor)
+        return BlockFading(devices, self.memory_s, seed, self._k_factor)
+
+    def law(self, count: int) -> FloatArray:
+        """Exponential, or Rician with ``rician_k_db``."""
+        return powerlaw.beside_a_line(powerlaw.gaussian(count), self._k_factor)
+
+    @property
+    def _k_factor(self) -> float:
+        return 0.0 if self.rician_k_db is None else from_db(self.rician_k_db)
 
 
 class Replay(ChannelSection):

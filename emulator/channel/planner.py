@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.base import Channel, Grid
+from prefine.emulator.channel.expected import LEAST_STEPS
+from prefine.emulator.channel.fading import HORIZON_COHERENCE_TIMES, FadingSection
 from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.powerlaw import shares
 from prefine.emulator.channel.section import ChannelSection, Statistic
 from prefine.emulator.errors import InputError
 from prefine.emulator.physics import gain_for_rate, rate
@@ -60,9 +63,75 @@ def planning_gain(
                 if statistic == "mean"
                 else time_quantile(duration_s, gains, quantile)
             )
-        if not gain[k] > 0.0:
-            raise InputError(f"channel: device {k} has no signal to plan with ({statistic} gain is {gain[k]:g})")
+        _refuse_silence(gain[: k + 1], statistic)
     return gain
+
+
+def planned_gain(
+    section: ChannelSection,
+    site: Site,
+    power_w: FloatArray,
+    bits: float,
+    bandwidth_hz: FloatArray,
+    noise_psd_w_hz: float,
+    delay_s: float,
+) -> FloatArray:
+    """The planner's gain (K,) of the devices at ``site``, as ``section`` says, in a run of ``delay_s``.
+
+    Under fading of a known law devices at rest are all worked out at once, and those that are alike have the same gain
+    (`prefine.emulator.channel.expected`). All others go one by one, as in `planning_gain`.
+    Raises InputError where a device gets no signal.
+    """
+    if isinstance(section, FadingSection) and section.mobility == "fixed":
+        return _faded_gain(section, site, power_w, bits, bandwidth_hz, noise_psd_w_hz)
+    return planning_gain(
+        planning_channel(section, site),
+        power_w,
+        bits,
+        bandwidth_hz,
+        noise_psd_w_hz,
+        horizon_s=section.horizon_s(site, delay_s),
+        statistic=section.planning,
+        quantile=section.planning_quantile,
+    )
+
+
+def _faded_gain(
+    section: FadingSection,
+    site: Site,
+    power_w: FloatArray,
+    bits: float,
+    bandwidth_hz: FloatArray,
+    noise_psd_w_hz: float,
+) -> FloatArray:
+    """The planner's gain (K,) of devices at rest: their large-scale gain, and what the statistic makes of fading."""
+    still, instant = section.large_scale(site), Grid(0.0, 1.0, 1)
+    large_scale = np.array([float(still.sample(k, instant)[0]) for k in range(len(site))])
+    _refuse_silence(large_scale, section.planning)
+    if section.planning == "mean":
+        return large_scale
+    if section.planning == "quantile":
+        law = section.law(LEAST_STEPS)
+        return large_scale * float(np.interp(section.planning_quantile, shares(len(law)), law))
+    path = section.path(int(stream(0, "planning").integers(2**63)))
+    snr = power_w * large_scale / (noise_psd_w_hz * bandwidth_hz)
+    upload_s = path.expected_upload_s(snr, bits / bandwidth_hz)
+    patience_s = PATIENCE_HORIZONS * HORIZON_COHERENCE_TIMES * section.memory_s
+    for k in np.flatnonzero(upload_s > patience_s).tolist():
+        raise _hopeless(k, bits, float(power_w[k]), patience_s)
+    return gain_for_rate(bits / upload_s, bandwidth_hz, power_w, noise_psd_w_hz)
+
+
+def _refuse_silence(gain: FloatArray, statistic: Statistic) -> None:
+    for k in np.flatnonzero(~(gain > 0.0)).tolist():
+        raise InputError(f"channel: device {k} has no signal to plan with ({statistic} gain is {gain[k]:g})")
+
+
+def _hopeless(device: int, bits: float, power_w: float, within_s: float) -> InputError:
+    return InputError(
+        f"channel: device {device} cannot upload {bits:g} bits at {power_w:g} W within {within_s:g} s; "
+        "its gain is too low, or zero for too long"
+    )
 
 
 def planning_channel(section: ChannelSection, site: Site) -> Channel:
@@ -104,10 +173,7 @@ def _mean_upload_s(
         if total_bits >= needed_bits:
             break
         if end_s[-1] > PATIENCE_HORIZONS * horizon_s or steps > PATIENCE_STEPS:
-            raise InputError(
-                f"channel: device {device} cannot upload {bits:g} bits at {power_w:g} W within {end_s[-1]:g} s; "
-                "its gain is too low, or zero for too long"
-            )
+            raise _hopeless(device, bits, power_w, float(end_s[-1]))
     whole = _Sent(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return float(np.mean(whole.when(whole.until(start_s) + bits) - start_s))
 

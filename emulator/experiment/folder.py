@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 
 from prefine.emulator.analysis.reading import require_parquet
 from prefine.emulator.analysis.tables import Entry, write_tables
@@ -16,10 +17,9 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.files import remove_abandoned, write_bytes
+from prefine.emulator.options import TableFormat
 
 STORE = "runs"
-TABLES = ("csv", "parquet", "latex", "markdown")
-"""The forms that tables can be written in."""
 PACKAGES = ("prefine", "numpy", "scipy", "simpy", "torch", "pandas")
 
 
@@ -31,8 +31,8 @@ def result_store(folder: Path) -> Store:
 
 def check_tables(tables: str) -> None:
     """Raises InputError where ``tables`` cannot be written; call it before the first run."""
-    if tables not in TABLES:
-        raise InputError(f"tables = {tables!r}: allowed: {', '.join(TABLES)}")
+    if tables not in get_args(TableFormat):
+        raise InputError(f"tables = {tables!r}: allowed: {', '.join(get_args(TableFormat))}")
     if tables == "parquet":
         require_parquet()
 

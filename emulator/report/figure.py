@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, with a marker, a line style or a hatch besides, so 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -20,9 +20,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-Format = Literal["svg", "pdf", "png"]
+from prefine.emulator.options import FigureFormat
+
 # Without a date in it, the same data give the same bytes.
-_METADATA: dict[Format, dict[str, None]] = {
+_METADATA: dict[FigureFormat, dict[str, None]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None, "ModDate": None},
     "png": {"Software": None},
@@ -68,7 +69,7 @@ class Figure:
     draw: Callable[[Canvas, pd.DataFrame], None]
     size_in: tuple[float, float] = (8.4, 3.3)
 
-    def render(self, kind: Format) -> bytes:
+    def render(self, kind: FigureFormat) -> bytes:
         """The drawing as a file; the same data give the same bytes."""
         with mpl.rc_context():
             mpl.rcdefaults()  # whatever the user's matplotlibrc says

@@ -12,14 +12,15 @@ from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
+from prefine.emulator.options import FigureFormat
 from prefine.emulator.report import predicted, words
-from prefine.emulator.report.figure import Figure, Format
+from prefine.emulator.report.figure import Figure
 from prefine.emulator.report.plots import figures
 
 _FIRST = "test-accuracy-over-time-s"
 
 
-def write_report(folder: Path, tables: Tables, formats: Sequence[Format] = ()) -> Path:
+def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] = ()) -> Path:
     """Draw ``tables`` as report.html and figures/ in ``folder``; the report's path.
 
     Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises PrefineError where the

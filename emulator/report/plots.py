@@ -1,7 +1,7 @@
 """The report's plots one by one, for a notebook: each draws on a pyplot figure and returns its axes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -74,18 +74,3 @@ class Plots:
     def rounds_chosen(self) -> tuple[Axes, ...]:
         """Rounds of both stages, carried out and planned."""
         return self.draw("rounds-chosen")
-
-
-@dataclass(frozen=True, repr=False)
-class DrawableTables(Tables):
-    """`Tables` with the report's plots: ``tables.plot.accuracy_over_time()``."""
-
-    @classmethod
-    def of(cls, tables: Tables) -> "DrawableTables":
-        """The same tables."""
-        return cls(**{each.name: getattr(tables, each.name) for each in fields(Tables)})
-
-    @property
-    def plot(self) -> Plots:
-        """Draws one plot at a time."""
-        return Plots(self)

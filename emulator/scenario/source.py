@@ -17,6 +17,7 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files, is_there
 from prefine.emulator.identity import program
 from prefine.emulator.loading import installed_sources, sources
+from prefine.emulator.options import DEFAULT
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import (
     Overrides,
@@ -30,7 +31,6 @@ from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.text import did_you_mean, unknown
 from prefine.emulator.world import World
 
-DEFAULT = "default"
 UNNAMED = "scenario"
 SUFFIX = ".toml"
 WORLDS_KEPT = 4

@@ -14,10 +14,11 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.physics import rate
 from prefine.emulator.simulation.transfer import delivered_bits
 from prefine.traces.cooked import parse_cooked
-from prefine.traces.formats import Format, Imported, Reading, import_trace
+from prefine.traces.formats import Imported, Reading, import_trace
 from prefine.traces.gnettrack import CQI_EFFICIENCY, parse_gnettrack
 from prefine.traces.mahimahi import parse_mahimahi
 from prefine.traces.npz import parse_npz
+from prefine.traces.options import Format
 from prefine.traces.series import GapRule, Link, Series, gaps_of, to_trace
 from prefine.traces.table import parse_table
 

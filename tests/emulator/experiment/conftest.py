@@ -9,7 +9,7 @@ from prefine.emulator.analysis.output import analyse
 from prefine.emulator.experiment.executor import Serial
 from prefine.emulator.experiment.folder import manifest, result_store, write_folder
 from prefine.emulator.experiment.runs import run_many
-from prefine.emulator.report.figure import Format
+from prefine.emulator.options import FigureFormat
 from prefine.emulator.report.page import write_report
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
@@ -29,7 +29,7 @@ def make_folder(folder: Path, varied: Sequence[Varied], *extra: SyntheticJob) ->
     return folder
 
 
-def draw(folder: Path, formats: Sequence[Format] = ()) -> Path:
+def draw(folder: Path, formats: Sequence[FigureFormat] = ()) -> Path:
     """The report of what the CSV files in ``folder`` say now."""
     return write_report(folder, analyse(folder), formats)
 

@@ -8,7 +8,7 @@ import pytest
 import prefine
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.errors import InputError
-from prefine.emulator.report.plots import DrawableTables
+from prefine.emulator.report.drawable import DrawableTables
 from tests.emulator.scenario.small import SMALL
 
 
@@ -42,7 +42,7 @@ def test_without_a_folder_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> N
     def drawn(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("prefine.emulator.api.write_report", drawn)
+    monkeypatch.setattr("prefine.emulator.report.page.write_report", drawn)
     tables = prefine.compare(SMALL, "uniform, uniform", seeds=1)
     assert tables.policies == ["uniform"]
     assert isinstance(tables, prefine.Tables)

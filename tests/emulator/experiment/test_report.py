@@ -16,8 +16,8 @@ from prefine.emulator.analysis.comparison import comparison, figures_of
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.analysis.reading import read_comparison, read_table
 from prefine.emulator.errors import InputError
+from prefine.emulator.options import FigureFormat
 from prefine.emulator.report import course, words
-from prefine.emulator.report.figure import Format
 from tests.emulator.experiment.conftest import draw, make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob
 
@@ -81,7 +81,7 @@ def test_a_report_without_a_manifest_is_possible(compared: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
-def test_a_plot_as_a_file_is_the_same_bytes_twice(compared: Path, kind: Format) -> None:
+def test_a_plot_as_a_file_is_the_same_bytes_twice(compared: Path, kind: FigureFormat) -> None:
     figure = next(course.timeline(read_tables(compared)))
     assert figure.render(kind) == figure.render(kind)
 

@@ -1,0 +1,9 @@
+"""What an option of the command line may be, apart from whatever has to be loaded to obey it."""
+
+from typing import Literal
+
+DEFAULT = "default"
+"""The bundled scenario where none is named."""
+
+TableFormat = Literal["csv", "parquet", "latex", "markdown"]
+FigureFormat = Literal["svg", "pdf", "png"]
