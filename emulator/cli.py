@@ -185,6 +185,8 @@ def plan(
     overrides: Set = None,
 ) -> None:
     """Solve only: the plan, what it promises, which budget binds, and the certificate."""
+    if scenario is not None and scenario.endswith(".json") and problem is None:
+        problem, scenario = Path(scenario), None
     solution = api.plan(scenario, policy, overrides=overrides or (), problem=problem)
     if as_json:
         typer.echo(json.dumps(solution.document(), allow_nan=False))

@@ -17,12 +17,16 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class DevicesPlan(ArrayFields):
-    """What the devices do in a fine-tuning round; every field has shape (K,)."""
+    """What the devices do in a fine-tuning round; every field has shape (K,).
+
+    ``bandwidth_hz`` are the bands that the plan decides on, where it may (`Radio.bandwidth`); ``None``: their own.
+    """
 
     batch: FloatArray
     frequency_hz: FloatArray
     power_w: FloatArray
     upload_s: FloatArray
+    bandwidth_hz: FloatArray | None = None
 
 
 @dataclass(frozen=True)

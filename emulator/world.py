@@ -23,7 +23,7 @@ from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
-from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Radio, Workload
+from prefine.emulator.types import Constants, FloatArray, Learner, Plan, Policy, Problem, Workload
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class World:
             ),
             server=scenario.server.build(cost, self.constants),
             devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
-            radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),
+            radio=scenario.radio.build(cost, self.bands_hz, max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
         )
 
@@ -101,7 +101,7 @@ class World:
             self.channel(planning_seed(self.site)) if own else planning_channel(section, self.site),
             scenario.fleet.max_power_w,
             scenario.radio.uplink_bits(self.workload.cost),
-            self.bands_hz,
+            scenario.radio.counted_on_hz(self.bands_hz),
             scenario.radio.noise_psd_w_hz,
             horizon_s=section.horizon_s(self.site, scenario.budget.delay_s),
             statistic=section.planning,
