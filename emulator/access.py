@@ -25,11 +25,16 @@ def whole_band_hz(devices: Devices, radio: Radio) -> float:
 
 
 def planned_bands_hz(devices: Devices, radio: Radio, decided_hz: FloatArray | None = None) -> FloatArray:
-    """The band (K,) each device can count on while it sends: what a plan ``decided``, the whole one, or its own."""
+    """The band (K,) each device can count on while it sends: what a plan ``decided``, the whole one, or its own.
+
+    Under OFDMA its own part of the whole, where nobody but ``devices`` sends.
+    """
     if decided_hz is not None:
         return decided_hz
     if radio.access == "tdma":
         return np.full(len(devices), whole_band_hz(devices, radio))
+    if radio.access == "ofdma" and radio.bandwidth == "given":
+        return devices.bandwidth_hz * (whole_band_hz(devices, radio) / float(devices.bandwidth_hz.sum()))
     return devices.bandwidth_hz
 
 
@@ -80,7 +85,7 @@ def queued_end_s(ready_s: FloatArray, upload_s: FloatArray) -> float:
 
 def _reshared_end_s(devices: Devices, radio: Radio, power_w: FloatArray, ready_s: FloatArray) -> FloatArray:
     """When each upload ends, (K,), where the band of all is shared among those sending in proportion to their own."""
-    own_hz, whole_hz = devices.bandwidth_hz, float(devices.bandwidth_hz.sum())
+    own_hz, whole_hz = devices.bandwidth_hz, whole_band_hz(devices, radio)
     snr_hz = power_w * devices.gain / noise_psd_w_hz(devices, radio)
     left, end_s = np.full(len(devices), radio.uplink_bits), np.full(len(devices), np.inf)
     arrivals = np.argsort(ready_s, kind="stable")

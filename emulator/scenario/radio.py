@@ -85,7 +85,12 @@ class RadioSettings(Section):
         return self.downlink.carrying(self.payload_bits or cost.model_bits)
 
     def access_to(self, own_hz: FloatArray) -> Access:
-        """The access to the band that devices with the bands ``own_hz`` (K,) have together."""
+        """The access to the band that devices with the bands ``own_hz`` (K,) have together.
+
+        Bands that are decided are kept for a round, whoever else sends.
+        """
+        if self.bandwidth == "optimise":
+            return Fdma(own_hz)
         accesses: dict[str, Access] = {
             "fdma": Fdma(own_hz),
             "tdma": Tdma(own_hz, self.slot_s or math.inf),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.emulator.access import whole_band_hz
 from prefine.emulator.charge import Charge
 from prefine.emulator.errors import AuditError
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
@@ -51,7 +52,7 @@ def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Cho
     yield from _participants(result, columns, spec, chosen)
     yield from _times(columns)
     yield from _limits(columns, spec)
-    band_hz = float(spec.problem.devices.bandwidth_hz.sum())
+    band_hz = whole_band_hz(spec.problem.devices, spec.problem.radio)
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
 

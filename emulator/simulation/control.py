@@ -83,8 +83,8 @@ class Adapt:
         if decision.stage == "pretrain":
             _check_server(self._name, observation.problem, decision.server)
         elif decision.stage == "finetune":
-            _check_devices(self._name, observation.problem, decision.devices)
             _check_participants(self._name, observation.problem, decision)
+            _check_devices(self._name, observation.problem, decision.devices, decision.participants)
         return decision
 
 
@@ -136,7 +136,7 @@ def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
     _check_range(name, "server.frequency_hz", plan.frequency_hz, server.min_frequency_hz, server.max_frequency_hz)
 
 
-def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
+def _check_devices(name: str, problem: Problem, plan: DevicesPlan, participants: FloatArray | None = None) -> None:
     devices = problem.devices
     for k in range(len(devices)):
         place = f"[{k}]"
@@ -161,18 +161,19 @@ def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
         )
         _check_range(name, "devices.upload_s" + place, plan.upload_s[k], 0.0, math.inf, above_least=True)
     if plan.bandwidth_hz is not None:
-        _check_bands(name, problem, plan.bandwidth_hz)
+        _check_bands(name, problem, plan.bandwidth_hz, 1.0 if participants is None else participants)
 
 
-def _check_bands(name: str, problem: Problem, bands_hz: FloatArray) -> None:
-    """Checks that the bands were to be decided, and that there is so much band."""
+def _check_bands(name: str, problem: Problem, bands_hz: FloatArray, participants: FloatArray | float) -> None:
+    """Checks that the bands were to be decided, and that there is so much band for the ``participants``."""
     if problem.radio.bandwidth != "optimise":
         raise PolicyError(f'policy {name}: devices.bandwidth_hz is decided, but radio.bandwidth is not "optimise"')
     whole_hz = whole_band_hz(problem.devices, problem.radio)
     for k in range(len(bands_hz)):
         _check_range(name, f"devices.bandwidth_hz[{k}]", bands_hz[k], 0.0, whole_hz, above_least=True)
-    if not bands_hz.sum() <= whole_hz * (1.0 + LIMIT_SLACK):
-        raise PolicyError(f"policy {name}: devices.bandwidth_hz sums to {bands_hz.sum():g}, of {whole_hz:g} Hz")
+    used_hz = float(np.sum(bands_hz * participants))
+    if used_hz > whole_hz * (1.0 + LIMIT_SLACK):
+        raise PolicyError(f"policy {name}: devices.bandwidth_hz sums to {used_hz:g}, of {whole_hz:g} Hz")
 
 
 def _check_participants(name: str, problem: Problem, decision: RoundDecision) -> None:
