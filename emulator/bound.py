@@ -6,12 +6,14 @@ channel they cannot disagree.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from prefine.emulator.physics import Mixed, Number, compute_energy, compute_time, upload_time
+from prefine.emulator.access import planned_end_s, uploads
+from prefine.emulator.physics import Mixed, Number, compute_energy, compute_time
 from prefine.emulator.types import Budget, Devices, DevicesPlan, FloatArray, Problem, Radio, Server, ServerPlan
 
 Curvature = TypeVar("Curvature", float, FloatArray)
@@ -215,12 +217,30 @@ def most_server_rounds(server: Server, batch: FloatArray, left_s: FloatArray, le
 
 
 def device_round(devices: Devices, radio: Radio, plan: DevicesPlan) -> RoundCost:
-    """One synchronous fine-tuning round: broadcast, then everyone computes and uploads, and the slowest decides."""
-    upload_s = upload_time(radio.uplink_bits, devices.bandwidth_hz, plan.power_w, devices.gain, radio.noise_psd_w_hz)
-    compute_s = compute_time(plan.batch, devices.cycles_per_sample, plan.frequency_hz)
+    """One synchronous fine-tuning round: broadcast, then everyone computes and uploads, and the last one decides.
+
+    Exactly what the clock does on constant gains, whatever the access (`prefine.emulator.access`).
+    """
+    end_s, upload_s = uploads(devices, radio, plan, _compute_s(devices, plan))
+    return _round(devices, radio, plan, end_s, upload_s)
+
+
+def planned_round(devices: Devices, radio: Radio, plan: DevicesPlan) -> RoundCost:
+    """The same as designs reckon with it: never less than `device_round`, and equal to it under FDMA (docs/access.md).
+
+    ``plan.upload_s`` is believed.
+    """
+    return _round(devices, radio, plan, planned_end_s(radio, _compute_s(devices, plan), plan.upload_s), plan.upload_s)
+
+
+def _compute_s(devices: Devices, plan: DevicesPlan) -> FloatArray:
+    return compute_time(plan.batch, devices.cycles_per_sample, plan.frequency_hz)
+
+
+def _round(devices: Devices, radio: Radio, plan: DevicesPlan, end_s: float, upload_s: FloatArray) -> RoundCost:
     compute_j = compute_energy(plan.batch, devices.cycles_per_sample, plan.frequency_hz, devices.capacitance)
     return RoundCost(
-        radio.downlink_delay_s + float(np.max(compute_s + upload_s)),
+        radio.downlink_delay_s + end_s,
         radio.downlink_energy_j + float(np.sum(compute_j)) + float(np.sum(plan.power_w * upload_s)),
     )
 
@@ -235,10 +255,14 @@ def mean_round(share: float, pretraining: RoundCost, finetuning: RoundCost) -> R
     )
 
 
-def predict(problem: Problem, plan: Planned) -> Prediction:
+def predict(
+    problem: Problem, plan: Planned, finetuning_round: Callable[[Devices, Radio, DevicesPlan], RoundCost] = device_round
+) -> Prediction:
     """Delay, energy and both bounds of ``plan`` on the gains of ``problem``."""
     pretraining = server_round(problem.server, plan.server)
-    finetuning = device_round(problem.devices, problem.radio, plan.devices) if plan.finetune_rounds else _NO_ROUND
+    finetuning = _NO_ROUND
+    if plan.finetune_rounds:
+        finetuning = finetuning_round(problem.devices, problem.radio, plan.devices)
     terms, as_trained = BoundTerms.of(problem), BoundTerms.of(problem.as_trained)
     rounds = (plan.pretrain_rounds, plan.finetune_rounds, plan.server.batch)
     return Prediction(

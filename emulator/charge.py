@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prefine.emulator.access import sending_s, uploads
 from prefine.emulator.bound import device_round, server_round
 from prefine.emulator.errors import InfeasibleError
-from prefine.emulator.physics import compute_energy, upload_time
+from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.types import Budget, CalibrationWork, DevicesPlan, Problem, ServerPlan
 
 
@@ -53,12 +54,13 @@ def charge_of(problem: Problem, work: CalibrationWork) -> Charge:
         cost = server_round(server, ServerPlan(float(batch), server.max_frequency_hz))
         delay_s, server_j = delay_s + rounds * cost.delay_s, server_j + rounds * cost.energy_j
     power_w, middle_hz = devices.max_power_w, 0.5 * (devices.min_frequency_hz + devices.max_frequency_hz)
-    upload_s = upload_time(radio.uplink_bits, devices.bandwidth_hz, power_w, devices.gain, radio.noise_psd_w_hz)
+    upload_s = sending_s(devices, radio, power_w)
     for batch, rounds in work.finetune:
         plan = DevicesPlan(np.full(len(devices), float(batch)), middle_hz, power_w, upload_s)
         computing_j = compute_energy(plan.batch, devices.cycles_per_sample, middle_hz, devices.capacitance)
         delay_s += rounds * device_round(devices, radio, plan).delay_s
         compute_j += rounds * math.fsum(computing_j)
-        uplink_j += rounds * math.fsum(power_w * upload_s)
+        ready_s = compute_time(plan.batch, devices.cycles_per_sample, middle_hz)
+        uplink_j += rounds * math.fsum(power_w * uploads(devices, radio, plan, ready_s)[1])
     downlink_j = radio.downlink_energy_j * sum(rounds for _, rounds in work.finetune)
     return Charge(delay_s, server_j, compute_j, uplink_j, downlink_j)

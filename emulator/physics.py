@@ -20,24 +20,24 @@ Mixed = FloatArray | float
 """An argument that may be a scalar beside arrays."""
 
 
-def rate(bandwidth_hz: Mixed, power_w: Mixed, gain: Number, noise_psd_w_hz: float) -> Number:
+def rate(bandwidth_hz: Mixed, power_w: Mixed, gain: Number, noise_psd_w_hz: Mixed) -> Number:
     """Shannon rate W log2(1 + p g / (N0 W)) in bit/s."""
     result: Any = bandwidth_hz * np.log1p(power_w * gain / (noise_psd_w_hz * bandwidth_hz)) / LN2
     return result  # type: ignore[no-any-return]  # NumPy's scalars are floats, its types do not say so
 
 
-def gain_for_rate(rate_bit_s: Number, bandwidth_hz: Mixed, power_w: Mixed, noise_psd_w_hz: float) -> Number:
+def gain_for_rate(rate_bit_s: Number, bandwidth_hz: Mixed, power_w: Mixed, noise_psd_w_hz: Mixed) -> Number:
     """Channel gain at which ``power_w`` reaches ``rate_bit_s``: (2^(r/W) - 1) N0 W / p, the inverse of `rate`."""
     result: Any = np.expm1(rate_bit_s / bandwidth_hz * LN2) * (noise_psd_w_hz * bandwidth_hz) / power_w
     return result  # type: ignore[no-any-return]  # as above
 
 
-def upload_time(bits: float, bandwidth_hz: Mixed, power_w: Mixed, gain: Number, noise_psd_w_hz: float) -> Number:
+def upload_time(bits: float, bandwidth_hz: Mixed, power_w: Mixed, gain: Number, noise_psd_w_hz: Mixed) -> Number:
     """Seconds to send ``bits`` over a constant gain: Q / rate. Its energy is the power times this."""
     return bits / rate(bandwidth_hz, power_w, gain, noise_psd_w_hz)
 
 
-def upload_power(bits: float, bandwidth_hz: Mixed, upload_s: Number, gain: Mixed, noise_psd_w_hz: float) -> Number:
+def upload_power(bits: float, bandwidth_hz: Mixed, upload_s: Number, gain: Mixed, noise_psd_w_hz: Mixed) -> Number:
     """Transmit power in watts that sends ``bits`` in ``upload_s`` over a constant gain; inverse of `upload_time`.
 
     Power and gain enter the rate as a product, so this is `gain_for_rate` with their roles exchanged.

@@ -1,9 +1,9 @@
 """What a policy decides before a run: rounds, server, devices; with its certificate or its rehearsals."""
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
 
-from prefine.emulator.arrays import ArrayFields, FloatArray
+from prefine.emulator.arrays import ArrayFields, FloatArray, IntArray
 from prefine.emulator.workload import Audience
 
 
@@ -17,12 +17,37 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class DevicesPlan(ArrayFields):
-    """What the devices do in a fine-tuning round; every field has shape (K,)."""
+    """What the devices do in a fine-tuning round; every field has shape (K,).
+
+    ``bandwidth_hz`` are the bands that the plan decides on, where it may (`Radio.bandwidth`); ``None``: their own.
+    """
 
     batch: FloatArray
     frequency_hz: FloatArray
     power_w: FloatArray
     upload_s: FloatArray
+    bandwidth_hz: FloatArray | None = None
+
+    def at(self, index: IntArray) -> "DevicesPlan":
+        """What the devices with the numbers ``index`` (n,) do."""
+        columns: tuple[Any, ...] = tuple(None if column is None else column[index] for column in self._columns())
+        return DevicesPlan(*columns)
+
+    def with_at(self, index: IntArray, plan: "DevicesPlan") -> "DevicesPlan":
+        """The same, but the devices with the numbers ``index`` (n,) do as in ``plan``, one entry for each of them."""
+        pairs = zip(self._columns(), plan._columns(), strict=True)
+        return DevicesPlan(*(_with_at(mine, index, its) for mine, its in pairs))
+
+    def _columns(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+def _with_at(values: FloatArray | None, index: IntArray, new: FloatArray | None) -> Any:
+    if values is None or new is None:
+        return None
+    changed = values.copy()
+    changed[index] = new
+    return changed
 
 
 @dataclass(frozen=True)

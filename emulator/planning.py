@@ -10,10 +10,10 @@ from typing import Any
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.sweep import check_parameters
+from prefine.emulator.experiment.sweep import check_parameters, check_policies
 from prefine.emulator.plugins import POLICY, Part, calling, make_policy, part, rehearses
 from prefine.emulator.problem_file import parse_problem, plan_document
-from prefine.emulator.scenario.scenario import Overrides
+from prefine.emulator.scenario.scenario import Overrides, overridden
 from prefine.emulator.scenario.source import Source, read_source
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.types import CalibrationWork, CertifyingPolicy, Plan, Problem
@@ -61,9 +61,9 @@ def plan(
 ) -> Solution:
     """What ``policy`` plans for ``scenario``, with its ``[policies.NAME]`` parameters; or for ``problem``.
 
-    ``problem`` is one from Python or the path of a JSON file; the rest is as for `compare`. Raises InputError where
-    scenario or problem is wrong, InfeasibleError where the budgets do not allow one round, PolicyError where the
-    policy's answer is no plan.
+    ``problem`` is one from Python or the path of a JSON file, and ``overrides`` then are of ``policies.NAME`` alone;
+    the rest is as for `compare`. Raises InputError where scenario or problem is wrong, InfeasibleError where the
+    budgets do not allow one round, PolicyError where the policy's answer is no plan.
     """
     wanted = part(POLICY, policy)
     if problem is None:
@@ -73,14 +73,28 @@ def plan(
         made = make_policy(wanted, parameters)
         posed, charge = world.problem_of(made), world.charge(made)
         return _solution(wanted, made, posed, lambda: world.plan(wanted.name, made), charge)
-    if scenario is not None or overrides or workload is not None or channel is not None:
+    if scenario is not None or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))
-    made = make_policy(wanted, {})
+    made = make_policy(wanted, _parameters(wanted, overrides))
     if rehearses(made):
         raise InputError(f"policy {wanted.name}: rehearses on data and model, which a problem lacks; give a scenario")
     name = wanted.name
     return _solution(wanted, made, posed, lambda: check_plan(name, posed, calling(name, "plan", posed, made)))
+
+
+def _parameters(wanted: Part, overrides: Overrides) -> Mapping[str, Any]:
+    """The parameters of the policy ``wanted`` among ``overrides``. Raises InputError for any other key."""
+    tree = overridden({}, overrides)
+    policies = tree.get("policies", {})
+    for key in tree:
+        if key != "policies":
+            raise InputError(f"--set {key}: with a problem only policies.NAME.KEY can be set; the rest is in the file")
+    if not isinstance(policies, Mapping) or not all(isinstance(each, Mapping) for each in policies.values()):
+        raise InputError("--set policies: must be policies.NAME.KEY=VALUE")
+    check_policies(policies, [wanted])
+    parameters: Mapping[str, Any] = policies.get(wanted.name, {})
+    return parameters
 
 
 def _solution(

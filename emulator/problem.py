@@ -1,9 +1,14 @@
 """What a policy may know before a run: budgets, constants of the bound, server, devices, radio."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from prefine.emulator.arrays import ArrayFields, FloatArray, IntArray
+
+AccessName = Literal["fdma", "tdma", "ofdma"]
+"""Each device its own band; one at a time on the whole band; own bands, and of those who are not sending a share."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class Server:
 class Devices(ArrayFields):
     """The K devices; every field has shape (K,). ``weight`` sums to one; ``gain`` is what a planner reckons with.
 
-    ``noise_curvature`` is that of `Server`, for the noise of each device.
+    ``noise_curvature`` is that of `Server`, for the noise of each device. ``min_power_w`` is the least power that it
+    can send with (``None``: any). ``interference_w`` is the power of others' signals in the band it sends in, under
+    TDMA the whole band (``None``: nothing): spread evenly over it, so a wider band lets more in.
     """
 
     cycles_per_sample: FloatArray
@@ -76,6 +83,13 @@ class Devices(ArrayFields):
     gain: FloatArray
     bandwidth_hz: FloatArray
     noise_curvature: FloatArray | None = None
+    min_power_w: FloatArray | None = None
+    interference_w: FloatArray | None = None
+
+    @property
+    def least_power_w(self) -> FloatArray:
+        """``min_power_w``, or zeros, (K,)."""
+        return np.zeros(len(self)) if self.min_power_w is None else self.min_power_w
 
     def __len__(self) -> int:
         return len(self.gain)
@@ -89,12 +103,20 @@ class Devices(ArrayFields):
 
 @dataclass(frozen=True)
 class Radio:
-    """Noise power spectral density, payload of one device and round, and what one round's downlink costs."""
+    """Noise power spectral density, payload of one device and round, what one round's downlink costs, and the access.
+
+    ``access`` says who sends when (`prefine.emulator.access`). The whole band is ``total_bandwidth_hz``; ``None`` is
+    the sum of the devices' own. With ``bandwidth = "optimise"`` a plan decides what part of it each device has, and
+    where it does not say, each has its own.
+    """
 
     noise_psd_w_hz: float
     uplink_bits: float
     downlink_delay_s: float
     downlink_energy_j: float
+    access: AccessName = "fdma"
+    bandwidth: Literal["given", "optimise"] = "given"
+    total_bandwidth_hz: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ MAY_BE_ZERO = (
     "gain",
     "downlink_delay_s",
     "downlink_energy_j",
+    "min_power_w",
+    "interference_w",
 )
 """Every other number of a problem is above 0."""
 
@@ -56,12 +58,14 @@ class _Table(Section):
                     "every list needs one per device"
                 )
         for name, least in self:
-            if name.startswith("min_"):
+            if name.startswith("min_") and least is not None:
                 _check_order(name, least, getattr(self, name.replace("min_", "max_")))
         total = math.fsum(columns.get("weight", [1.0]))
         if abs(total - 1.0) > WEIGHT_TOLERANCE:
             raise ValueError(f"weight sums to {total:.9g}; it must sum to 1")
         _check_shift(dict(self))
+        if getattr(self, "bandwidth", "given") == "optimise":
+            _check_band(dict(self))
         return self
 
 
@@ -73,6 +77,14 @@ def _check_shift(table: dict[str, Any]) -> None:
             f"discrepancy_relief * discrepancy_rate = {relief * rate:g} exceeds discrepancy = "
             f"{table['discrepancy']:g}; it must not, or the shift of a round would be negative"
         )
+
+
+def _check_band(radio: dict[str, Any]) -> None:
+    """Raises ValueError where there is no band to divide."""
+    if radio["total_bandwidth_hz"] is None:
+        raise ValueError('bandwidth = "optimise" divides total_bandwidth_hz, which is missing')
+    if radio["access"] == "tdma":
+        raise ValueError('bandwidth = "optimise" needs access = "fdma" or "ofdma": with "tdma" each has the whole band')
 
 
 def _check_order(name: str, least: Any, most: Any) -> None:
@@ -116,10 +128,23 @@ def parse_problem(text: str, source_name: str) -> Problem:
     Raises InputError naming ``source_name``, the key, what is wrong and what is allowed.
     """
     try:
-        document = _PROBLEM.model_validate_json(text)
+        document = _PROBLEM.model_validate_json(_with_bands(text))
     except ValidationError as error:
         raise InputError(f"{source_name}: {complaint(error, _PROBLEM)}") from None
     return _record(Problem, document)
+
+
+def _with_bands(text: str) -> str:
+    """``text`` with equal shares of ``radio.total_bandwidth_hz`` where the devices' bands are left out."""
+    try:
+        tree = json.loads(text)
+        devices, total_hz = tree["devices"], tree["radio"]["total_bandwidth_hz"]
+        if "bandwidth_hz" not in devices:
+            devices["bandwidth_hz"] = [total_hz / len(devices["gain"])] * len(devices["gain"])
+            return json.dumps(tree)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):
+        pass  # whatever is wrong, the tables say it better
+    return text
 
 
 def _record(record: type[Record], document: _Table) -> Record:
@@ -215,7 +240,9 @@ def _stages(server: ServerPlan, devices: DevicesPlan) -> dict[str, Any]:
     return {
         "server": asdict(server),
         "devices": {
-            field.name: [_finite(value) for value in getattr(devices, field.name).tolist()] for field in fields(devices)
+            field.name: [_finite(value) for value in values.tolist()]
+            for field in fields(devices)
+            if (values := getattr(devices, field.name)) is not None
         },
     }
 

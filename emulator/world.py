@@ -32,7 +32,6 @@ from prefine.emulator.types import (
     Plan,
     Policy,
     Problem,
-    Radio,
     Workload,
 )
 
@@ -106,7 +105,7 @@ class World:
             ),
             server=scenario.server.build(cost, self.constants),
             devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
-            radio=Radio(noise, scenario.radio.uplink_bits(cost), max(delivery.end_s), delivery.energy_j),
+            radio=scenario.radio.build(cost, self.bands_hz, max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
         )
 
@@ -115,13 +114,14 @@ class World:
         scenario, section = self.scenario, self.scenario.channel
         power_w, noise = scenario.fleet.max_power_w, scenario.radio.noise_psd_w_hz
         bits, delay_s = scenario.radio.uplink_bits(self.workload.cost), scenario.budget.delay_s
+        bands_hz = scenario.radio.counted_on_hz(self.bands_hz)
         if self.own_channel is None:
-            return planned_gain(section, self.site, power_w, bits, self.bands_hz, noise, delay_s)
+            return planned_gain(section, self.site, power_w, bits, bands_hz, noise, delay_s)
         return planning_gain(
             self.channel(planning_seed(self.site)),
             power_w,
             bits,
-            self.bands_hz,
+            bands_hz,
             noise,
             horizon_s=section.horizon_s(self.site, delay_s),
             statistic=section.planning,

@@ -174,7 +174,9 @@ class Random:
                     problem,
                     batch,
                     generator.uniform(devices.min_frequency_hz, devices.max_frequency_hz),
-                    devices.max_power_w * generator.uniform(_LEAST_POWER, 1.0, len(devices)),
+                    np.maximum(
+                        devices.max_power_w * generator.uniform(_LEAST_POWER, 1.0, len(devices)), devices.least_power_w
+                    ),
                 ),
             )
             if plan is not None:

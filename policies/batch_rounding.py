@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.types import FloatArray
-from prefine.policies.device_barrier import BarrierRound
+from prefine.policies.device_barrier import BarrierRound, Divided
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.subproblems import Stages
 
@@ -30,10 +30,14 @@ _STEEPEST = 4.0
 
 @dataclass(frozen=True)
 class BatchAllocation:
-    """Whole batches (K,) in samples and the cheapest devices' round with them by some barrier."""
+    """Whole batches (K,) in samples and the cheapest devices' round with them by some barrier.
+
+    ``divided`` are the devices with time and band divided as in that round, so that each can be looked at alone.
+    """
 
     batch: FloatArray
     barrier: BarrierRound
+    divided: Divided
 
 
 class BatchAllocator:
@@ -73,7 +77,7 @@ class BatchAllocator:
             root.update(scale, math.log(energy_j / needed_j))
         if found is not None and len(found.batch) <= _FEW_DEVICES:
             while True:
-                more, _ = self._fill(found, finish_s, energy_j)
+                more, _ = self._fill(self._divided_anew(found, finish_s), finish_s, energy_j)
                 if np.array_equal(more.batch, found.batch):
                     break
                 found = more
@@ -83,14 +87,15 @@ class BatchAllocator:
         """Each device's real batch at ``energy_price``, rounded to the side of less noise plus energy."""
         below = self._below(finish_s, energy_price)
         raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._cheapest(finish_s, raised)
+        above = self._cheapest(below.divided, finish_s, raised)
         less_noise = self._stages.terms.device_noise * (1.0 / below.batch - 1.0 / raised)
         up = (less_noise > energy_price * (above.energy_j - below.barrier.energy_j)) & ~above.late
         return self.given(finish_s, np.where(up, raised, below.batch))
 
     def given(self, finish_s: float, batch: FloatArray) -> BatchAllocation:
         """``batch`` (K,) finishing by ``finish_s`` at the least energy."""
-        return BatchAllocation(batch, self._cheapest(finish_s, batch))
+        made = self._cheapest(self._stages.devices, finish_s, batch)
+        return BatchAllocation(batch, made, self._stages.devices.divided_as(made.plan))
 
     def neighbours(self, batch: FloatArray) -> FloatArray:
         """All whole batches (n, K) that differ from ``batch`` by one sample of one device."""
@@ -104,13 +109,20 @@ class BatchAllocator:
 
     def _below(self, finish_s: float, energy_price: float) -> BatchAllocation:
         """The whole batches just below the real ones at ``energy_price``."""
-        real = self._stages.devices.finish_by(finish_s, energy_price, self._state)
+        devices = self._stages.devices
+        real = devices.finish_by(finish_s, energy_price, self._state)
         self._state = real.snr_state
-        batch = np.clip(np.floor(real.plan.batch), self.least, self._most)
-        return BatchAllocation(batch, self._cheapest(finish_s, batch))
+        batch, divided = np.clip(np.floor(real.plan.batch), self.least, self._most), devices.divided_as(real.plan)
+        return BatchAllocation(batch, self._cheapest(divided, finish_s, batch), divided)
 
-    def _cheapest(self, finish_s: float, batch: FloatArray) -> BarrierRound:
-        return self._stages.devices.at_batches(batch).finish_by(finish_s, 1.0, self._state)
+    def _cheapest(self, devices: Divided, finish_s: float, batch: FloatArray) -> BarrierRound:
+        return devices.at_batches(batch).finish_by(finish_s, 1.0, self._state)
+
+    def _divided_anew(self, allocation: BatchAllocation, finish_s: float) -> BatchAllocation:
+        """The same batches with time and band divided at the least energy."""
+        if allocation.divided is self._stages.devices:
+            return allocation
+        return self.given(finish_s, allocation.batch)
 
     def _fill(self, below: BatchAllocation, finish_s: float, energy_j: float) -> tuple[BatchAllocation, bool]:
         """One more sample for as many devices as the energy allows, the most useful first.
@@ -118,7 +130,7 @@ class BatchAllocator:
         The flag says whether everyone who could take one did.
         """
         raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._cheapest(finish_s, raised)
+        above = self._cheapest(below.divided, finish_s, raised)
         extra_j = above.energy_j - below.barrier.energy_j
         noise = self._stages.terms.device_noise
         able = np.flatnonzero((raised > below.batch) & ~above.late & (noise > 0.0))
@@ -128,7 +140,8 @@ class BatchAllocator:
         chosen = _affordable(order, extra_j, left_j)
         batch = below.batch.copy()
         batch[chosen] += 1.0
-        return BatchAllocation(batch, self._cheapest(finish_s, batch)), 0 < len(chosen) == len(able)
+        filled = BatchAllocation(batch, self._cheapest(below.divided, finish_s, batch), below.divided)
+        return filled, 0 < len(chosen) == len(able)
 
 
 def _affordable(order: NDArray[np.intp], cost: FloatArray, left: float) -> NDArray[np.intp]:

@@ -1,17 +1,18 @@
 """The devices under prices: the cheapest synchronous round (docs/theory.md, section 3, "barrier").
 
-Let a second of the barrier cost ``ratio`` joules and a joule ``energy_price``. Device k reacts to its own share r_k
-of ``ratio`` (W): sum_k r_k = ratio, and every device finishes at the barrier. The state of the search is the SNR s_k
-at which device k would transmit without its power limits; then r_k = rho_k ((1 + s) ln(1 + s) - s) with
-rho_k = N0 W_k / g_k, and everything else is explicit. All devices and the barrier take Newton steps together.
+Let a second of the barrier cost ``ratio`` joules and a joule ``energy_price``. Device k reacts to its own share r_k of
+``ratio`` (W): sum_k r_k = ratio, and every device finishes at the barrier. In the state of a device its share and
+everything else are explicit (`prefine.policies.device_response`). All devices and the barrier take Newton steps
+together.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.emulator.bound import RoundCost, device_round
+from prefine.emulator.bound import RoundCost, planned_round
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import DevicesPlan, FloatArray
 from prefine.policies.device_response import PricedDevices, Response
@@ -80,6 +81,49 @@ class BarrierRound:
     snr_state: FloatArray
 
 
+class Divided(Protocol):
+    """Devices that share neither time nor band: by a given barrier each has its own least noise plus energy."""
+
+    def at_batches(self, batch: FloatArray) -> "Divided":
+        """The same devices with ``batch`` (K,) given."""
+        ...
+
+    def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
+        """See `DeviceStage`."""
+        ...
+
+
+class FinetuningStage(Protocol):
+    """The devices' subproblem under some access; what its methods promise is said in `DeviceStage`."""
+
+    @property
+    def soonest_s(self) -> float:
+        """The soonest in s that everyone can finish."""
+        ...
+
+    def at_batches(self, batch: FloatArray) -> Self:
+        """The same devices with ``batch`` (K,) given."""
+        ...
+
+    def solve(
+        self, ratio: float, energy_price: float, snr_state: FloatArray | None = None, tolerance: float = TOLERANCE
+    ) -> DeviceRound:
+        """The best round where a second costs ``ratio`` joules and a joule ``energy_price``."""
+        ...
+
+    def least_price(self, ratio: float, energy_price: float) -> float:
+        """A lower bound on h1."""
+        ...
+
+    def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
+        """The round of least noise plus energy that ends by ``finish_s`` after the broadcast."""
+        ...
+
+    def divided_as(self, plan: DevicesPlan) -> Divided:
+        """The same devices with what they share, time or band, divided as in ``plan``."""
+        ...
+
+
 class DeviceStage(PricedDevices):
     """The devices' subproblem: the shares at which all finish together, and so the round of least noise plus cost.
 
@@ -130,9 +174,9 @@ class DeviceStage(PricedDevices):
 
     def _round(self, response: Response, state: FloatArray, ratio: float, energy_price: float) -> DeviceRound:
         devices, radio = self.devices, self.radio
-        power, upload_s = self._sending(response)
+        power, upload_s = self.uplink.sending(response.nats)
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
-        cost = device_round(devices, radio, plan)
+        cost = planned_round(devices, radio, plan)
         noise = float(np.sum(self.noise / response.batch))
         total = float(np.sum(response.share))
         unshared = max(ratio - total, 0.0) * self.soonest_s
@@ -141,7 +185,7 @@ class DeviceStage(PricedDevices):
         return DeviceRound(plan, cost, noise, price * min(1.0, ratio / total), state)
 
     def _even_shares(self, ratio: float) -> FloatArray:
-        return self._state_of(np.full(len(self.devices), ratio / len(self.devices)))
+        return self.uplink.state_of(np.full(len(self.devices), ratio / len(self.devices)))
 
     def _bisect(
         self, state: FloatArray, ratio: float, energy_price: float, tolerance: float
@@ -157,7 +201,7 @@ class DeviceStage(PricedDevices):
             return soonest
         even = self._respond(self._even_shares(ratio), energy_price)
         log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
-        everything = self._state_of(np.full(len(self.devices), ratio))
+        everything = self.uplink.state_of(np.full(len(self.devices), ratio))
         over = np.minimum(over, everything)
         under = self._states_at(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
         root = IncreasingRoot(log_latest, log_soonest, log_latest)
@@ -172,7 +216,7 @@ class DeviceStage(PricedDevices):
         most, least = self._shares(over), self._shares(under)
         jump = float(np.sum(most) - np.sum(least))
         mix = (ratio - float(np.sum(least))) / jump if jump > 0.0 else 1.0
-        state = self._state_of(mix * most + (1.0 - mix) * least)
+        state = self.uplink.state_of(mix * most + (1.0 - mix) * least)
         return state, self._respond(state, energy_price)
 
     def _at_soonest(
@@ -185,9 +229,13 @@ class DeviceStage(PricedDevices):
         if rest <= 0.0:
             return None
         pressed = state.copy()
-        pressed[slowest] = self._state_of(np.full(len(slowest), rest / len(slowest)), slowest)
+        pressed[slowest] = self.uplink.state_of(np.full(len(slowest), rest / len(slowest)), slowest)
         response = self._respond(pressed, energy_price)
         return (pressed, response) if np.max(response.finish_s) <= self.soonest_s * (1.0 + 2.0 * tolerance) else None
+
+    def divided_as(self, plan: DevicesPlan) -> Self:
+        """Itself: by a given barrier each device's decision is its own."""
+        return self
 
     def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
         """What every device does to finish by ``finish_s`` (after the broadcast) at the least noise plus energy.
@@ -197,7 +245,7 @@ class DeviceStage(PricedDevices):
         state = self._ceiling(energy_price) if snr_state is None else snr_state
         state, response = self._states_at(finish_s, energy_price, state)
         devices = self.devices
-        power, upload_s = self._sending(response)
+        power, upload_s = self.uplink.sending(response.nats)
         compute_j = compute_energy(
             response.batch, devices.cycles_per_sample, response.frequency_hz, devices.capacitance
         )

@@ -33,7 +33,7 @@ class EnergyFloors(DeviceStage):
         """The least energies of the batches of `at_batches` by ``finish_s`` (n,) after the broadcast."""
         _, response = self._states_at(finish_s, 1.0, self._ceiling(1.0))
         devices = self.devices
-        power, upload_s = self._sending(response)
+        power, upload_s = self.uplink.sending(response.nats)
         cycle_j = compute_energy(1.0, 1.0, response.frequency_hz, devices.capacitance)
         sample_j = devices.cycles_per_sample * (response.share / response.frequency_hz + cycle_j)
         compute_j = response.batch * devices.cycles_per_sample * cycle_j

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.errors import InfeasibleError
@@ -12,6 +12,7 @@ from prefine.policies.baselines import Uniform, fill_rounds, pin_batches, with_b
 from prefine.policies.feasibility import (
     require_at_least,
     require_fraction,
+    require_one_of,
     require_positive,
     require_reachable,
     shortfall,
@@ -89,8 +90,10 @@ class Fedl:
     """Energy plus ``kappa`` (J/s) times delay, minimised in every round for a given batch.
 
     Source: Tran et al., "Federated Learning over Wireless Networks: Optimization Model Design and Analysis", INFOCOM
-    2019 (FEDL). There devices share the uplink in time; here each has its own band. As many rounds as both budgets
-    allow, ``share`` of them pre-training.
+    2019, and Dinh et al., IEEE/ACM TON 29(1), 2021 (FEDL). There devices share the uplink in time, here as the scenario
+    says. ``phases``: "joint" is one barrier over computing and upload, "apart" minimises each of the two for itself, as
+    the source does; under TDMA these are the same. As many rounds as both budgets allow, ``share`` of them
+    pre-training.
     """
 
     uses_constants: ClassVar[bool] = False
@@ -98,16 +101,18 @@ class Fedl:
     batch: int = 32
     share: float = 0.5
     kappa: float = 1.0
+    phases: Literal["joint", "apart"] = "joint"
 
     def __post_init__(self) -> None:
         _check("fedl", self.batch, self.share, 0)
         require_positive("fedl", "kappa", self.kappa)
+        require_one_of("fedl", "phases", self.phases, ("joint", "apart"))
 
     def plan(self, problem: Problem) -> Plan:
         """The plan. Raises InfeasibleError where not one round fits."""
         stages = Stages(with_batch(problem, self.batch))
         require_reachable(stages)
-        devices = stages.devices.solve(self.kappa, 1.0).plan
+        devices = stages.apart(self.kappa) if self.phases == "apart" else stages.devices.solve(self.kappa, 1.0).plan
         server = ServerPlan(stages.problem.server.min_batch, stages.server.frequency(self.kappa))
         plan = fill_rounds(problem, self.share, server, devices)
         if plan is None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from prefine.emulator.access import noise_psd_w_hz, planned_bands_hz
 from prefine.emulator.physics import upload_power
 from prefine.emulator.types import DevicesPlan, Problem, Relaxed, ServerPlan
 
@@ -42,10 +43,11 @@ def _devices(problem: Problem, one: DevicesPlan, other: DevicesPlan, rounds: flo
     samples = rounds * one.batch, more * other.batch
     seconds = samples[0] / one.frequency_hz + samples[1] / other.frequency_hz
     upload_s = (rounds * one.upload_s + more * other.upload_s) / (rounds + more)
-    power_w = upload_power(radio.uplink_bits, devices.bandwidth_hz, upload_s, devices.gain, radio.noise_psd_w_hz)
+    bands_hz, noise_psd = planned_bands_hz(devices, radio), noise_psd_w_hz(devices, radio)
+    power_w = upload_power(radio.uplink_bits, bands_hz, upload_s, devices.gain, noise_psd)
     return DevicesPlan(
         np.clip((samples[0] + samples[1]) / (rounds + more), devices.min_batch, devices.max_batch),
         np.clip((samples[0] + samples[1]) / seconds, devices.min_frequency_hz, devices.max_frequency_hz),
-        np.minimum(power_w, devices.max_power_w),
+        np.clip(power_w, devices.least_power_w, devices.max_power_w),
         upload_s,
     )

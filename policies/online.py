@@ -1,6 +1,6 @@
 """The joint design, planned anew at the hand-over and before every fine-tuning round (docs/theory.md, section 6)."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -136,10 +136,4 @@ def _only(problem: Problem, present: np.typing.NDArray[np.intp], gain: FloatArra
 
 def _spread(plan: DevicesPlan, present: np.typing.NDArray[np.intp], allocation: BatchAllocation) -> DevicesPlan:
     """``plan`` with what the devices ``present`` do now."""
-
-    def merged(name: str) -> FloatArray:
-        values: FloatArray = getattr(plan, name).copy()
-        values[present] = getattr(allocation.barrier.plan, name)
-        return values
-
-    return DevicesPlan(*(merged(field.name) for field in fields(plan)))
+    return plan.with_at(present, allocation.barrier.plan)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefine.emulator.bound import RoundCost, device_round, frugal_frequency, predict, server_round
+from prefine.emulator.bound import RoundCost, frugal_frequency, planned_round, predict, server_round
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
@@ -144,7 +144,7 @@ class IntegerSearch:
     def _finish_s(self, devices: DevicesPlan) -> float:
         """When the slowest device of ``devices`` is done."""
         problem = self.stages.problem
-        return device_round(problem.devices, problem.radio, devices).delay_s - problem.radio.downlink_delay_s
+        return planned_round(problem.devices, problem.radio, devices).delay_s - problem.radio.downlink_delay_s
 
     def _varied(self, design: Design, pretraining: int, finetuning: int, server_batch: float) -> list[Design]:
         """``design`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
@@ -237,7 +237,7 @@ class IntegerSearch:
 
     def _kept(self, design: Design) -> list[Design]:
         """The design if it keeps both budgets to the last digit."""
-        predicted, budget = predict(self.stages.problem, design), self.stages.problem.budget
+        predicted, budget = predict(self.stages.problem, design, planned_round), self.stages.problem.budget
         kept = predicted.delay_s <= budget.delay_s and predicted.energy_j <= budget.energy_j
         return [design] if kept else []
 

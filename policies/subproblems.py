@@ -5,15 +5,21 @@ section 3b).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from prefine.emulator.access import sending_s
 from prefine.emulator.bound import BoundTerms, RoundCost, server_round
-from prefine.emulator.physics import compute_energy, upload_time
-from prefine.emulator.types import DevicesPlan, FloatArray, Problem, Server, ServerPlan
-from prefine.policies.device_barrier import DeviceStage
+from prefine.emulator.physics import compute_energy
+from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Problem, Server, ServerPlan
+from prefine.policies.device_barrier import DeviceStage, FinetuningStage
+from prefine.policies.time_shared import TimeShared
+from prefine.policies.uplinks import NoUpload, OwnBands, Uplink
+
+_NEXT_TO_NO_CYCLES = 1e-30
+"""A sample's cycles where computing is to take no time: less would leave the range of double precision somewhere."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,35 @@ class Stages:
         return ServerStage(self.problem.server, self.terms.server_noise)
 
     @cached_property
-    def devices(self) -> DeviceStage:
-        """The devices' response to prices; ask only where `reachable`."""
-        problem = self.problem
-        return DeviceStage(problem.devices, problem.radio, self.terms.device_noise, full_power=self.full_power)
+    def devices(self) -> FinetuningStage:
+        """The devices' response to prices under the access of the problem; ask only where `reachable`."""
+        devices, radio, noise = self.problem.devices, self.problem.radio, self.terms.device_noise
+        if radio.access == "tdma":
+            return TimeShared(devices, radio, noise, full_power=self.full_power)
+        return DeviceStage(devices, radio, noise, self.waiting_upload(devices))
+
+    def waiting_upload(self, devices: Devices) -> Uplink:
+        """The uploads of ``devices`` (n,), each of one of the problem, that the barrier waits for: under TDMA none."""
+        radio = self.problem.radio
+        if radio.access == "tdma":
+            return NoUpload(len(devices))
+        return OwnBands(devices, radio, full_power=self.full_power)
+
+    def apart(self, ratio: float) -> DevicesPlan:
+        """The round whose computing and whose uploads each have the least energy plus ``ratio`` (W) times their time.
+
+        Batches are the least allowed. As if no upload began before everyone has computed: the two phases of Tran et al.
+        (INFOCOM 2019). Under TDMA that is the model of `devices` itself.
+        """
+        devices, batch = self.problem.devices, self.problem.devices.min_batch
+        if self.problem.radio.access == "tdma":
+            return self.devices.at_batches(batch).solve(ratio, 1.0).plan
+        computing = DeviceStage(devices, self.problem.radio, self.terms.device_noise, NoUpload(len(devices)))
+        computed = computing.at_batches(batch).solve(ratio, 1.0).plan
+        instant = replace(devices, cycles_per_sample=np.full(len(devices), _NEXT_TO_NO_CYCLES))
+        uploading = replace(self, problem=replace(self.problem, devices=instant)).devices
+        sent = uploading.at_batches(batch).solve(ratio, 1.0).plan
+        return replace(sent, batch=computed.batch, frequency_hz=computed.frequency_hz)
 
     @property
     def reachable(self) -> bool:
@@ -101,7 +132,4 @@ class Stages:
 
 def sending(problem: Problem, batch: FloatArray, frequency_hz: FloatArray, power_w: FloatArray) -> DevicesPlan:
     """The devices' plan with the upload times that ``power_w`` (K,) gives; infinite where a device has gain 0."""
-    devices, radio = problem.devices, problem.radio
-    with np.errstate(divide="ignore"):
-        upload_s = upload_time(radio.uplink_bits, devices.bandwidth_hz, power_w, devices.gain, radio.noise_psd_w_hz)
-    return DevicesPlan(batch, frequency_hz, power_w, upload_s)
+    return DevicesPlan(batch, frequency_hz, power_w, sending_s(problem.devices, problem.radio, power_w))

@@ -73,7 +73,7 @@ def whole_lower_bound(stages: Stages, plan: Plan, objective: Objective) -> float
         return None
     budget = stages.problem.budget
     more = Budget(budget.delay_s * (1.0 + _ROUNDING), budget.energy_j * (1.0 + _ROUNDING))
-    if not enumerable(stages.problem.server, more):
+    if stages.problem.radio.bandwidth == "optimise" or not enumerable(stages.problem.server, more):
         return plan.relaxed.lower_bound
     least = min(objective.of(stages.terms, plan), objective.alone(stages, more).value)
     if stages.reachable:

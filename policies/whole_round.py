@@ -2,7 +2,7 @@
 
 Given the barrier tau the devices decouple: each has its own least noise plus energy over whole batches, and these
 minima fall in tau. So between two barriers the delay's price at the earlier one and the minima at the later one are a
-bound.
+bound. Under TDMA that holds for the computing; the uploads do not depend on batches, and their least price is added.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from prefine.emulator.types import FloatArray
 from prefine.policies.energy_floor import EnergyFloors
 from prefine.policies.objectives.base import Prices
 from prefine.policies.subproblems import Stages
+from prefine.policies.time_shared import TimeShared
 
 _WINDOW = np.arange(-3.0, 5.0)
 """Whole batches tabled around the real one: more stay tight at prices further off, each costs a response."""
@@ -60,8 +61,9 @@ class WholeRounds:
         self._stages, self._base = stages, prices
         devices, budget = stages.problem.devices, stages.problem.budget
         self._least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
-        soonest_s = stages.devices.at_batches(self._least).soonest_s
-        within = budget.delay_s / (stages.problem.radio.downlink_delay_s + soonest_s)
+        fastest = stages.devices.at_batches(self._least)
+        within = budget.delay_s / (stages.problem.radio.downlink_delay_s + fastest.soonest_s)
+        soonest_s = fastest.computing.soonest_s if isinstance(fastest, TimeShared) else fastest.soonest_s
         self.most_rounds = int(min(within * (1.0 + _ROUNDING), _UNCOUNTED))
         self._barriers = np.geomspace(soonest_s * (1.0 + 1e-12), max(budget.delay_s, 2.0 * soonest_s), _BARRIERS)
         self._table = self._rows(self._barriers)
@@ -69,14 +71,16 @@ class WholeRounds:
 
     def price(self, prices: Prices) -> float:
         """No round with whole batches that the delay budget allows is cheaper."""
-        return float(np.min(self._bounds(prices)[0]))
+        stage = self._stages.devices
+        queued = prices.energy * stage.uploads_price(prices.ratio) if isinstance(stage, TimeShared) else 0.0
+        return float(np.min(self._bounds(prices)[0])) + queued
 
     def _floors(self, barriers: int, each: int) -> EnergyFloors:
         """All devices ``barriers`` times, every one ``each`` times in a row."""
         stages = self._stages
         owner = np.tile(np.repeat(np.arange(len(self._least)), each), barriers)
         devices, noise = stages.problem.devices.at(owner), stages.terms.device_noise[owner]
-        return EnergyFloors(devices, stages.problem.radio, noise, full_power=stages.full_power)
+        return EnergyFloors(devices, stages.problem.radio, noise, stages.waiting_upload(devices))
 
     def _rows(self, barriers: FloatArray) -> _Table:
         """The table at ``barriers``."""

@@ -20,7 +20,7 @@ TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", 
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
 
 MAY = {
-    "policies": (*LEAVES, "prefine.emulator.bound"),
+    "policies": (*LEAVES, "prefine.emulator.access", "prefine.emulator.bound"),
     "models": (*LEAVES, *TASK, "prefine.emulator.cache"),
     "traces": (*LEAVES, "prefine.emulator.channel"),
     "emulator": (),
@@ -77,6 +77,7 @@ STOREYS = (
         "errors",
         "units",
         "physics",
+        "access",
         "randomness",
         "files",
         "text",

@@ -128,3 +128,14 @@ def test_the_examples_of_contributing_are_parts_that_run(tmp_path: Path) -> None
     body = dedent(algorithm).partition("mu: float")[2].split()
     reference = (ROOT / "models" / "algorithms" / "fedprox.py").read_text(encoding="utf-8").partition("mu: float")[2]
     assert body == re.sub(r'""".*?"""', "", reference).split()
+
+
+def test_the_checks_that_validation_lists_are_there() -> None:
+    commands = re.findall(r"`(tests/\S+?\.py)(?:::(\w+))?` \|$", _page("validation"), flags=re.MULTILINE)
+    assert len(commands) > 20
+    for file, test in commands:
+        assert f"\ndef {test}" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")

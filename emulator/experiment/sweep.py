@@ -3,7 +3,7 @@
 import itertools
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefine.emulator.analysis.tables import Varied
@@ -120,8 +120,13 @@ def check_parameters(source: Source, policies: Sequence[Part]) -> None:
 
     It may be one that takes no part now: one that is installed, or one in a file of the user's.
     """
+    check_policies(source.scenario.policies, policies)
+
+
+def check_policies(names: Iterable[str], policies: Sequence[Part]) -> None:
+    """Raises InputError where one of ``names`` is neither of ``policies``, nor installed, nor in a user's file."""
     known = list(dict.fromkeys((*(part.name for part in policies), *installed(POLICY.group))))
-    for name in source.scenario.policies:
+    for name in names:
         if name not in known and not own_file(name):
             raise InputError(unknown(f"policies.{name}: policy {name!r}", name, known))
 

@@ -53,6 +53,7 @@ class DeviceSettings(Section):
     max_frequency_hz: Positive | None = None
     min_batch: Count | None = None
     max_batch: Count | None = None
+    min_power_w: Positive | None = None
     max_power_w: Positive | None = None
 
 
@@ -83,6 +84,7 @@ class DevicesSettings(Section):
     max_frequency_hz: Spread = 2e9
     min_batch: Count = 1
     max_batch: Count = 256
+    min_power_w: Spread | None = None
     max_power_w: Spread = 0.2
 
     @model_validator(mode="after")
@@ -142,14 +144,25 @@ class Fleet:
             gain=gain,
             bandwidth_hz=bandwidth_hz,
             noise_curvature=frozen_array(constants.device_curvature) if constants.device_curvature else None,
+            min_power_w=self._min_power_w(),
         )
-        for name in ("frequency_hz", "batch"):
+        for name in ("frequency_hz", "batch", "power_w"):
             least, most = getattr(built, f"min_{name}"), getattr(built, f"max_{name}")
+            if least is None:
+                continue
             for device in (least > most).nonzero()[0][:1]:
                 raise InputError(
                     f"devices: device {device} has min_{name} = {least[device]:g} above max_{name} = {most[device]:g}"
                 )
         return built
+
+    def _min_power_w(self) -> FloatArray | None:
+        """Least transmit power of each device in W, (K,); None where no device has one."""
+        if self._devices.min_power_w is None and all(table.min_power_w is None for table in self._own):
+            return None
+        if self._devices.min_power_w is not None:
+            return self._of_each("min_power_w", self._devices.min_power_w)
+        return frozen_array([table.min_power_w or 0.0 for table in self._own])
 
     def _of_each(self, name: str, spread: Spread) -> FloatArray:
         values = draw(spread, f"devices.{name}", self._count, self._seed)

@@ -3,12 +3,13 @@
 import math
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from prefine.emulator.section import Decibel, Positive, Section, Spread, draw
 from prefine.emulator.simulation.downlink import Downlink, FreeDownlink
 from prefine.emulator.simulation.radio import Access, Fdma, FixedPower, Ofdma, PowerControl, TargetPower, Tdma
-from prefine.emulator.types import FloatArray, WorkloadCost, frozen_array
+from prefine.emulator.types import FloatArray, Radio, WorkloadCost, frozen_array
 from prefine.emulator.units import THERMAL_NOISE_DBM_HZ, dbm_to_watt, from_db
 
 DEFAULT_BAND_HZ = 1e6
@@ -20,11 +21,14 @@ class RadioSettings(Section):
     Bands are given per device (``bandwidth_hz``), or as ``total_bandwidth_hz`` split equally or by ``shares``.
     ``access`` decides who may use whose band when: ``fdma`` (each its own), ``tdma`` (the whole band in turn, in slots
     of ``slot_s`` or, without, each to its end), ``ofdma`` (the band of those who have finished is re-shared).
+    ``bandwidth = "optimise"`` leaves the shares of ``total_bandwidth_hz`` to the policy: a device keeps for the whole
+    round what it was given; a policy that decides nothing gives equal shares.
     """
 
     bandwidth_hz: Spread | None = None
     total_bandwidth_hz: Positive | None = None
     shares: tuple[Positive, ...] | None = None
+    bandwidth: Literal["given", "optimise"] = "given"
     access: Literal["fdma", "tdma", "ofdma"] = "fdma"
     slot_s: Positive | None = None
     noise_dbm_hz: Decibel = THERMAL_NOISE_DBM_HZ
@@ -41,6 +45,10 @@ class RadioSettings(Section):
             raise ValueError("shares needs total_bandwidth_hz")
         if self.shares is not None and abs(sum(self.shares) - 1.0) > 1e-9:
             raise ValueError(f"shares sum to {sum(self.shares):g}, must sum to 1")
+        if self.bandwidth == "optimise" and (self.total_bandwidth_hz is None or self.shares is not None):
+            raise ValueError('bandwidth = "optimise" needs total_bandwidth_hz, and no shares')
+        if self.bandwidth == "optimise" and self.access == "tdma":
+            raise ValueError('bandwidth = "optimise" needs access = "fdma" or "ofdma": with "tdma" each has all of it')
         if self.slot_s is not None and self.access != "tdma":
             raise ValueError(f'slot_s belongs to access = "tdma", access is "{self.access}"')
         return self
@@ -57,6 +65,17 @@ class RadioSettings(Section):
         shares = draw(self.shares or 1.0 / devices, "radio.shares", devices, seed)
         return frozen_array(self.total_bandwidth_hz * shares)
 
+    def counted_on_hz(self, own_hz: FloatArray) -> FloatArray:
+        """The band (K,) that each of the devices with the bands ``own_hz`` (K,) can count on while it sends."""
+        return np.full(len(own_hz), own_hz.sum()) if self.access == "tdma" else own_hz
+
+    def build(self, cost: WorkloadCost, own_hz: FloatArray, downlink_s: float, downlink_j: float) -> Radio:
+        """The radio as policies see it, of devices with the bands ``own_hz`` (K,)."""
+        uplink = self.noise_psd_w_hz, self.uplink_bits(cost), downlink_s, downlink_j
+        if self.access == "fdma" and self.bandwidth == "given":
+            return Radio(*uplink)
+        return Radio(*uplink, self.access, self.bandwidth, float(own_hz.sum()))
+
     def uplink_bits(self, cost: WorkloadCost) -> float:
         """What one device uploads in a round."""
         return self.payload_bits or cost.uplink_bits
@@ -66,7 +85,12 @@ class RadioSettings(Section):
         return self.downlink.carrying(self.payload_bits or cost.model_bits)
 
     def access_to(self, own_hz: FloatArray) -> Access:
-        """The access to the band that devices with the bands ``own_hz`` (K,) have together."""
+        """The access to the band that devices with the bands ``own_hz`` (K,) have together.
+
+        Bands that are decided are kept for a round, whoever else sends.
+        """
+        if self.bandwidth == "optimise":
+            return Fdma(own_hz)
         accesses: dict[str, Access] = {
             "fdma": Fdma(own_hz),
             "tdma": Tdma(own_hz, self.slot_s or math.inf),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.emulator.access import whole_band_hz
 from prefine.emulator.charge import Charge
 from prefine.emulator.errors import AuditError
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
@@ -51,7 +52,7 @@ def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Cho
     yield from _participants(result, columns, spec, chosen)
     yield from _times(columns)
     yield from _limits(columns, spec)
-    band_hz = float(spec.problem.devices.bandwidth_hz.sum())
+    band_hz = whole_band_hz(spec.problem.devices, spec.problem.radio)
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
 
@@ -125,7 +126,9 @@ def _limits(columns: Columns, spec: RunSpec) -> Iterable[str]:
     devices, device = spec.problem.devices, np.array(columns["device"], dtype=np.int64)
     power_w, frequency_hz = np.array(columns["power_w"]), np.array(columns["frequency_hz"])
     most_w = devices.max_power_w[device] * (1.0 + SLACK)
-    yield from _name(~((power_w > 0.0) & (power_w <= most_w)), columns, "its power is out of range:", "power_w")
+    least_w = devices.least_power_w[device] * (1.0 - SLACK)
+    in_range = (power_w > 0.0) & (power_w >= least_w) & (power_w <= most_w)
+    yield from _name(~in_range, columns, "its power is out of range:", "power_w")
     top_hz = np.array([spec.processor.level(float(top)) for top in devices.max_frequency_hz])
     most_hz = top_hz[device] * (1.0 + SLACK)
     wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))

@@ -25,6 +25,7 @@ class Assignment(NamedTuple):
     batch: IntArray
     frequency_hz: FloatArray
     power_w: FloatArray
+    bandwidth_hz: FloatArray
     download_end_s: tuple[float, ...]
     start_s: float
     start_compute_s: float
@@ -32,9 +33,10 @@ class Assignment(NamedTuple):
 
     def tasks(self) -> Iterator[Task]:
         """The part of each device, in the order of ``devices``."""
-        columns = (column.tolist() for column in (self.devices, self.batch, self.frequency_hz, self.power_w))
-        for device, batch, frequency_hz, power_w, end_s in zip(*columns, self.download_end_s, strict=True):
-            yield Task(self.round, device, batch, frequency_hz, power_w, end_s, self.start_compute_s, self.limit_s)
+        arrays = self.devices, self.batch, self.frequency_hz, self.power_w, self.bandwidth_hz
+        columns = (column.tolist() for column in arrays)
+        for device, batch, hz, power_w, band_hz, end_s in zip(*columns, self.download_end_s, strict=True):
+            yield Task(self.round, device, batch, hz, power_w, band_hz, end_s, self.start_compute_s, self.limit_s)
 
 
 class Cohort:

@@ -8,11 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
+from prefine.emulator.access import whole_band_hz
 from prefine.emulator.errors import PolicyError
 from prefine.emulator.plugins import calling
 from prefine.emulator.types import (
     AdaptivePolicy,
     DevicesPlan,
+    FloatArray,
     Observation,
     Plan,
     Policy,
@@ -81,8 +83,8 @@ class Adapt:
         if decision.stage == "pretrain":
             _check_server(self._name, observation.problem, decision.server)
         elif decision.stage == "finetune":
-            _check_devices(self._name, observation.problem, decision.devices)
             _check_participants(self._name, observation.problem, decision)
+            _check_devices(self._name, observation.problem, decision.devices, decision.participants)
         return decision
 
 
@@ -123,9 +125,9 @@ def _check_kinds(name: str, problem: Problem, plan: Plan | RoundDecision) -> Non
             raise PolicyError(f"policy {name}: server.{field.name} is a {type(value).__name__}, must be a number")
     count = len(problem.devices)
     for field in fields(plan.devices):
-        shape = getattr(plan.devices, field.name).shape
-        if shape != (count,):
-            raise PolicyError(f"policy {name}: devices.{field.name} has shape {shape}, must be ({count},)")
+        values = getattr(plan.devices, field.name)
+        if values is not None and values.shape != (count,):
+            raise PolicyError(f"policy {name}: devices.{field.name} has shape {values.shape}, must be ({count},)")
 
 
 def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
@@ -134,7 +136,7 @@ def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
     _check_range(name, "server.frequency_hz", plan.frequency_hz, server.min_frequency_hz, server.max_frequency_hz)
 
 
-def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
+def _check_devices(name: str, problem: Problem, plan: DevicesPlan, participants: FloatArray | None = None) -> None:
     devices = problem.devices
     for k in range(len(devices)):
         place = f"[{k}]"
@@ -148,8 +150,30 @@ def _check_devices(name: str, problem: Problem, plan: DevicesPlan) -> None:
             devices.min_frequency_hz[k],
             devices.max_frequency_hz[k],
         )
-        _check_range(name, "devices.power_w" + place, plan.power_w[k], 0.0, devices.max_power_w[k], above_least=True)
+        least_w = devices.least_power_w[k]
+        _check_range(
+            name,
+            "devices.power_w" + place,
+            plan.power_w[k],
+            least_w,
+            devices.max_power_w[k],
+            above_least=least_w == 0.0,
+        )
         _check_range(name, "devices.upload_s" + place, plan.upload_s[k], 0.0, math.inf, above_least=True)
+    if plan.bandwidth_hz is not None:
+        _check_bands(name, problem, plan.bandwidth_hz, 1.0 if participants is None else participants)
+
+
+def _check_bands(name: str, problem: Problem, bands_hz: FloatArray, participants: FloatArray | float) -> None:
+    """Checks that the bands were to be decided, and that there is so much band for the ``participants``."""
+    if problem.radio.bandwidth != "optimise":
+        raise PolicyError(f'policy {name}: devices.bandwidth_hz is decided, but radio.bandwidth is not "optimise"')
+    whole_hz = whole_band_hz(problem.devices, problem.radio)
+    for k in range(len(bands_hz)):
+        _check_range(name, f"devices.bandwidth_hz[{k}]", bands_hz[k], 0.0, whole_hz, above_least=True)
+    used_hz = float(np.sum(bands_hz * participants))
+    if used_hz > whole_hz * (1.0 + LIMIT_SLACK):
+        raise PolicyError(f"policy {name}: devices.bandwidth_hz sums to {used_hz:g}, of {whole_hz:g} Hz")
 
 
 def _check_participants(name: str, problem: Problem, decision: RoundDecision) -> None:

@@ -16,13 +16,17 @@ from prefine.emulator.simulation.uplink import Transfer, Uplink
 
 
 class Task(NamedTuple):
-    """One device's part in a fine-tuning round. Whatever it does is over by ``limit_s``."""
+    """One device's part in a fine-tuning round. Whatever it does is over by ``limit_s``.
+
+    ``bandwidth_hz`` is its own band in this round.
+    """
 
     round: int
     device: int
     batch: int
     frequency_hz: float
     power_w: float
+    bandwidth_hz: float
     download_end_s: float
     start_compute_s: float
     limit_s: float
@@ -58,7 +62,7 @@ class _BeginningUpload:
     activity: Activity
 
     def snr(self) -> float:
-        return self.device.snr(self.activity.power_w)
+        return self.device.snr(self.activity.power_w, self.task.bandwidth_hz)
 
     def send_in_vain(self, duration_s: float) -> Passing:
         yield from self.device.draw("uplink", self.activity.power_w, duration_s, self.task, self.activity)
@@ -83,7 +87,7 @@ class Device:
         self.env = env
         self._index = index
         self._cycles_per_sample = float(devices.cycles_per_sample[index])
-        self._band_hz = float(devices.bandwidth_hz[index])
+        self._noise_psd_w_hz = float(spec.noise_psd_w_hz[index])
         self._radio = spec.problem.radio
         self._channel = spec.channel
         self._uplink = uplink
@@ -144,7 +148,7 @@ class Device:
         for fault in self._upload_faults:
             yield from fault.before_upload(_BeginningUpload(self, task, activity))
         transfer = self._uplink.send(
-            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self._battery
+            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self._battery, task.bandwidth_hz
         )
         try:
             yield transfer.done
@@ -157,9 +161,9 @@ class Device:
         activity.uplink_energy_j += transfer.energy_j
         activity.delivered_bits = transfer.delivered_bits
 
-    def snr(self, power_w: float) -> float:
-        """Linear signal-to-noise ratio at ``power_w``, now and in the device's own band."""
-        noise_w = self._radio.noise_psd_w_hz * self._band_hz
+    def snr(self, power_w: float, bandwidth_hz: float) -> float:
+        """Linear signal-to-noise ratio at ``power_w``, now and in ``bandwidth_hz``."""
+        noise_w = self._noise_psd_w_hz * bandwidth_hz
         return power_w * self._channel.gain(self._index, self.env.now) / noise_w
 
     def draw(self, part: Part, power_w: float, duration_s: float, task: Task, activity: Activity) -> Passing:

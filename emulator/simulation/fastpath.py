@@ -62,6 +62,7 @@ class IndependentDevices:
         self._devices = spec.problem.devices
         self._radio = spec.problem.radio
         self._channel = spec.channel
+        self._noise_psd_w_hz = spec.noise_psd_w_hz
         self._static_power_w = spec.processor.static_power_w
 
     def computed(self, assignment: Assignment) -> ComputedRound | None:
@@ -80,8 +81,8 @@ class IndependentDevices:
                 start_s,
                 self._radio.uplink_bits,
                 assignment.power_w,
-                self._devices.bandwidth_hz[of],
-                self._radio.noise_psd_w_hz,
+                assignment.bandwidth_hz,
+                self._noise_psd_w_hz[of],
                 assignment.limit_s,
             )
         except TraceEndError:  # a budget may end first

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from prefine.emulator.access import noise_psd_w_hz, planned_bands_hz
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.physics import upload_power
 from prefine.emulator.types import DevicesPlan, FloatArray, IntArray, Problem
@@ -107,7 +108,7 @@ class PowerControl(Protocol):
     def powers(
         self, problem: Problem, channel: Channel, plan: DevicesPlan, devices: IntArray, now_s: float
     ) -> FloatArray:
-        """Watts (n,), above 0 and at most the device's limit, for ``devices`` (n,) in a round from ``now_s`` on."""
+        """Watts (n,), above 0 and within the device's limits, for ``devices`` (n,) in a round from ``now_s`` on."""
         ...
 
 
@@ -124,18 +125,21 @@ class FixedPower:
 
 @dataclass(frozen=True)
 class TargetPower:
-    """Open-loop control: p = (2^(Q / (t W)) - 1) N0 W / g, at most the device's limit.
+    """Open-loop control: p = (2^(Q / (t W)) - 1) N0 W / g, within the device's limits.
 
-    Q bits in the planned upload time t over the gain g at the start of the round, in the device's own band W. What the
-    gain does later in the round is not followed.
+    Q bits in the planned upload time t over the gain g at the start of the round, in the band W that the plan counts
+    on. What the gain does later in the round is not followed.
     """
 
     def powers(
         self, problem: Problem, channel: Channel, plan: DevicesPlan, devices: IntArray, now_s: float
     ) -> FloatArray:
         """The formula above; the limit where the gain is zero."""
-        radio, band_hz = problem.radio, problem.devices.bandwidth_hz[devices]
+        radio = problem.radio
+        band_hz = planned_bands_hz(problem.devices, radio, plan.bandwidth_hz)[devices]
+        noise_psd = np.broadcast_to(noise_psd_w_hz(problem.devices, radio), len(problem.devices))[devices]
         gain = channel.ahead(devices, np.full(len(devices), now_s), 1).gain[:, 0]
         with np.errstate(divide="ignore", over="ignore"):
-            needed_w = upload_power(radio.uplink_bits, band_hz, plan.upload_s[devices], gain, radio.noise_psd_w_hz)
-        return np.minimum(needed_w, problem.devices.max_power_w[devices])
+            needed_w = upload_power(radio.uplink_bits, band_hz, plan.upload_s[devices], gain, noise_psd)
+        least_w, most_w = problem.devices.least_power_w[devices], problem.devices.max_power_w[devices]
+        return np.clip(needed_w, least_w, most_w)

@@ -58,7 +58,7 @@ def _run(spec: RunSpec) -> _Finished:
     problem, budget = spec.problem, spec.problem.budget
     env = simpy.Environment(spec.charge.delay_s)
     account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
-    uplink = Uplink(env, spec.channel, spec.access, problem.radio.noise_psd_w_hz)
+    uplink = Uplink(env, spec.channel, spec.access, spec.noise_psd_w_hz)
     devices = [
         Device(k, env, spec, uplink, account, lambda: server.stop("energy")) for k in range(len(problem.devices))
     ]

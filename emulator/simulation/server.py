@@ -117,6 +117,7 @@ class EdgeServer:
             batches[members],
             plan.frequency_hz[members],
             spec.power_control.powers(self._problem, spec.channel, plan, members, start_s),
+            (self._problem.devices.bandwidth_hz if plan.bandwidth_hz is None else plan.bandwidth_hz)[members],
             delivery.end_s,
             start_s,
             min(max(delivery.end_s), limit_s),

@@ -1,9 +1,11 @@
 """The specification of one run: everything it is made of, handed in."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from prefine.emulator.access import noise_psd_w_hz
 from prefine.emulator.bound import Prediction
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.charge import NO_CHARGE, Charge
@@ -14,7 +16,7 @@ from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.processor import Load, NoLoad, ProcessorModel
 from prefine.emulator.simulation.radio import Access, FixedPower, PowerControl
-from prefine.emulator.types import Learner, Plan, Problem
+from prefine.emulator.types import FloatArray, Learner, Plan, Problem
 
 OVERRUN_HORIZON = 1000.0
 """With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
@@ -54,6 +56,11 @@ class RunSpec:
     outside_proof: tuple[str, ...] = ()
     charge: Charge = NO_CHARGE
     policy_seed: int = 0
+
+    @cached_property
+    def noise_psd_w_hz(self) -> FloatArray:
+        """Noise and interference that each device's signal meets at the server, (K,) in W/Hz."""
+        return np.broadcast_to(noise_psd_w_hz(self.problem.devices, self.problem.radio), len(self.problem.devices))
 
     @property
     def patience_s(self) -> float:

@@ -81,7 +81,7 @@ def transfers(
     bits: float,
     power_w: FloatArray,
     bandwidth_hz: FloatArray,
-    noise_psd_w_hz: float,
+    noise_psd_w_hz: FloatArray,
     horizon_s: float,
 ) -> tuple[FloatArray, FloatArray]:
     """`transfer_end` and `delivered_bits` by then for many devices at once, each with its own start; all (n,)."""
@@ -93,13 +93,15 @@ def transfers(
     longer = end_s > steps.end_s[:, 0]
     if not longer.any():
         return end_s, delivered
-    rates = rate(bandwidth_hz[longer, None], power_w[longer, None], steps.gain[longer], noise_psd_w_hz)
+    band_hz, watts, noise_psd = (column[longer, None] for column in (bandwidth_hz, power_w, noise_psd_w_hz))
+    rates = rate(band_hz, watts, steps.gain[longer], noise_psd)
     end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
     for i in np.flatnonzero(np.isnan(end_s)).tolist():
-        device, from_s, link = int(devices[i]), float(start_s[i]), (float(power_w[i]), float(bandwidth_hz[i]))
-        end_s[i] = transfer_end(channel, device, from_s, bits, *link, noise_psd_w_hz, horizon_s)
+        device, from_s = int(devices[i]), float(start_s[i])
+        own = float(power_w[i]), float(bandwidth_hz[i]), float(noise_psd_w_hz[i])
+        end_s[i] = transfer_end(channel, device, from_s, bits, *own, horizon_s)
         if math.isfinite(end_s[i]):
-            delivered[i] = delivered_bits(channel, device, from_s, float(end_s[i]), *link, noise_psd_w_hz)
+            delivered[i] = delivered_bits(channel, device, from_s, float(end_s[i]), *own)
     return end_s, delivered
 
 

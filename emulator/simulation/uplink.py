@@ -10,6 +10,7 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyExhaustedError
 from prefine.emulator.simulation.radio import Access
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
+from prefine.emulator.types import FloatArray
 
 
 @dataclass(eq=False)
@@ -21,6 +22,7 @@ class Transfer:
     power_w: float
     limit_s: float
     battery: Battery
+    own_hz: float
     done: simpy.Event
     """Succeeds when everything is delivered; fails with what `Battery.hold` raises where a stretch is not covered."""
     delivered_bits: float = 0.0
@@ -40,8 +42,9 @@ class Uplink:
         env: simpy.Environment,
         channel: Channel,
         access: Access,
-        noise_psd_w_hz: float,
+        noise_psd_w_hz: FloatArray,
     ) -> None:
+        """``noise_psd_w_hz`` (K,) is what each device's signal meets at the server."""
         self._env = env
         self._channel = channel
         self._access = access
@@ -52,9 +55,14 @@ class Uplink:
         self.peak_band_hz = 0.0
         """The widest sum of bands in use at once, for the audit."""
 
-    def send(self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery) -> Transfer:
-        """Start an upload of ``bits`` at ``power_w``; wait for its ``done``. It will be aborted by ``limit_s``."""
-        transfer = Transfer(device, bits, power_w, limit_s, battery, self._env.event())
+    def send(
+        self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery, own_hz: float
+    ) -> Transfer:
+        """Start an upload of ``bits`` at ``power_w``; wait for its ``done``. It will be aborted by ``limit_s``.
+
+        ``own_hz`` is the device's own band in this round, which counts where the access is one band for each.
+        """
+        transfer = Transfer(device, bits, power_w, limit_s, battery, own_hz, self._env.event())
         self._transfers[device] = transfer
         self._share(joined=device)
         return transfer
@@ -70,6 +78,8 @@ class Uplink:
             return
         shares = self._access.share(self._transfers.keys(), joined, self._env.now)
         changed = [(self._transfers[device], band_hz) for device, band_hz in shares.bandwidth_hz.items()]
+        if self._access.is_separate:
+            changed = [(transfer, transfer.own_hz) for transfer, _ in changed]
         for transfer, band_hz in changed:
             self._settle(transfer)
             self._band_hz += band_hz - transfer.bandwidth_hz
@@ -101,7 +111,7 @@ class Uplink:
             transfer.bits - transfer.delivered_bits,
             transfer.power_w,
             transfer.bandwidth_hz,
-            self._noise_psd_w_hz,
+            float(self._noise_psd_w_hz[transfer.device]),
             transfer.limit_s,
         )
         busy_until_s = min(end_s, until_s, transfer.limit_s)
@@ -143,7 +153,7 @@ class Uplink:
                 now_s,
                 transfer.power_w,
                 transfer.bandwidth_hz,
-                self._noise_psd_w_hz,
+                float(self._noise_psd_w_hz[transfer.device]),
             )
         transfer.battery.settle("uplink", transfer.held_j, energy_j)
         transfer.energy_j += energy_j

@@ -61,7 +61,9 @@ def compare(
 
 
 def plan(scenario: str | None, policy: str, overrides: Sequence[str], problem: Path | None, as_json: bool) -> None:
-    """Print a plan for a person, or as JSON."""
+    """Print a plan for a person, or as JSON; a ``scenario`` that is a JSON file is a problem."""
+    if scenario is not None and scenario.endswith(".json") and problem is None:
+        problem, scenario = Path(scenario), None
     solution = api.plan(scenario, policy, overrides=overrides, problem=problem)
     if as_json:
         typer.echo(json.dumps(solution.document(), allow_nan=False))

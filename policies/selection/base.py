@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,9 +121,7 @@ class Selected:
         return RoundDecision(
             "finetune",
             decision.server,
-            DevicesPlan(
-                *(_with(getattr(plan.devices, each), choice.devices, getattr(devices, each)) for each in _COLUMNS)
-            ),
+            plan.devices.with_at(choice.devices, devices),
             _with(nobody, choice.devices, participants),
             None if weight is None else _with(nobody, choice.devices, weight),
         )
@@ -144,7 +142,7 @@ def narrowed(observation: Observation, choice: Choice) -> Observation:
     return replace(
         observation,
         problem=replace(problem, devices=replace(devices, weight=weight)),
-        plan=replace(plan, relaxed=None, devices=DevicesPlan(*(getattr(plan.devices, each)[of] for each in _COLUMNS))),
+        plan=replace(plan, relaxed=None, devices=plan.devices.at(of)),
         gain=frozen_array(observation.gain[of]),
         available=frozen_array(observation.available[of]),
         facts=observation.facts.at(of),
@@ -191,6 +189,3 @@ def _with(values: FloatArray, index: IntArray, at_index: FloatArray) -> FloatArr
     merged = values.copy()
     merged[index] = at_index
     return merged
-
-
-_COLUMNS = tuple(each.name for each in fields(DevicesPlan))

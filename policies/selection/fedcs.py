@@ -1,12 +1,13 @@
 """FedCS: as many devices as possible within a deadline."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from prefine.emulator.physics import compute_time, upload_time
+from prefine.emulator.access import sending_s
+from prefine.emulator.physics import compute_time
 from prefine.emulator.types import FloatArray, IntArray, Observation
 from prefine.policies.feasibility import require_fraction, require_not_negative, require_one_of
 from prefine.policies.selection.base import PLACE, Choice, Selection, own_draws, planned_round_s
@@ -71,7 +72,7 @@ def greedy(compute_s: FloatArray, upload_s: FloatArray, left_s: float) -> IntArr
 
 def _times(observation: Observation, asked: IntArray) -> tuple[FloatArray, FloatArray]:
     """Seconds that those ``asked`` compute and send, doing what the plan says, on the gains seen."""
-    plan, radio, devices = observation.plan.devices, observation.problem.radio, observation.problem.devices.at(asked)
-    return compute_time(plan.batch[asked], devices.cycles_per_sample, plan.frequency_hz[asked]), upload_time(
-        radio.uplink_bits, devices.bandwidth_hz, plan.power_w[asked], observation.gain[asked], radio.noise_psd_w_hz
-    )
+    plan, problem = observation.plan.devices.at(asked), observation.problem
+    devices = replace(problem.devices.at(asked), gain=observation.gain[asked])
+    compute_s = compute_time(plan.batch, devices.cycles_per_sample, plan.frequency_hz)
+    return compute_s, sending_s(devices, problem.radio, plan.power_w, plan.bandwidth_hz)

@@ -77,7 +77,9 @@ def test_an_upload_that_ends_a_quarter_into_a_late_step(step: int) -> None:
     assert end_s == pytest.approx(step - 0.75, rel=1e-13)
     assert delivered_bits(channel, 0, 0.0, end_s, POWER_W, BAND_HZ, NOISE) == pytest.approx(bits, rel=1e-13)
     one = np.ones(1)
-    end, sent = transfers(channel, np.zeros(1, int), 0.0 * one, bits, POWER_W * one, BAND_HZ * one, NOISE, math.inf)
+    end, sent = transfers(
+        channel, np.zeros(1, int), 0.0 * one, bits, POWER_W * one, BAND_HZ * one, NOISE * one, math.inf
+    )
     assert (end[0], sent[0]) == pytest.approx((step - 0.75, bits), rel=1e-13)
 
 
@@ -91,7 +93,9 @@ def test_many_at_once_are_each_as_by_hand(parts: list[tuple[float, float]], link
     start_s, factor = (np.array(column) for column in zip(*links, strict=True))
     # Band and power times a factor leave the SNR as it is: the rate is multiplied, which by hand divides the bits.
     power_w, band_hz = POWER_W * factor, BAND_HZ * factor
-    end_s, sent = transfers(channel, np.arange(len(links)), start_s, 3e6, power_w, band_hz, NOISE, math.inf)
+    end_s, sent = transfers(
+        channel, np.arange(len(links)), start_s, 3e6, power_w, band_hz, np.full(len(links), NOISE), math.inf
+    )
     for k, (start, share) in enumerate(links):
         expected = _end_by_hand(ends, gains, start, 3e6 / share)
         assert end_s[k] == pytest.approx(expected, rel=1e-9)

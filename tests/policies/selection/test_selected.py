@@ -82,7 +82,7 @@ def test_on_a_static_channel_rounds_cost_what_they_were_decided_to_and_fill_the_
     assert len(rounds) == len(finetuning) > 3
     for record, decision in zip(rounds, finetuning, strict=True):
         index = np.flatnonzero(np.asarray(decision.participants))
-        chosen = type(plan.devices)(*(column[index] for column in vars(decision.devices).values()))
+        chosen = decision.devices.at(index)
         cost = device_round(PROBLEM.devices.at(index), PROBLEM.radio, chosen)
         assert record.end_s - record.start_s == pytest.approx(cost.delay_s, rel=1e-9)
         assert record.energy_j == pytest.approx(cost.energy_j, rel=1e-9)

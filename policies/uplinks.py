@@ -1,0 +1,167 @@
+"""How a device's upload answers its share of the price of time: one class for each way to have a band.
+
+A device has a *state* (K,), a number above 0 in which its share r_k (W) and everything that follows from it are
+explicit; `prefine.policies.device_barrier` searches over states. Source: docs/theory.md, section 3b, "Devices".
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefine.emulator.access import noise_psd_w_hz, planned_bands_hz, sending_s
+from prefine.emulator.physics import LN2
+from prefine.emulator.types import Devices, FloatArray, Radio
+
+_SMALL_SNR = 0.03
+"""Below it psi is summed as a series: larger needs more terms for the same accuracy, smaller cancels more digits."""
+
+Some = slice | NDArray[np.intp]
+"""Which of the devices."""
+
+EVERYONE = slice(None)
+
+
+class Sent(NamedTuple):
+    """What devices do at their states: share of the price in W, upload time, and ln(1 + SNR); all (n,).
+
+    Slopes are d log(value) / d log(state).
+    """
+
+    share: FloatArray
+    share_slope: FloatArray
+    upload_s: FloatArray
+    upload_slope: FloatArray
+    nats: FloatArray
+
+
+class Uplink(Protocol):
+    """The uploads of K devices under shares of the price of time."""
+
+    soonest_s: FloatArray
+    """The least upload time (K,)."""
+
+    def respond(self, state: FloatArray, which: Some) -> Sent:
+        """The upload of least energy plus price of the time it takes, of the devices ``which``."""
+        ...
+
+    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+        """The states at which the devices ``which`` have ``share``."""
+        ...
+
+    def ceiling(self, share: FloatArray) -> FloatArray:
+        """States (K,) from which on nobody's share is below ``share`` and nobody's upload is any faster."""
+        ...
+
+    def limits(self, which: Some) -> list[FloatArray]:
+        """The shares at which a limit of the uploads of ``which`` starts to bind."""
+        ...
+
+    def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Transmit power in W and upload time in s, (K,), at ln(1 + SNR) = ``nats``; exact where a limit binds."""
+        ...
+
+
+class OwnBands:
+    """Each device sends in the band it can count on (`planned_bands_hz`); its state is the SNR without power limits.
+
+    Then r = rho ((1 + s) ln(1 + s) - s) with rho = N0 W / g. ``full_power`` pins every device to its maximum power.
+    """
+
+    def __init__(self, devices: Devices, radio: Radio, *, full_power: bool = False) -> None:
+        self._devices, self._radio = devices, radio
+        bands_hz = planned_bands_hz(devices, radio)
+        self._watts = noise_psd_w_hz(devices, radio) * bands_hz / devices.gain
+        self._nat_seconds = radio.uplink_bits * LN2 / bands_hz
+        self._most_nats = np.log1p(devices.max_power_w / self._watts)
+        self._least_nats = self._most_nats if full_power else np.log1p(devices.least_power_w / self._watts)
+        self._least_binds = bool(np.any(devices.least_power_w > 0.0))
+        self.soonest_s = self._nat_seconds / self._most_nats
+
+    def respond(self, state: FloatArray, which: Some) -> Sent:
+        """See `Uplink`."""
+        nats = np.log1p(state)
+        psi = snr_price(state, nats)
+        sent_nats = np.clip(nats, self._least_nats[which], self._most_nats[which])
+        return Sent(
+            self._watts[which] * psi,
+            state * nats / psi,
+            self._nat_seconds[which] / sent_nats,
+            np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0),
+            sent_nats,
+        )
+
+    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+        """Newton's method in logarithms, from above."""
+        target = share / self._watts[which]
+        state = _more_than_state_of(target)
+        for _ in range(6):
+            nats = np.log1p(state)
+            psi = snr_price(state, nats)
+            state = state * np.exp(np.log(target / psi) * psi / (state * nats))
+        return state
+
+    def ceiling(self, share: FloatArray) -> FloatArray:
+        """See `Uplink`."""
+        most: FloatArray = np.maximum(_more_than_state_of(share / self._watts), np.expm1(self._most_nats))
+        return most
+
+    def limits(self, which: Some) -> list[FloatArray]:
+        """Maximum power, and least power where there is one."""
+        ends = [self._most_nats, self._least_nats] if self._least_binds else [self._most_nats]
+        return [self._watts[which] * snr_price(np.expm1(nats[which]), nats[which]) for nats in ends]
+
+    def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See `Uplink`."""
+        devices = self._devices
+        power = np.clip(self._watts * np.expm1(nats), devices.least_power_w, devices.max_power_w)
+        if self._least_binds:
+            power = np.where(nats == self._least_nats, np.minimum(devices.least_power_w, devices.max_power_w), power)
+        power = np.where(nats == self._most_nats, devices.max_power_w, power)
+        return power, sending_s(devices, self._radio, power)
+
+
+class NoUpload:
+    """Nothing is sent: for the part of a round before the first upload. The state is the share itself."""
+
+    def __init__(self, count: int) -> None:
+        self.soonest_s = np.zeros(count)
+
+    def respond(self, state: FloatArray, which: Some) -> Sent:
+        """See `Uplink`."""
+        ones = np.ones_like(state)
+        return Sent(state, ones, 0.0 * state, ones, ones)
+
+    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+        """The share."""
+        return share
+
+    def ceiling(self, share: FloatArray) -> FloatArray:
+        """The share."""
+        return share
+
+    def limits(self, which: Some) -> list[FloatArray]:
+        """None."""
+        return []
+
+    def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """No power for no time."""
+        return 0.0 * nats, 0.0 * nats
+
+
+def snr_price(snr: FloatArray, nats: FloatArray) -> FloatArray:
+    """psi = (1 + s) ln(1 + s) - s at ``nats`` = ln(1 + s), by its series where the difference would cancel."""
+    psi = (1.0 + snr) * nats - snr
+    if np.min(snr) < _SMALL_SNR:
+        series = np.zeros_like(snr)
+        small = np.minimum(snr, _SMALL_SNR)
+        for order in range(11, 1, -1):
+            series = series * small + (-1.0) ** order / (order * (order - 1))
+        psi = np.where(snr < _SMALL_SNR, series * small**2, psi)
+    return psi
+
+
+def _more_than_state_of(target: FloatArray) -> FloatArray:
+    """An SNR s with (1 + s) ln(1 + s) - s >= ``target``, since the left side is at least s^2 / (2 + 2 s / 3)."""
+    state: FloatArray = target / 3.0 + np.sqrt(target**2 / 9.0 + 2.0 * target)
+    return state
