@@ -21,6 +21,8 @@ from prefine.emulator.policy import (
 )
 from prefine.emulator.problem import Budget, Devices, Learning, Problem, Radio, Server
 from prefine.emulator.workload import (
+    AsynchronousLearner,
+    AsynchronousWorkload,
     Audience,
     Calibrated,
     CalibrationWork,
@@ -28,6 +30,7 @@ from prefine.emulator.workload import (
     Evaluation,
     Fold,
     Learner,
+    Merge,
     RehearsableWorkload,
     Schedule,
     Validation,
@@ -37,6 +40,8 @@ from prefine.emulator.workload import (
 
 __all__ = [
     "AdaptivePolicy",
+    "AsynchronousLearner",
+    "AsynchronousWorkload",
     "Audience",
     "Budget",
     "Calibrated",
@@ -52,6 +57,7 @@ __all__ = [
     "IntArray",
     "Learner",
     "Learning",
+    "Merge",
     "Observation",
     "Plan",
     "Policy",
