@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 JOBS ?= 2
 FUZZ ?= 1
 
-.PHONY: demo test fuzz check bench mutants figures online clean
+.PHONY: demo test fuzz check bench mutants figures online async clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -82,6 +82,21 @@ $(ONLINE:%=online-%): online-%: $(VENV)/.installed
 	for recipe in theory practice; do $(BIN)/prefine compare $* --set training.preset=$$recipe \
 	  --policies joint-online,joint-ft,joint,uniform --reference joint-ft --seeds $(or $(SEEDS),8) \
 	  --set compare.evaluate_every=1000 --jobs $(JOBS) --quiet --out $(RESULTS)/online-$*-$$recipe || exit 1; done
+
+# The sweeps of docs/async.md.
+sweep-async-modes := stragglers --vary training.preset=theory,practice --vary processor.load.stolen=0.01,0.9 \
+  --vary aggregation.mode=synchronous,semi-synchronous,asynchronous --policies joint-ft,uniform
+sweep-async-dirichlet := stragglers --vary aggregation.mode=synchronous,semi-synchronous,asynchronous \
+  --policies joint-ft,uniform --set task.partition=dirichlet --set task.dirichlet_alpha=0.3
+sweep-async-buffers := stragglers --vary aggregation.mode=semi-synchronous,asynchronous \
+  --vary aggregation.buffer=1,5,10,15,20 --policies joint-ft --set compare.evaluate_every=1000
+ASYNC := async-modes async-dirichlet async-buffers
+.PHONY: async $(ASYNC)
+async: $(ASYNC)
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
+
+$(ASYNC): %: $(VENV)/.installed
+	$(BIN)/prefine sweep $(sweep-$@) --seeds $(or $(SEEDS),8) --jobs $(JOBS) --quiet --out $(RESULTS)/$@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -38,6 +38,10 @@ class DevicesPlan(ArrayFields):
         pairs = zip(self._columns(), plan._columns(), strict=True)
         return DevicesPlan(*(_with_at(mine, index, its) for mine, its in pairs))
 
+    def bands_hz(self, own_hz: FloatArray) -> FloatArray:
+        """The bands (K,) that are used: those decided, or the devices' own."""
+        return own_hz if self.bandwidth_hz is None else self.bandwidth_hz
+
     def _columns(self) -> tuple[Any, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
 

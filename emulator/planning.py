@@ -15,6 +15,7 @@ from prefine.emulator.plugins import POLICY, Part, calling, make_policy, part, r
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.scenario.scenario import Overrides, overridden
 from prefine.emulator.scenario.source import Source, read_source
+from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.control import check_plan
 from prefine.emulator.types import CalibrationWork, CertifyingPolicy, Plan, Problem
 from prefine.emulator.world import World
@@ -117,6 +118,8 @@ def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem
     for name in {*source.scenario.policies, *source.scenario.compare.policies}:
         world.policy(name)
     world.channel(seed=0)
+    if isinstance(source.scenario.aggregation, Asynchronous):
+        world.learner(seed=0)
     return world.problem
 
 

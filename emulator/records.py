@@ -73,7 +73,8 @@ class RoundRecord(NamedTuple):
 class DeviceRecord(NamedTuple):
     """One device in one fine-tuning round; what did not happen is NaN.
 
-    ``outcome`` is ``delivered``, or why not, in a word (docs/tables.md).
+    ``outcome`` is ``delivered``, or why not, in a word (docs/tables.md). Without a barrier, ``round`` is the server's
+    update that the work entered or would have entered, and ``staleness`` by how many updates its model was behind.
     """
 
     round: int
@@ -91,6 +92,7 @@ class DeviceRecord(NamedTuple):
     uplink_energy_j: float
     delivered_bits: float
     outcome: str
+    staleness: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from prefine.emulator.policy import (
 )
 from prefine.emulator.problem import Budget, Devices, Learning, Problem, Radio, Server
 from prefine.emulator.workload import (
+    AsynchronousLearner,
+    AsynchronousWorkload,
     Audience,
     BoundedWorkload,
     Calibrated,
@@ -29,6 +31,7 @@ from prefine.emulator.workload import (
     Evaluation,
     Fold,
     Learner,
+    Merge,
     RehearsableWorkload,
     Schedule,
     Validation,
@@ -38,6 +41,8 @@ from prefine.emulator.workload import (
 
 __all__ = [
     "AdaptivePolicy",
+    "AsynchronousLearner",
+    "AsynchronousWorkload",
     "Audience",
     "BoundedWorkload",
     "Budget",
@@ -54,6 +59,7 @@ __all__ = [
     "IntArray",
     "Learner",
     "Learning",
+    "Merge",
     "Observation",
     "Plan",
     "Policy",

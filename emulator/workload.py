@@ -42,6 +42,34 @@ class Learner(Protocol):
         ...
 
 
+Merge = Literal["differences", "models"]
+"""How an arrival joins the model: by the difference it made, or as the model it is (`AsynchronousLearner.merge`)."""
+
+
+@runtime_checkable
+class AsynchronousLearner(Learner, Protocol):
+    """A learner whose devices each train from a copy of the model that others have moved on from meanwhile."""
+
+    def hand_out(self, devices: IntArray) -> None:
+        """Each of ``devices`` (n,) has the present model from now on; one that had another forgets it."""
+        ...
+
+    def receive(self, device: int, batch: int) -> None:
+        """What ``device`` made of the model it was handed, with ``batch`` samples, is in the buffer; it has none now.
+
+        With several local steps each has ``batch`` samples of its own.
+        """
+        ...
+
+    def merge(self, weights: FloatArray, by: Merge) -> None:
+        """One server step of all n arrivals that are in the buffer, with ``weights`` (n,) in their order; empties it.
+
+        Arrival i was handed the model s_i and made w_i of it. By ``differences``: w <- w + sum_i weights_i (w_i - s_i)
+        (FedBuff); by ``models``: w <- w + sum_i weights_i (w_i - w) (FedAsync).
+        """
+        ...
+
+
 class Schedule(NamedTuple):
     """All that one run makes a learner do.
 
@@ -179,6 +207,15 @@ class BoundedWorkload(Workload, Protocol):
 
     def within(self, effort: float) -> "Workload":
         """The same, whose constants are measured in at most ``effort`` samples times rounds."""
+        ...
+
+
+@runtime_checkable
+class AsynchronousWorkload(Workload, Protocol):
+    """A workload that can be trained without a barrier."""
+
+    def asynchronous_learner(self, seed: int, learning_rate: float) -> AsynchronousLearner:
+        """As `learner`. Raises InputError where the recipe cannot be followed from models of different ages."""
         ...
 
 

@@ -20,11 +20,13 @@ from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
 from prefine.emulator.scenario.learning import learning
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
+from prefine.emulator.simulation.aggregation import Asynchronous, Synchronous
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
 from prefine.emulator.types import (
+    AsynchronousWorkload,
     BoundedWorkload,
     Constants,
     FloatArray,
@@ -133,14 +135,19 @@ class World:
         return make_policy(name, self.scenario.policies.get(name, {}))
 
     def plan(self, name: str, policy: Policy) -> Plan:
-        """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
+        """What ``policy`` plans here, checked; one that rehearses decides once for all processes.
+
+        Plans are of rounds with a barrier, and so are rehearsals, where the run itself has none.
+        """
         problem = self.problem_of(policy)
         if not rehearses(policy):
             return check_plan(name, problem, calling(name, "plan", problem, policy))
         charge = self.charge(policy)
 
         def spec(plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
-            return self._spec(plan, FollowPlan(plan), seed, channel, learner, charge)
+            follow = FollowPlan(plan, self.scenario.aggregation.until)
+            spec = self._spec(plan, follow, seed, channel, learner, charge)
+            return replace(spec, aggregation=Synchronous()) if isinstance(spec.aggregation, Asynchronous) else spec
 
         rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
         return rehearsed_plan(name, policy, problem, rehearser, self.content)
@@ -174,9 +181,21 @@ class World:
 
     def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
         """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
-        learner = self.workload.learner(seed, self.learning_rate)
-        controller = controller_of(name, policy, plan)
-        return self._spec(plan, controller, seed, self.channel(seed), learner, self.charge(policy))
+        controller = controller_of(name, policy, plan, self.scenario.aggregation.until)
+        return self._spec(plan, controller, seed, self.channel(seed), self.learner(seed), self.charge(policy))
+
+    def learner(self, seed: int) -> Learner:
+        """What is trained in the run with ``seed``.
+
+        Raises InputError where it cannot be trained as ``[aggregation]`` says.
+        """
+        workload, rate = self.workload, self.learning_rate
+        if not isinstance(self.scenario.aggregation, Asynchronous):
+            return workload.learner(seed, rate)
+        if not isinstance(workload, AsynchronousWorkload):
+            name = type(workload).__name__
+            raise InputError(f'aggregation.mode = "asynchronous": the workload {name} has no asynchronous_learner')
+        return workload.asynchronous_learner(seed, rate)
 
     def _spec(
         self, plan: Plan, controller: Controller, seed: int, channel: Channel, learner: Learner, charge: Charge
@@ -204,6 +223,9 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
-            outside_proof=outside_proof(scenario.training, scenario.faults, self.constants.smoothness),
+            outside_proof=outside_proof(
+                scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness
+            ),
             policy_seed=int(stream(seed, "policy").integers(2**63)),
+            aggregation=scenario.aggregation,
         )

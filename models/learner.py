@@ -89,7 +89,8 @@ class Learner:
         counts = (round_.local_steps * batches[here]).tolist()
         rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
-            self._move(round_.direction(here, rows, weights[here], rate), rate)
+            total = round_.total(here, rows, weights[here], rate)
+            self._move(round_.direction(total), rate)
         self._unread = here
 
     def reports(self) -> Reports:

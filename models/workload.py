@@ -5,10 +5,12 @@ from copy import copy
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from prefine.emulator import cache
+from prefine.emulator.errors import InputError
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
@@ -17,6 +19,7 @@ from prefine.models import networks
 from prefine.models.algorithms.build import algorithm_class
 from prefine.models.algorithms.build import build as build_algorithm
 from prefine.models.algorithms.round import Round, round_of
+from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
@@ -30,6 +33,8 @@ from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.tuning import Everything, tuning_of
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
+
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 
 class Workload:
@@ -129,6 +134,18 @@ class Workload:
         """
         return self._learner(self._federation, self.objective(seed), seed, learning_rate)
 
+    def asynchronous_learner(self, seed: int, learning_rate: float) -> AsynchronousLearner:
+        """As `learner`, one that can be trained without a barrier.
+
+        Raises InputError where more than the model travels to the devices: the rest would be of another version.
+        """
+        if self._algorithm.payloads > 1:
+            raise InputError(
+                f'training.algorithm = "{self._training.algorithm}": not with aggregation.mode = "asynchronous", '
+                "for what it sends beside the model must be of the same round for all devices"
+            )
+        return self._made(AsynchronousLearner, self._federation, self.objective(seed), seed, learning_rate)
+
     def rehearse(
         self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
     ) -> tuple[list[Validation], int]:
@@ -144,6 +161,11 @@ class Workload:
             return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
 
     def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
+        return self._made(Learner, federation, objective, seed, learning_rate)
+
+    def _made(
+        self, kind: type[AnyLearner], federation: Federation, objective: Objective, seed: int, learning_rate: float
+    ) -> AnyLearner:
         training = self._training
         algorithm = build_algorithm(self._algorithm, training)
 
@@ -154,7 +176,7 @@ class Workload:
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return Learner(federation, objective, self._tuning, finetuning, step, average, seed)
+        return kind(federation, objective, self._tuning, finetuning, step, average, seed)
 
     def _upload(self, parameters: int) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task.parameter_bits

@@ -1,4 +1,4 @@
-"""docs/results.md and docs/online.md say what the files in docs/results say."""
+"""docs/results.md, docs/online.md and docs/async.md say what the files in docs/results say."""
 
 import importlib
 import re
@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("results.md", "online.md")
+PAGES = ("results.md", "online.md", "async.md")
 
 
 @pytest.fixture
@@ -43,6 +45,32 @@ def test_prose_has_no_measured_figure(name: str, collect: ModuleType) -> None:
     prose = collect.MARKED.sub("", page(name))
     prose = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", prose, flags=re.DOTALL)
     assert not re.findall(r"[^\n]*(?:\d*\.\d+|± ?\d)[^\n]*", prose)
+
+
+def test_the_picture_is_that_of_the_files(collect: ModuleType) -> None:
+    """To a hundredth of a point, so that another build of the drawing library may round otherwise."""
+    drawn = collect.asynchrony.picture(DOCS / "results").decode()
+    numbers = [
+        np.array(re.findall(r"-?\d+\.\d+", text), dtype=float)
+        for text in (drawn, (DOCS / "pictures" / "async.svg").read_text(encoding="utf-8"))
+    ]
+    assert len(numbers[0]) > 1000
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
+
+
+def test_asynchronous_rows_are_what_the_runs_say(collect: ModuleType) -> None:
+    """One row worked out with scipy: mean, interval, and the paired difference to the synchronous runs."""
+    runs = pd.read_csv(DOCS / "results" / "async" / "dirichlet.csv")
+    score = {
+        mode: group.sort_values("seed")["test_accuracy"].to_numpy()
+        for mode, group in runs[runs["policy"] == "uniform"].groupby("aggregation.mode")
+    }
+    gain = score["asynchronous"] - score["synchronous"]
+    half = stats.t.interval(0.95, len(gain) - 1, scale=stats.sem(gain))[1]
+    row = next(
+        r for r in collect.asynchrony.modes(DOCS / "results", "dirichlet") if r[:2] == ["`uniform`", "asynchronous"]
+    )
+    assert row[-1] == f"+{gain.mean():.3f} ± {half:.3f}".replace("0.", ".")
 
 
 def test_a_changed_figure_changes_the_page(collect: ModuleType, tmp_path: Path) -> None:

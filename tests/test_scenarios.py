@@ -133,6 +133,20 @@ def test_default_is_what_its_header_says() -> None:
         assert score[policy].mean() == pytest.approx(accuracy, abs=0.01)
 
 
+def test_nobody_waits_for_stragglers_without_a_barrier() -> None:
+    """Unlike behind one: the same budget holds many times the updates, and rounds of the first ten throw work away."""
+    runs = {
+        mode: emulate("stragglers", "budget.delay_s=6", f"aggregation.mode={mode}")
+        for mode in ("synchronous", "semi-synchronous", "asynchronous")
+    }
+    arrived = {mode: sum(r.outcome == "delivered" for r in result.devices) for mode, result in runs.items()}
+    assert arrived["asynchronous"] > arrived["semi-synchronous"] > arrived["synchronous"]
+    assert {r.participants for r in runs["asynchronous"].rounds if r.stage == "finetune"} == {10}
+    assert runs["semi-synchronous"].run.wasted_energy_j > 3 * runs["asynchronous"].run.wasted_energy_j
+    ages = [r.staleness for r in runs["asynchronous"].devices if r.outcome == "delivered"]
+    assert max(ages) > 1
+
+
 def test_selection_chooses_five_of_twenty() -> None:
     source = read_source("selection", [*CONSTANTS, "compare.evaluate_every=1000"])
     result = execute(Job(source, part(POLICY, "joint-ft"), 0))

@@ -1,8 +1,9 @@
-"""Makes the tables of docs/results.md and docs/online.md from what `make figures` and `make online` wrote.
+"""Makes the tables of docs/results.md, docs/online.md and docs/async.md, and the picture of the last.
 
-``python docs/results/collect.py FROM DOCS``: FROM holds one output folder per question and recipe. What the pages need
-of each goes to the folder of that name in ``DOCS/results``; then the tables of ``DOCS/results.md`` and
-``DOCS/online.md`` are made anew from these files alone. Where DOCS has no results, it begins as a copy of docs/.
+``python docs/results/collect.py FROM DOCS``: FROM holds what `make figures`, `make online` and `make async` wrote, one
+output folder per question and recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``;
+then the tables of the pages are made anew from these files alone. Where DOCS has no results, it begins as a copy of
+docs/.
 """
 
 import itertools
@@ -11,12 +12,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import asynchrony
 import pandas as pd
 from result_tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
 from prefine.emulator.analysis.reading import read_comparison
 
-PAGES = ("results.md", "online.md")
+PAGES = ("results.md", "online.md", "async.md")
 FIGURES = (
     *("test_accuracy", "train_loss", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds"),
     *("delay_s", "energy_j", "wasted_energy_j", "overrun_delay_s", "overrun_energy_j"),
@@ -94,13 +96,16 @@ def rendered(page: str, results: Path) -> str:
 
 
 def main(source: Path, docs: Path) -> None:
-    """Collect, then make the tables of both pages."""
+    """Collect, then make the tables of the pages, and the picture."""
     here = Path(__file__).parent
     if not (docs / "results").is_dir():
         shutil.copytree(here, docs / "results", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         for name in PAGES:
             shutil.copyfile(here.parent / name, docs / name)
     collect(source, docs / "results")
+    asynchrony.collect(source, docs / "results")
+    (docs / "pictures").mkdir(exist_ok=True)
+    (docs / "pictures" / "async.svg").write_bytes(asynchrony.picture(docs / "results"))
     for name in PAGES:
         page = docs / name
         page.write_text(rendered(page.read_text(encoding="utf-8"), docs / "results"), encoding="utf-8")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import asynchrony
 import pandas as pd
 
 from prefine.emulator.analysis.statistics import kendall_tau
@@ -299,6 +300,18 @@ def online_overruns(results: Path) -> str:
     )
 
 
+def _modes(sweep: str, *varied: str) -> Table:
+    """The modes of aggregation at equal budgets."""
+    headings = ["policy", "mode", "updates", "arrivals", "energy J", "wasted J", "s to .8", "accuracy"]
+    return lambda results: _markdown([*varied, *headings, "minus synchronous"], asynchrony.modes(results, sweep))
+
+
+def async_buffers(results: Path) -> str:
+    """What the size of the buffer does."""
+    headings = ["mode", "buffer", "updates", "arrivals", "staleness", "energy J", "wasted J", "accuracy"]
+    return _markdown(headings, asynchrony.buffers(results))
+
+
 def _of(read: Callable[[Path], pd.DataFrame], show: Callable[[pd.DataFrame, Sequence[str]], str], *keys: str) -> Table:
     return lambda results: show(read(results), keys)
 
@@ -324,5 +337,8 @@ TABLES: dict[str, Table] = {
     "online-difference": online_difference,
     "online-policies": online_policies,
     "online-overruns": online_overruns,
+    "async-modes": _modes("modes", "recipe", "stolen"),
+    "async-dirichlet": _modes("dirichlet"),
+    "async-buffers": async_buffers,
 }
 """By the names that stand in the pages."""

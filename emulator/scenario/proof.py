@@ -4,20 +4,23 @@ from collections.abc import Iterator
 
 from prefine.emulator.loading import own_file
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.simulation.aggregation import Aggregation, Asynchronous, SemiSynchronous
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.spec import WITHOUT_SOME
 
 
-def outside_proof(training: TrainingSettings, faults: Faults, smoothness: float) -> tuple[str, ...]:
+def outside_proof(
+    training: TrainingSettings, faults: Faults, aggregation: Aggregation, smoothness: float
+) -> tuple[str, ...]:
     """In a few words each; empty where the bound is proven for plans that are carried out to their end.
 
     The proof is of plain SGD with a constant step of at most 1/L, ``smoothness`` being L, whose mean over the devices'
     updates is unbiased.
     """
-    return tuple(_outside(training, faults, smoothness))
+    return tuple(_outside(training, faults, aggregation, smoothness))
 
 
-def _outside(training: TrainingSettings, faults: Faults, smoothness: float) -> Iterator[str]:
+def _outside(training: TrainingSettings, faults: Faults, aggregation: Aggregation, smoothness: float) -> Iterator[str]:
     rate = training.learning_rate
     multiple = float(rate.removesuffix("/L")) if isinstance(rate, str) else rate * smoothness
     if multiple > 1.0 + 1e-9:
@@ -34,7 +37,9 @@ def _outside(training: TrainingSettings, faults: Faults, smoothness: float) -> I
         yield f"the algorithm {training.algorithm}"
     if training.upload != "exact":
         yield "compressed uploads"
-    if training.participation < 1.0:
+    if training.participation < 1.0 or isinstance(aggregation, SemiSynchronous):
         yield WITHOUT_SOME
+    if isinstance(aggregation, Asynchronous):
+        yield "models of different ages"
     if faults != Faults():
         yield "faults"

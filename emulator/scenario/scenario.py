@@ -21,6 +21,7 @@ from prefine.emulator.scenario.study import BudgetSettings, CompareSettings
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.section import Name, Section, Seed
+from prefine.emulator.simulation.aggregation import Aggregation, Asynchronous, SemiSynchronous, Synchronous
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.processor import ProcessorModel
 
@@ -51,6 +52,7 @@ class Scenario(Section):
     channel: ChannelModel = Static()
     processor: ProcessorModel = ProcessorModel()
     faults: Faults = Faults()
+    aggregation: Aggregation = Synchronous()
     learning: LearningSettings = LearningSettings()
     policies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     compare: CompareSettings = CompareSettings()
@@ -61,6 +63,20 @@ class Scenario(Section):
             raise ValueError(
                 f"devices.count = {self.devices.count}, but there are {len(self.device)} [[device]] tables"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _aggregable(self) -> Self:
+        mode, least = self.aggregation, self.faults.min_participants
+        if isinstance(mode, Synchronous):
+            return self
+        key = "concurrency" if isinstance(mode, Asynchronous) else "buffer"
+        if (value := getattr(mode, key) or 0) > self.device_count:
+            raise ValueError(f"aggregation.{key} = {value}, but there are {self.device_count} devices")
+        if isinstance(mode, Asynchronous) and least > 1:
+            raise ValueError(f'faults.min_participants = {least} is of a barrier, aggregation.mode is "{mode.mode}"')
+        if isinstance(mode, SemiSynchronous) and (mode.buffer or least) < least:
+            raise ValueError(f"aggregation.buffer = {mode.buffer} is below faults.min_participants = {least}")
         return self
 
     @property

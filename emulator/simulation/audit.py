@@ -12,6 +12,7 @@ from prefine.emulator.access import whole_band_hz
 from prefine.emulator.charge import Charge
 from prefine.emulator.errors import AuditError
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
+from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.spec import RunSpec
 
@@ -102,17 +103,49 @@ def _rounds(result: RunResult) -> Iterable[str]:
 def _participants(result: RunResult, columns: Columns, spec: RunSpec, chosen: Chosen) -> Iterable[str]:
     """Nobody who was not chosen does anything, nobody takes part twice, and who delivered is counted."""
     count = len(spec.problem.devices)
-    rounds, device = (np.array(columns[name], dtype=np.int64) for name in ("round", "device"))
-    if len(np.unique(rounds * count + device)) < len(rounds):
-        yield "a device took part twice in one round"
+    rounds, device, behind = (np.array(columns[name], dtype=np.int64) for name in ("round", "device", "staleness"))
     open_to_all = np.ones(count, dtype=np.bool_)
     masks = np.array([chosen.get(number, open_to_all) for number in range(int(rounds.max(initial=0)) + 1)])
-    yield from _name(~masks[rounds, device], columns, "it was not chosen, its outcome:", "outcome")
+    yield from _name(~masks[rounds - behind, device], columns, "it was not chosen, its outcome:", "outcome")
     whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
     delivered = np.bincount(rounds[whole], minlength=len(masks) + len(result.rounds))
     for record in result.rounds:
         if record.stage == "finetune" and record.participants != delivered[record.round]:
             yield f"{delivered[record.round]} devices delivered in round {record.round}, not {record.participants}"
+    if isinstance(spec.aggregation, Asynchronous):
+        yield from _versions(result, columns, rounds - behind, whole)
+        yield from _one_at_a_time(columns, spec.aggregation.at_once(count, spec.participation))
+    elif len(np.unique(rounds * count + device)) < len(rounds) or behind.any():
+        yield "a device took part twice in one round, or with a model of another"
+
+
+def _versions(
+    result: RunResult, columns: Columns, number: NDArray[np.int64], whole: NDArray[np.bool_]
+) -> Iterable[str]:
+    """Who began while update ``number`` was being made did so between that one and the one before; so did arrivals."""
+    ends_s = np.array([-math.inf, *(r.end_s for r in result.rounds if r.stage == "finetune"), math.inf])
+    begun_s, arrived_s = np.array(columns["download_start_s"]), np.array(columns["upload_end_s"])
+    other = (begun_s < ends_s[number - 1]) | (begun_s > ends_s[number])
+    yield from _name(other, columns, "its model is of another version:", "staleness", "download_start_s")
+    rounds = np.array(columns["round"], dtype=np.int64)
+    other = whole & ((arrived_s < ends_s[rounds - 1]) | (arrived_s > ends_s[rounds]))
+    yield from _name(other, columns, "it arrived for another update:", "upload_end_s")
+
+
+def _one_at_a_time(columns: Columns, at_once: int) -> Iterable[str]:
+    """No device does two things at once, and never more than ``at_once`` are at work."""
+    if not columns["device"]:
+        return
+    begun_s = np.array(columns["download_start_s"])
+    ended_s = np.fmax.reduce(np.array([columns[name] for name in INSTANTS]))
+    order = np.lexsort((begun_s, columns["device"]))
+    device = np.array(columns["device"])[order]
+    overlap = np.zeros(len(order), dtype=np.bool_)
+    overlap[order[1:]] = (device[1:] == device[:-1]) & (begun_s[order[1:]] < ended_s[order[:-1]])
+    yield from _name(overlap, columns, "it had not ended what it began before", "download_start_s")
+    starts, ends = np.sort(begun_s), np.sort(ended_s)
+    if np.max(np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts, side="right")) > at_once:
+        yield f"more than {at_once} devices at work at once"
 
 
 def _times(columns: Columns) -> Iterable[str]:

@@ -28,8 +28,7 @@ class Choices:
 
         All are zero where none of them counts.
         """
-        own = decision.weight is not None
-        wanted = self._share if decision.weight is None else decision.weight
+        own, wanted = decision.weight is not None, self._wanted(decision)
         weights = np.zeros(len(wanted))
         weights[arrived] = wanted[arrived]
         present = weights.sum()
@@ -38,6 +37,14 @@ class Choices:
         self._own_weights |= own
         whole: FloatArray = weights * (wanted[members].sum() / present) if own else weights / present
         return whole
+
+    def begun(self, decision: RoundDecision, devices: IntArray) -> FloatArray:
+        """What the work counts, (n,), that ``devices`` (n,) begin; without a barrier only the ratios matter."""
+        self._own_weights |= decision.weight is not None
+        return self._wanted(decision)[devices]
+
+    def _wanted(self, decision: RoundDecision) -> FloatArray:
+        return self._share if decision.weight is None else decision.weight
 
     @property
     def outside_proof(self) -> tuple[str, ...]:

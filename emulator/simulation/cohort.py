@@ -1,14 +1,13 @@
 """The devices as the server deals with them: who is there, who is at work, and what they bring back."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.device import Device, Task
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import FloatArray, IntArray
@@ -40,7 +39,7 @@ class Assignment(NamedTuple):
 
 
 class Cohort:
-    """Gathers ``share`` of the devices for a round, sets them to work, waits for them and calls them back."""
+    """Gathers a round's devices, sets devices to work and calls them back."""
 
     def __init__(
         self,
@@ -54,7 +53,6 @@ class Cohort:
         self._fewest = min(spec.faults.min_participants, self._selected)
         self._selection = spec.selection
         self._horizon_s = spec.horizon_s
-        self._busy: list[simpy.Process] = []
         self._can_leave = spec.availability.can_change or math.isfinite(spec.faults.capacity_j)
 
     def available(self) -> NDArray[np.bool_]:
@@ -75,45 +73,41 @@ class Cohort:
             there = order[(self.available() & chosen)[order]][: self._selected]
             if len(there) >= self.fewest(chosen):
                 return np.sort(there)
-            change_s = min(device.next_change_s() for device in self._devices)
-            yield self._env.timeout(min(change_s, self._horizon_s) - self._env.now)
+            yield self._env.timeout(min(self.next_change_s(), self._horizon_s) - self._env.now)
             if self._env.now >= self._horizon_s:
                 yield self._env.event()
 
-    def begin(self, assignment: Assignment) -> None:
-        """Set the devices to work; who drops out is interrupted then."""
-        for task in assignment.tasks():
-            device = self._devices[task.device]
-            drops_s = device.next_change_s()
-            self._busy.append(self._env.process(device.take_part(task._replace(limit_s=min(task.limit_s, drops_s)))))
-            if drops_s < task.limit_s:
-                self._interrupt_at(drops_s, self._busy[-1])
+    def begin(self, task: Task) -> simpy.Process:
+        """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
+        device = self._devices[task.device]
+        drops_s = device.next_change_s()
+        process = self._env.process(device.take_part(task._replace(limit_s=min(task.limit_s, drops_s))))
+        if drops_s < task.limit_s:
+            self.recall_at(drops_s, process, "dropped")
+        return process
 
-    def _interrupt_at(self, drops_s: float, process: simpy.Process) -> None:
-        def drop(_: simpy.Event) -> None:
-            if process.is_alive:
-                process.interrupt("dropped")
+    def recall_at(self, time_s: float, process: simpy.Process, cause: str) -> None:
+        """Interrupt the device of ``process`` if it is still at work then."""
 
-        self._env.timeout(drops_s - self._env.now).callbacks.append(drop)
-
-    def barrier(self, limit_s: float) -> Generator[simpy.Event, Any, None]:
-        """Wait for everyone, or for the round's deadline."""
-        everyone = self._env.all_of(self._busy)
-        if limit_s >= self._horizon_s:
-            yield everyone
-            return
-        yield everyone | self._env.timeout(limit_s - self._env.now)
-        yield from self.recall("late")
-
-    def recall(self, cause: str) -> Generator[simpy.Event, Any, None]:
-        """Call back who is still at work, and wait until they have put down their records."""
-        for process in self._busy:
+        def recall(_: simpy.Event) -> None:
             if process.is_alive:
                 process.interrupt(cause)
-        yield self._env.all_of(self._busy)
 
-    def collect(self) -> list[DeviceRecord]:
-        """The records of the round that is over."""
-        records = [process.value for process in self._busy if isinstance(process.value, DeviceRecord)]
-        self._busy = []
-        return records
+        self._env.timeout(time_s - self._env.now).callbacks.append(recall)
+
+    def recall(self, busy: Collection[simpy.Process], cause: str) -> Generator[simpy.Event, Any, None]:
+        """Call back who of ``busy`` is still at work, and wait until they have put down their records."""
+        for process in busy:
+            if process.is_alive:
+                process.interrupt(cause)
+        yield self._env.all_of(busy)
+
+    def draw(self, candidates: IntArray, count: int) -> IntArray:
+        """At most ``count`` of ``candidates`` (n,), uniformly, in rising order."""
+        if len(candidates) <= count:
+            return candidates
+        return np.sort(self._selection.permutation(candidates)[:count])
+
+    def next_change_s(self) -> float:
+        """When anyone next comes or goes; ``inf`` where nobody does."""
+        return min(device.next_change_s() for device in self._devices) if self._can_leave else math.inf

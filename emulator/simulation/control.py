@@ -11,6 +11,7 @@ import numpy as np
 from prefine.emulator.access import whole_band_hz
 from prefine.emulator.errors import PolicyError
 from prefine.emulator.plugins import calling
+from prefine.emulator.simulation.aggregation import Until
 from prefine.emulator.types import (
     AdaptivePolicy,
     DevicesPlan,
@@ -47,14 +48,18 @@ class Controller(Protocol):
 
 
 class FollowPlan:
-    """Does what the plan says: N pre-training rounds, M fine-tuning rounds, stop."""
+    """Does what the plan says: N pre-training rounds, M fine-tuning rounds, stop.
+
+    With ``until = "budget"``, a plan that fine-tunes at all goes on doing so until a budget ends.
+    """
 
     stop_reason = "plan"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, until: Until = "plan") -> None:
+        rounds = MOST_ROUNDS if until == "budget" and plan.finetune_rounds else plan.finetune_rounds
         self._decisions = chain(
             repeat(RoundDecision("pretrain", plan.server, plan.devices), plan.pretrain_rounds),
-            repeat(RoundDecision("finetune", plan.server, plan.devices), plan.finetune_rounds),
+            repeat(RoundDecision("finetune", plan.server, plan.devices), rounds),
             repeat(RoundDecision("stop", plan.server, plan.devices)),
         )
 
@@ -88,9 +93,9 @@ class Adapt:
         return decision
 
 
-def controller_of(name: str, policy: Policy, plan: Plan) -> Controller:
-    """What decides the rounds of ``policy``, whose plan at the start was ``plan``."""
-    return Adapt(name, policy) if isinstance(policy, AdaptivePolicy) else FollowPlan(plan)
+def controller_of(name: str, policy: Policy, plan: Plan, until: Until = "plan") -> Controller:
+    """What decides the rounds of ``policy``, whose plan at the start was ``plan``; see `FollowPlan`."""
+    return Adapt(name, policy) if isinstance(policy, AdaptivePolicy) else FollowPlan(plan, until)
 
 
 def check_plan(name: str, problem: Problem, plan: object) -> Plan:

@@ -6,7 +6,7 @@ Computing starts when every device that takes part has the model, as in the plan
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Tag, model_validator
@@ -29,6 +29,9 @@ class DownlinkSection(Section):
     ``delay_s`` and ``energy_j`` a round are those of ``fixed``. The modes that transmit send ``payload_bits`` at
     ``power_w`` over ``bandwidth_hz``, at Shannon's rate.
     """
+
+    transmits: ClassVar[bool] = True
+    """Whether deliveries share one band, so that one waits for the other."""
 
     mode: str
     delay_s: NonNegative = 0.0
@@ -66,6 +69,7 @@ class DownlinkSection(Section):
 class FreeDownlink(DownlinkSection):
     """At once and at no energy."""
 
+    transmits = False
     mode: Literal["free"] = "free"
 
     def deliver(
@@ -76,8 +80,9 @@ class FreeDownlink(DownlinkSection):
 
 
 class FixedDownlink(DownlinkSection):
-    """A given delay and energy a round, whatever the channel."""
+    """A given delay and energy a round, whatever the channel; without a barrier, a delivery."""
 
+    transmits = False
     mode: Literal["fixed"] = "fixed"
 
     def deliver(

@@ -5,7 +5,10 @@ of what is under way is *held*, so that spent and held together never pass eithe
 switch at one speed, an attempt, or a stretch of an upload at one bandwidth: to its end, or to the end of the slot.
 """
 
-from typing import Literal
+from collections.abc import Generator
+from typing import Any, Literal
+
+import simpy
 
 from prefine.emulator.charge import NO_CHARGE, Charge
 
@@ -60,6 +63,21 @@ class EnergyAccount:
         """Close an activity: release what was held for it and book what it used."""
         self._held_j -= held_j
         self.spent_j[part] += used_j
+
+    def transmit(self, env: simpy.Environment, held_j: float, duration_s: float) -> Generator[simpy.Event, Any, None]:
+        """A download of ``duration_s`` that uses the energy held for it, at constant power.
+
+        Raises simpy.Interrupt where it is interrupted, once what it used is booked.
+        """
+        start_s, used_j = env.now, held_j
+        try:
+            if duration_s > 0.0:
+                yield env.timeout(duration_s)
+        except simpy.Interrupt:
+            used_j *= (env.now - start_s) / duration_s
+            raise
+        finally:
+            self.settle("downlink", held_j, used_j)
 
 
 class Battery:

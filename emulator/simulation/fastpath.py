@@ -110,6 +110,7 @@ class IndependentDevices:
             begins_s,
             *(column.tolist() for column in rest),
             repeat("delivered"),
+            repeat(0),
         )
         yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
 

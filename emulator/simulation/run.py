@@ -8,11 +8,15 @@ from typing import NamedTuple
 import simpy
 
 from prefine.emulator.records import RoundRecord, RunRecord, RunResult
+from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.audit import audit
+from prefine.emulator.simulation.barrier import Rounds
+from prefine.emulator.simulation.buffered import Buffered
 from prefine.emulator.simulation.cohort import Cohort
 from prefine.emulator.simulation.device import Device
 from prefine.emulator.simulation.energy import BUDGET_SLACK, EnergyAccount
 from prefine.emulator.simulation.fastpath import fast_path
+from prefine.emulator.simulation.finetuning import Finetuning
 from prefine.emulator.simulation.server import EdgeServer
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.uplink import Uplink
@@ -29,10 +33,10 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     result = RunResult(
         _summary(spec, policy, seed, clock),
         tuple(clock.server.rounds),
-        tuple(chain.from_iterable(clock.server.device_rounds)),
+        tuple(chain.from_iterable(clock.server.finetuning.books.rounds)),
         spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
     )
-    audit(result, spec, clock.uplink.peak_band_hz, clock.server.choices.made)
+    audit(result, spec, clock.uplink.peak_band_hz, clock.server.finetuning.choices.made)
     return result
 
 
@@ -62,11 +66,18 @@ def _run(spec: RunSpec) -> _Finished:
     devices = [
         Device(k, env, spec, uplink, account, lambda: server.stop("energy")) for k in range(len(problem.devices))
     ]
-    server = EdgeServer(env, spec, Cohort(env, devices, spec), fast_path(spec), account)
+    cohort = Cohort(env, devices, spec)
+    server = EdgeServer(env, spec, cohort, _finetuning(env, spec, cohort, account), account)
     out_of_time = "delay" if spec.stop_at_budget else "no signal"
     env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
     reason = str(env.run(until=server.process))
     return _Finished(server, uplink, account, env.now, reason)
+
+
+def _finetuning(env: simpy.Environment, spec: RunSpec, cohort: Cohort, account: EnergyAccount) -> Finetuning:
+    if isinstance(spec.aggregation, Asynchronous):
+        return Buffered(env, spec, spec.aggregation, cohort, account)
+    return Rounds(env, spec, cohort, fast_path(spec), account)
 
 
 def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunRecord:
@@ -97,7 +108,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
         stop_reason=clock.reason,
-        outside_proof=",".join(dict.fromkeys([*spec.outside_proof, *server.choices.outside_proof])),
+        outside_proof=",".join(dict.fromkeys([*spec.outside_proof, *server.finetuning.choices.outside_proof])),
         calibration_delay_s=spec.charge.delay_s,
         calibration_energy_j=spec.charge.energy_j,
     )

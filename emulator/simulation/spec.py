@@ -9,6 +9,7 @@ from prefine.emulator.access import noise_psd_w_hz
 from prefine.emulator.bound import Prediction
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.charge import NO_CHARGE, Charge
+from prefine.emulator.simulation.aggregation import Aggregation, Synchronous
 from prefine.emulator.simulation.availability import AlwaysOn, OnOff
 from prefine.emulator.simulation.control import Controller
 from prefine.emulator.simulation.downlink import Downlink
@@ -56,6 +57,7 @@ class RunSpec:
     outside_proof: tuple[str, ...] = ()
     charge: Charge = NO_CHARGE
     policy_seed: int = 0
+    aggregation: Aggregation = Synchronous()  # noqa: RUF009  # frozen
 
     @cached_property
     def noise_psd_w_hz(self) -> FloatArray:
@@ -74,6 +76,7 @@ class RunSpec:
 
     @property
     def is_predictable(self) -> bool:
-        """Whether a round is known when it begins: nothing goes wrong, and no device changes what another meets."""
+        """Whether a round is known when it begins: nothing goes wrong, and devices do not change what others meet."""
         surprises = (self.faults.can_disturb, self.availability.can_change, self.load.can_steal)
-        return not any(surprises) and self.processor.is_plain and self.access.is_separate
+        plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
+        return not any(surprises) and plain and self.access.is_separate

@@ -29,12 +29,17 @@ class Round(Protocol):
         """Mini-batches each device processes."""
         ...
 
-    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
-        """The direction (P,) of the server's step.
+    def total(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+        """sum_k weights_k u_k (P,) of the devices' updates u_k, all made from the objective's weights.
 
         ``devices`` (k,) take part with ``weights`` (k,) in the mean; ``rows[i]`` are the task rows of all mini-batches
-        of ``devices[i]``, ``local_steps`` equal parts of it. ``rate`` is the step size of the round.
+        of ``devices[i]``, ``local_steps`` equal parts of it. ``rate`` is the step size of the devices. The answer may
+        be overwritten by the next call.
         """
+        ...
+
+    def direction(self, total: Tensor) -> Tensor:
+        """The direction (P,) of the server's step that the algorithm makes of ``total`` (P,)."""
         ...
 
     def reports(self) -> Reports:
@@ -66,14 +71,18 @@ class FusedRound:
         self._dtype = objective.weights.numpy().dtype
         self._sizes, self._losses = np.zeros(0, dtype=np.int64), objective.losses
 
-    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+    def total(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`; the step size plays no part."""
         self._sizes = sizes = np.array([len(own) for own in rows])
         share = np.repeat((weights / sizes).astype(self._dtype), sizes)
         self._objective.differentiate(self._task.take(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(share)))
         self._losses = self._objective.losses
         self._objective.regularise(float(weights.sum()))
-        return _server_step(self._algorithm, self._objective.gradient)
+        return self._objective.gradient
+
+    def direction(self, total: Tensor) -> Tensor:
+        """See `Round`."""
+        return _server_step(self._algorithm, total)
 
     def reports(self) -> Reports:
         """See `Round`."""
@@ -100,7 +109,7 @@ class DeviceRound:
         self._gradients = _Gradients(objective, task)
         self._reports: list[Reports] = []
 
-    def direction(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
+    def total(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
         """See `Round`."""
         start = self._objective.weights
         total = torch.zeros_like(start)
@@ -117,6 +126,10 @@ class DeviceRound:
             shares = torch.from_numpy(weights[chunk]).to(total.dtype)
             total += shares @ self._upload.send(updates, devices[chunk])
             self._reports.append(clients.reports())
+        return total
+
+    def direction(self, total: Tensor) -> Tensor:
+        """See `Round`."""
         return _server_step(self._algorithm, total)
 
     def reports(self) -> Reports:

@@ -121,7 +121,7 @@ def test_fused_gradient_is_the_mean_of_the_devices_gradients(
     expected = sum(
         weight * gradient_of_device(model, federation.task, own) for weight, own in zip(WEIGHTS, rows, strict=True)
     )
-    fused = FusedRound(FedSGD(), model, federation.task).direction(HERE, rows, WEIGHTS, 0.1).clone()
+    fused = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
     assert torch.allclose(fused, torch.as_tensor(expected), rtol=1e-9, atol=1e-11)
 
 
@@ -130,10 +130,10 @@ def test_fused_gradient_in_single_precision(
     name: str, objective: Make, federation: Federation, rows: list[np.ndarray]
 ) -> None:
     model = objective(name)
-    exact = FusedRound(FedSGD(), model, federation.task).direction(HERE, rows, WEIGHTS, 0.1).clone()
+    exact = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
     single = Objective(objective(name).network, "classification", model.weight_decay, torch.float32)
     task = Batch(federation.task.x.float(), federation.task.y, federation.task.share.float())
-    fused = FusedRound(FedSGD(), single, task).direction(HERE, rows, WEIGHTS, 0.1)
+    fused = FusedRound(FedSGD(), single, task).total(HERE, rows, WEIGHTS, 0.1)
     assert float((fused.double() - exact).norm() / exact.norm()) < 1e-6
 
 
@@ -149,8 +149,8 @@ def test_one_local_step_is_the_fused_round(
 ) -> None:
     monkeypatch.setattr(rounds, "HELD", held)
     model = objective(name)
-    fused = FusedRound(FedSGD(), model, federation.task).direction(HERE, rows, WEIGHTS, 0.1).clone()
-    each = DeviceRound(FedAvg(), model, federation.task, federation.weights, 1, Exact(0, 32)).direction(
+    fused = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
+    each = DeviceRound(FedAvg(), model, federation.task, federation.weights, 1, Exact(0, 32)).total(
         HERE, rows, WEIGHTS, 0.1
     )
     assert torch.allclose(each, fused, rtol=1e-9, atol=1e-11)
@@ -168,7 +168,7 @@ def test_local_steps_are_sgd_on_each_device(objective: Make, federation: Federat
             model.weights.sub_(rate * gradient_of_device(model, federation.task, batch))
         moved += weight * (model.weights - start)
     model.weights.copy_(start)
-    update = DeviceRound(FedAvg(), model, federation.task, federation.weights, steps, Exact(0, 32)).direction(
+    update = DeviceRound(FedAvg(), model, federation.task, federation.weights, steps, Exact(0, 32)).total(
         HERE, rows, WEIGHTS, rate
     )
     assert torch.allclose(-rate * update, moved, rtol=1e-9, atol=1e-11)
@@ -352,7 +352,7 @@ def test_reported_losses_are_those_of_the_first_mini_batches(
     if steps == 1:
         rounds.append(FusedRound(FedSGD(), model, task))
     for each in rounds:
-        each.direction(HERE, [np.concatenate([own, own[::-1]][:steps]) for own in rows], WEIGHTS, 0.1)
+        each.total(HERE, [np.concatenate([own, own[::-1]][:steps]) for own in rows], WEIGHTS, 0.1)
         reports = each.reports()
         for device, own in enumerate(rows):
             with torch.no_grad():

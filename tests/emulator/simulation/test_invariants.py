@@ -18,6 +18,7 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import AuditError
 from prefine.emulator.randomness import stream
 from prefine.emulator.records import RunResult
+from prefine.emulator.simulation.aggregation import Asynchronous, SemiSynchronous, Synchronous
 from prefine.emulator.simulation.audit import audit
 from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff
 from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, Unicast
@@ -90,6 +91,11 @@ def worlds(draw: Any) -> RunSpec:
         min_participants=draw(st.sampled_from([1, 2])),
         battery_j=draw(st.none() | st.floats(0.001, 0.5)),
     )
+    aggregations = [
+        Synchronous(),
+        SemiSynchronous(buffer=draw(st.integers(1, 5)), deadline_s=draw(st.sampled_from([None, 0.6]))),
+        Asynchronous(buffer=draw(st.integers(1, 4)), concurrency=draw(st.sampled_from([None, 1, 3]))),
+    ]
     shared = [kind(payload_bits=1e5, power_w=0.5) for kind in (Broadcast, Unicast)]
     return run_spec(
         world,
@@ -103,6 +109,7 @@ def worlds(draw: Any) -> RunSpec:
         availability=draw(st.sampled_from([AlwaysOn(), leaving])),
         power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
         participation=draw(st.sampled_from([0.5, 1.0])),
+        aggregation=draw(st.sampled_from(aggregations)),
         stop_at_budget=draw(st.sampled_from([True, True, True, False])),
     )
 
@@ -170,7 +177,7 @@ def _time_runs_forward(result: RunResult) -> None:
 def _batteries_hold(result: RunResult, world: RunSpec) -> None:
     """Whatever the access, no device draws more than its battery holds, and one that is empty never returns."""
     for k in range(len(world.problem.devices)):
-        mine = sorted((d for d in result.devices if d.device == k), key=lambda d: d.round)
+        mine = sorted((d for d in result.devices if d.device == k), key=lambda d: d.download_start_s)
         drawn_j = math.fsum(d.compute_energy_j + d.uplink_energy_j for d in mine)
         assert drawn_j <= world.faults.capacity_j * (1.0 + 1e-9)
         assert all(d.outcome != "battery" for d in mine[:-1])

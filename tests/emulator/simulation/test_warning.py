@@ -3,10 +3,12 @@
 import math
 
 import pytest
+from pydantic import TypeAdapter
 
 import prefine
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.simulation.aggregation import Aggregation
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.warning import warnings
 from prefine.emulator.types import Budget, Evaluation
@@ -52,20 +54,23 @@ def test_a_real_run_that_diverges_and_one_that_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "faults", "expected"),
+    ("written", "faults", "aggregation", "expected"),
     [
-        ({}, {}, ()),
-        ({"learning_rate": 0.2}, {}, ()),
-        ({"learning_rate": 0.5}, {}, ("steps of 2.5/L",)),
-        ({"preset": "practice"}, {}, ("steps of 3/L", "momentum")),
-        ({"decay": 0.1, "local_steps": 2}, {}, ("steps that shrink", "several local steps")),
-        ({"upload": "top-k", "participation": 0.5}, {}, ("compressed uploads", "rounds without some devices")),
-        ({"algorithm": "fedprox"}, {}, ("the algorithm fedprox",)),
-        ({"algorithm": "mine.py:Own"}, {"round_deadline_s": 1.0}, ("an algorithm of the user's", "faults")),
+        ({}, {}, {}, ()),
+        ({"learning_rate": 0.2}, {}, {}, ()),
+        ({"learning_rate": 0.5}, {}, {}, ("steps of 2.5/L",)),
+        ({"preset": "practice"}, {}, {}, ("steps of 3/L", "momentum")),
+        ({"decay": 0.1, "local_steps": 2}, {}, {}, ("steps that shrink", "several local steps")),
+        ({"upload": "top-k", "participation": 0.5}, {}, {}, ("compressed uploads", "rounds without some devices")),
+        ({"algorithm": "fedprox"}, {}, {}, ("the algorithm fedprox",)),
+        ({"algorithm": "mine.py:Own"}, {"round_deadline_s": 1.0}, {}, ("an algorithm of the user's", "faults")),
+        ({}, {}, {"mode": "semi-synchronous", "buffer": 2}, ("rounds without some devices",)),
+        ({}, {}, {"mode": "asynchronous", "buffer": 2}, ("models of different ages",)),
     ],
 )
 def test_what_the_proof_does_not_cover(
-    written: dict[str, object], faults: dict[str, object], expected: tuple[str, ...]
+    written: dict[str, object], faults: dict[str, object], aggregation: dict[str, object], expected: tuple[str, ...]
 ) -> None:
     training = TrainingSettings.model_validate(written)
-    assert outside_proof(training, Faults.model_validate(faults), smoothness=5.0) == expected
+    mode: Aggregation = TypeAdapter(Aggregation).validate_python(aggregation)
+    assert outside_proof(training, Faults.model_validate(faults), mode, smoothness=5.0) == expected

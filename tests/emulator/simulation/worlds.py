@@ -34,6 +34,11 @@ class CountingLearner:
 
     pretrained: list[int] = field(default_factory=list)
     finetuned: list[tuple[tuple[int, ...], tuple[float, ...]]] = field(default_factory=list)
+    handed: dict[int, int] = field(default_factory=dict)
+    """How many updates the model had seen that each device was last handed."""
+    buffer: list[tuple[int, int, int]] = field(default_factory=list)
+    """Device, batch and the updates its model had seen, of each arrival."""
+    merged: list[tuple[list[tuple[int, int, int]], tuple[float, ...], str]] = field(default_factory=list)
 
     def pretrain(self, batch: int) -> None:
         self.pretrained.append(batch)
@@ -41,8 +46,18 @@ class CountingLearner:
     def finetune(self, batches: NDArray[np.int64], weights: FloatArray) -> None:
         self.finetuned.append((tuple(int(b) for b in batches), tuple(float(w) for w in weights)))
 
+    def hand_out(self, devices: NDArray[np.int64]) -> None:
+        self.handed |= dict.fromkeys(devices.tolist(), len(self.merged))
+
+    def receive(self, device: int, batch: int) -> None:
+        self.buffer.append((device, batch, self.handed.pop(device)))
+
+    def merge(self, weights: FloatArray, by: str) -> None:
+        self.merged.append((self.buffer, tuple(float(w) for w in weights), by))
+        self.buffer = []
+
     def evaluate(self) -> Evaluation:
-        steps = len(self.pretrained) + len(self.finetuned)
+        steps = len(self.pretrained) + len(self.finetuned) + len(self.merged)
         return Evaluation(1.0 / (1.0 + steps), 1.0 - 1.0 / (1.0 + steps), 2.0**-steps)
 
 
