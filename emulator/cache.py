@@ -69,6 +69,24 @@ def remember(name: str, compute: Callable[[], T], dump: Callable[[T], bytes], lo
         return value
 
 
+def entries() -> list[tuple[str, int]]:
+    """Name and bytes of each file that is kept, by name."""
+    with suppress(OSError, RuntimeError):
+        return sorted((path.name.removesuffix(SUFFIX), path.stat().st_size) for path in folder().glob(f"*{SUFFIX}"))
+    return []
+
+
+def clear() -> int:
+    """Remove all that is kept and say how many files that was; raises PrefineError where one cannot be removed."""
+    names = [name for name, _ in entries()]
+    for name in names:
+        try:
+            (folder() / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        except OSError as error:
+            raise PrefineError(f"{folder()}: {name} cannot be removed: {error}") from error
+    return len(names)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Alone with ``path`` among all processes; where the folder takes no lock, not alone."""

@@ -226,11 +226,23 @@ def calibrate(
 
 
 @app.command()
-def validate(scenario: NeededScenario, overrides: Set = None) -> None:
+def validate(
+    scenario: NeededScenario,
+    overrides: Set = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the constants of the bound too.")] = False,
+) -> None:
     """Check a scenario and everything it refers to; say what world it makes."""
     from prefine.emulator.terminal import work
 
-    work.validate(scenario, overrides or ())
+    work.validate(scenario, overrides or (), measure)
+
+
+@app.command()
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove it all.")] = False) -> None:
+    """Show what is kept between commands: measured constants, rehearsals, prepared data."""
+    from prefine.emulator.terminal import work
+
+    work.cache(clear)
 
 
 @app.command()

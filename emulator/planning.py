@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,13 @@ def _solution(
     return Solution(wanted.name, problem, decided, predict(problem, decided), solve_s, charge, certified)
 
 
-def validate(scenario: Scenario = None, *, overrides: Overrides = ()) -> Problem:
-    """The problem of ``scenario``, everything it refers to read and checked; raises InputError where it is wrong."""
+def validate(scenario: Scenario = None, *, overrides: Overrides = (), measure: bool = False) -> Problem:
+    """The problem of ``scenario``, everything it refers to read and checked; raises InputError where it is wrong.
+
+    Constants of the bound that the scenario wants measured are NaN, unless ``measure`` says to measure them.
+    """
     source = read_source(scenario, overrides)
-    world = source.world()
+    world = source.world() if measure else replace(source.world(), measures=False)
     for name in {*source.scenario.policies, *source.scenario.compare.policies}:
         world.policy(name)
     world.channel(seed=0)

@@ -44,6 +44,7 @@ from prefine.emulator.types import (
     ServerPlan,
     Workload,
 )
+from prefine.emulator.watch import advance, stage
 
 LEAST_FOLDS = 2
 
@@ -119,6 +120,7 @@ class Rehearser:
             done, trained = self._workload.rehearse(schedules, Fold(number, folds, on), seed, self._learning_rate)
             loss[:, column], score[:, column] = np.array(done).T
             rounds += trained
+            advance(len(plans))
         self.rounds += rounds
         return Rehearsal(loss, score, rounds)
 
@@ -168,7 +170,8 @@ def rehearsed_plan(
 
 def _decide(name: str, policy: RehearsingPolicy, problem: Problem, rehearser: Rehearser) -> Plan:
     start_s = time.process_time()
-    plan = check_plan(name, problem, calling(name, "plan", problem, policy, rehearser))
+    with stage(f"{name} rehearses"):
+        plan = check_plan(name, problem, calling(name, "plan", problem, policy, rehearser))
     if plan.rehearsal is None:
         return plan
     processor_s = time.process_time() - start_s

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
@@ -17,7 +17,7 @@ from prefine.emulator.files import Files
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
 from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
-from prefine.emulator.scenario.learning import learning
+from prefine.emulator.scenario.learning import learning, unknown_constants
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.simulation.aggregation import Asynchronous, Synchronous
@@ -42,7 +42,8 @@ from prefine.emulator.types import (
 class World:
     """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's.
 
-    ``content`` is all that determines what happens in it, fit for JSON.
+    ``content`` is all that determines what happens in it, fit for JSON. One that ``measures`` nothing leaves constants
+    that the scenario wants measured at NaN.
     """
 
     scenario: Scenario
@@ -50,6 +51,7 @@ class World:
     content: Mapping[str, object]
     own_workload: Part | None = None
     own_channel: Part | None = None
+    measures: bool = True
 
     @cached_property
     def workload(self) -> Workload:
@@ -77,7 +79,8 @@ class World:
     @cached_property
     def constants(self) -> Constants:
         """Constants of the bound: the scenario's numbers, and the workload's for those it wants measured."""
-        return self.scenario.learning.constants(self.workload, len(self.site), self.scenario.seed)
+        measured = self.workload.constants if self.measures else partial(unknown_constants, len(self.site))
+        return self.scenario.learning.constants(measured, len(self.site), self.scenario.seed)
 
     @cached_property
     def learning_rate(self) -> float:

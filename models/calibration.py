@@ -13,13 +13,17 @@ from scipy.optimize import minimize
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import CalibrationWork, FloatArray
+from prefine.emulator.watch import advance
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Batch, Objective
 from prefine.models.pilot import (
     BATCHES,
     DEVICE_SAMPLES,
+    NOISE,
     PROBE_COUNT,
+    PRODUCT,
+    PRODUCTS,
     SERVER_BATCH,
     Pilot,
     looked_at,
@@ -132,10 +136,12 @@ def _train(federation: Federation, learner: Learner, rounds: int) -> Iterator[tu
     for done in range(rounds):
         yield "pretrain", done
         learner.pretrain(SERVER_BATCH)
+        advance(SERVER_BATCH)
     learner.hand_over()
     for done in range(rounds):
         yield "finetune", done
         learner.finetune(batches, weights)
+        advance(DEVICE_SAMPLES)
     _check_finite(learner.objective, federation)
 
 
@@ -183,6 +189,7 @@ class _Curvature:
     def probes(self) -> Probes:
         """Fresh ones, of the task loss's Hessian."""
         objective = self._learner.objective
+        advance(PRODUCT * PROBE_COUNT * len(self._curved))
         return Probes.of(Hessian(objective, self._curved), PROBE_COUNT, objective.weights, self._signs)
 
     def _of(self, name: str, batch: Batch) -> float:
@@ -191,11 +198,13 @@ class _Curvature:
         key = name, len(objective.weights)
         start = self._last.get(key, np.resize(self._first, len(objective.weights)))
         value, self._last[key] = top_curvature(objective, batch, start)
+        advance(PRODUCT * PRODUCTS * len(batch))
         return value
 
 
 def _shift(objective: Objective, federation: Federation) -> float:
     """|grad F0 - grad F|^2 over all general and all task data; the weight decay cancels."""
+    advance(len(federation.general) + len(federation.task))
     objective.full_gradient(federation.general)
     general = objective.gradient.clone()
     objective.full_gradient(federation.task)
@@ -215,6 +224,7 @@ def _held(federation: Federation, most: int, seed: int) -> list[Batch]:
 def _noise(objective: Objective, few: Batch, size: int, probes: Probes) -> GradientNoise:
     """Of a draw from all ``size`` samples, estimated without bias from ``few`` of them."""
     noise = gradient_noise(objective, few, probes)
+    advance(NOISE * len(few))
     if 1 < len(few) < size:
         correction = len(few) / (len(few) - 1) * (size - 1) / size
         return GradientNoise(correction * noise.variance, correction * noise.curved)
@@ -231,6 +241,7 @@ def lowest_loss(objective: Objective, batch: Batch, descents: int = Pilot.descen
     """An upper estimate of min F: what ``descents`` steps of L-BFGS reach from the present weights, which stay."""
 
     def value(weights: FloatArray) -> tuple[float, FloatArray]:
+        advance(len(batch))
         with objective.at(torch.from_numpy(weights)):
             loss = objective.full_gradient(batch)
         return loss, objective.gradient.to(torch.float64, copy=True).numpy()

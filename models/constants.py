@@ -10,6 +10,7 @@ import numpy as np
 from prefine.emulator import cache
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.emulator.watch import stage
 from prefine.models.calibration import (
     DivergedError,
     Trajectory,
@@ -53,7 +54,8 @@ def estimate(
     """
 
     def compute() -> Estimate:
-        with one_thread():
+        passes = pilot.passes(len(federation.general), len(federation.task))
+        with one_thread(), stage("measuring the constants", passes):
             return _estimate(federation, objective, tuning, training, pilot)
 
     recipe = f"{training.learning_rate} {training.momentum} {training.decay}"

@@ -10,10 +10,11 @@ import numpy as np
 
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import FloatArray
+from prefine.emulator.watch import advance
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner, plain_sgd
 from prefine.models.objective import Objective
-from prefine.models.pilot import BATCHES, Pilot, looked_at
+from prefine.models.pilot import BATCHES, LOSS, Pilot, looked_at
 from prefine.models.recipe import Step, real_rate
 from prefine.models.tuning import Everything
 
@@ -50,7 +51,9 @@ def _course(federation: Federation, objective: Objective, learner: Learner, batc
     for done in range(pilot.rounds + 1):
         if done % pilot.loss_every == 0:
             loss = objective.loss(federation.task)
+            advance(LOSS * len(federation.task))
             losses.append(min(loss, WORST * (losses or [loss])[0]) if math.isfinite(loss) else WORST * losses[0])
         if done < pilot.rounds:
             learner.pretrain(batch)
+            advance(batch)
     return losses

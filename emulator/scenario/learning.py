@@ -1,13 +1,14 @@
 """``[learning]``: the constants of the bound, given or measured."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.section import Count, NonNegative, Positive, Section, Spread, draw
-from prefine.emulator.types import Constants, Learning, Workload
+from prefine.emulator.types import Constants, Learning
 
 Estimate = Literal["estimate"]
 
@@ -60,8 +61,8 @@ class LearningSettings(Section):
             )
         return self
 
-    def constants(self, workload: Workload, devices: int, seed: int) -> Constants:
-        """The numbers given, and those of ``workload`` for what is to be measured; ``seed`` draws a range.
+    def constants(self, measured: Callable[[], Constants], devices: int, seed: int) -> Constants:
+        """The numbers given, and for what is to be measured what ``measured`` says; ``seed`` draws a range.
 
         Raises InputError where a list has not one value for each of ``devices`` devices, or where the shift would be
         negative in some round.
@@ -72,7 +73,7 @@ class LearningSettings(Section):
             if given.get(name):
                 given[name] = tuple(draw(given[name], f"learning.{name}", devices, seed).tolist())
         if len(given) < len(wanted):
-            constants = workload.constants()._replace(**given)
+            constants = measured()._replace(**given)
         else:
             constants = Constants(learning_rate=1.0 / given["smoothness"], **given)
         least = constants.discrepancy - constants.discrepancy_relief * constants.discrepancy_rate
@@ -89,6 +90,11 @@ class LearningSettings(Section):
         if value is not None:
             return value
         return "estimate" if getattr(self, REFINES[name]) == "estimate" else Constants._field_defaults[name]
+
+
+def unknown_constants(devices: int) -> Constants:
+    """Where nothing is measured: NaN."""
+    return Constants(*(math.nan,) * 5, (math.nan,) * devices, math.nan, math.nan)
 
 
 def learning(constants: Constants, learning_rate: float, effective_rate: float) -> Learning:

@@ -52,7 +52,7 @@ class TaskSettings(Section):
     ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, ``"transformer"``, or your own
     ``path/to/file.py:factory``.
     ``finetune`` is what fine-tuning moves: ``"all"`` parameters, those of the ``"last"`` layer, every ``"bias"``,
-    adapters (``"lora"``, see `LoraSettings`), or a list of patterns of parameter names. Payloads and the devices' work
+    adapters (``"lora"``, `LoraSettings`), or a list of patterns of parameter names. Payloads and the devices' work
     follow.
     ``workload`` replaces all of this: an installed workload, or your own ``path/to/file.py:Class`` with the members of
     `prefine.emulator.types.Workload`.

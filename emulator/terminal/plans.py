@@ -1,7 +1,8 @@
 """Plans, problems and constants, for a person at a terminal."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -151,13 +152,13 @@ def show_problem(name: str, problem: Problem, console: Console) -> None:
             "cycles per sample",
             f"server {problem.server.cycles_per_sample:g}, devices {_span(devices.cycles_per_sample)}",
         ),
-        ("smoothness L", f"{learning.smoothness:.4g}"),
-        ("step size of the bound", f"{learning.learning_rate:.4g}"),
-        ("initial gap F(w0) - F*", f"{learning.initial_gap:.4g}"),
-        ("discrepancy Delta²", f"{learning.discrepancy:.4g}"),
+        ("smoothness L", _known(learning.smoothness)),
+        ("step size of the bound", _known(learning.learning_rate)),
+        ("initial gap F(w0) - F*", _known(learning.initial_gap)),
+        ("discrepancy Delta²", _known(learning.discrepancy)),
         (
             "gradient variance",
-            f"server {problem.server.gradient_variance:.4g}, devices {_span(devices.gradient_variance)}",
+            f"server {_known(problem.server.gradient_variance)}, devices {_span(devices.gradient_variance)}",
         ),
     )
     for row in rows:
@@ -165,9 +166,30 @@ def show_problem(name: str, problem: Problem, console: Console) -> None:
     console.print(table)
 
 
+def show_cache(folder: Path, entries: Sequence[tuple[str, int]], console: Console) -> None:
+    """How many files of each kind are kept in ``folder``, and their size; ``entries`` are names and bytes."""
+    table = Table(title=escape(str(folder)))
+    for heading in ("kept", "files", "MB"):
+        table.add_column(heading, justify="left" if heading == "kept" else "right")
+    kinds = sorted({_kind(name) for name, _ in entries})
+    for kind in kinds:
+        sizes = [size for name, size in entries if _kind(name) == kind]
+        table.add_row(escape(kind), str(len(sizes)), f"{sum(sizes) / 1e6:.1f}")
+    console.print(table)
+
+
+def _kind(name: str) -> str:
+    """The first part of a name: ``constants`` of constants-0123.json."""
+    return name.partition("-")[0]
+
+
 def _span(values: Any) -> str:
     low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return f"{low:.4g} to {high:.4g}" if low < high else _known(low)
+
+
+def _known(value: float) -> str:
+    return "not measured (--measure)" if isnan(value) else f"{value:.4g}"
 
 
 def show_constants(estimate: Mapping[str, Any], console: Console) -> None:

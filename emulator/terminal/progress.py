@@ -1,4 +1,4 @@
-"""Progress while runs go on."""
+"""Progress while constants are measured, policies rehearse and runs go on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -17,18 +16,21 @@ from rich.progress import Progress as Bar
 
 from prefine.emulator.experiment.runs import Job, Listener
 from prefine.emulator.records import RunResult
+from prefine.emulator.watch import Advance
 
 
 class Progress(Listener):
     """Counts the runs of one command, and shows on a terminal a bar with the remaining time; nothing if ``quiet``.
 
-    ``kept`` of the ``total`` runs are in the store, where the same command finds them again.
+    ``kept`` of the ``total`` runs are in the store, where the same command finds them again. Other long work has a bar
+    of its own while it lasts (`stage`).
     """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._bar = Bar(
-            *columns,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[done]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -37,7 +39,7 @@ class Progress(Listener):
         )
         self._console, self._quiet = console, quiet
         self._task = TaskID(0)
-        self._failed = 0
+        self._failed = self._done = 0
         self.total = 0
         self.kept = 0
 
@@ -45,9 +47,29 @@ class Progress(Listener):
     def __call__(self, total: int) -> Iterator[Listener]:
         """While this is open, ``total`` runs are told of."""
         self.total = total
-        self._task = self._bar.add_task("runs", total=total)
+        self._task = self._bar.add_task("runs", total=total, done=f"0/{total}")
         with self._bar:
             yield self
+
+    @contextmanager
+    def stage(self, what: str, total: float | None) -> Iterator[Advance]:
+        """Work called ``what`` goes on while this is open; what it yields is called with how much more is done."""
+        outer = not self._bar.live.is_started
+        task, done = self._bar.add_task(escape(what), total=total, done=""), 0.0
+        self._bar.start()
+
+        def advance(amount: float) -> None:
+            nonlocal done
+            done += amount
+            text = f"{done:.0f}" if total is None else f"{min(99.0, 100.0 * done / total):.0f} %"
+            self._bar.update(task, completed=done if total is None else min(done, 0.99 * total), done=text)
+
+        try:
+            yield advance
+        finally:
+            self._bar.remove_task(task)
+            if outer:
+                self._bar.stop()
 
     def done(self, job: Job, result: RunResult) -> None:
         """One more."""
@@ -55,7 +77,9 @@ class Progress(Listener):
         self._failed += not is_done
         self.kept += is_done and job.lasting
         note = f"{self._failed} failed, " if self._failed else ""
-        self._bar.update(self._task, advance=1, description=f"{note}{escape(job.run_id)}")
+        self._done += 1
+        description = f"{note}{escape(job.run_id)}"
+        self._bar.update(self._task, advance=1, description=description, done=f"{self._done}/{self.total}")
 
     def found(self, count: int) -> None:
         """A command that goes on where it was says so."""

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from prefine.emulator import api
+from prefine.emulator import cache as kept
 from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
 from prefine.emulator.options import FigureFormat, TableFormat
@@ -20,6 +21,7 @@ from prefine.emulator.scenario.source import read_source
 from prefine.emulator.terminal import plans
 from prefine.emulator.terminal.progress import Progress
 from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
+from prefine.emulator.watch import watching
 
 
 def compare(
@@ -35,7 +37,8 @@ def compare(
     progress = Progress(console, quiet)
     before = _policies_in(folder)
     try:
-        result = api.compare(source, out=folder, command=_command(), watch=progress, **options)
+        with watching(progress.stage):
+            result = api.compare(source, out=folder, command=_command(), watch=progress, **options)
     except KeyboardInterrupt:
         kept = (
             f"{progress.kept} of {progress.total} runs are kept in {folder}" if progress.total else "no run was begun"
@@ -64,7 +67,8 @@ def plan(scenario: str | None, policy: str, overrides: Sequence[str], problem: P
     """Print a plan for a person, or as JSON; a ``scenario`` that is a JSON file is a problem."""
     if scenario is not None and scenario.endswith(".json") and problem is None:
         problem, scenario = Path(scenario), None
-    solution = api.plan(scenario, policy, overrides=overrides, problem=problem)
+    with watching(Progress(Console(stderr=True)).stage):
+        solution = api.plan(scenario, policy, overrides=overrides, problem=problem)
     if as_json:
         typer.echo(json.dumps(solution.document(), allow_nan=False))
     else:
@@ -84,17 +88,27 @@ def cite(folder: Path) -> None:
 
 def calibrate(scenario: str | None, overrides: Sequence[str], as_json: bool) -> None:
     """Print the constants for a person, or as JSON."""
-    estimate = api.calibrate(scenario, overrides=overrides)
+    with watching(Progress(Console(stderr=True)).stage):
+        estimate = api.calibrate(scenario, overrides=overrides)
     if as_json:
         typer.echo(json.dumps(estimate, allow_nan=False))
     else:
         plans.show_constants(estimate, Console())
 
 
-def validate(scenario: str, overrides: Sequence[str]) -> None:
-    """Print the world that a scenario makes."""
+def validate(scenario: str, overrides: Sequence[str], measure: bool) -> None:
+    """Print the world that a scenario makes; with ``measure``, its constants too."""
     source = read_source(scenario, overrides)
-    plans.show_problem(source.name, api.validate(source), Console())
+    with watching(Progress(Console(stderr=True)).stage):
+        problem = api.validate(source, measure=measure)
+    plans.show_problem(source.name, problem, Console())
+
+
+def cache(clear: bool) -> None:
+    """Print what the cache holds, and empty it where told to."""
+    plans.show_cache(kept.folder(), kept.entries(), Console())
+    if clear:
+        typer.echo(f"removed {kept.clear()} files")
 
 
 def policies() -> None:

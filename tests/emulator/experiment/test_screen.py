@@ -10,6 +10,7 @@ from rich.console import Console
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.terminal.progress import Progress
 from prefine.emulator.terminal.tables import show_comparison, show_scenarios
+from prefine.emulator.watch import advance, stage, watching
 from tests.emulator.experiment.conftest import make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
@@ -87,3 +88,18 @@ def test_progress_is_for_terminals_only_and_not_for_the_quiet() -> None:
         assert (progress.kept, progress.total) == (1, 2)
         listener.found(1)
         assert ("1 of 2 runs are there already" in text(screen)) is not quiet
+
+
+def test_long_work_has_a_bar_of_its_own_inside_the_runs_or_alone() -> None:
+    for screen, silent in ((console(80, True), False), (console(80), True)):
+        progress = Progress(screen)
+        advance(5.0)  # nobody waits
+        with watching(progress.stage), stage("measuring [x]", 10.0):
+            advance(4.0)
+            progress._bar.refresh()
+        assert ("measuring [x]" in text(screen)) is not silent
+        assert ("40 %" in text(screen)) is not silent
+        with progress(1), watching(progress.stage), stage("joint rehearses"):
+            advance(3)
+            advance(4)
+        assert ("joint rehearses" in text(screen)) is not silent

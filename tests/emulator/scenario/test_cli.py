@@ -201,5 +201,9 @@ def test_new_validate_policies_scenarios(folder: Path) -> None:
     valid = prefine("validate", "small.toml", folder=folder)
     assert valid.returncode == 0
     assert "in order" in valid.stdout
+    assert "not measured" not in valid.stdout
+    unmeasured = prefine("validate", "small.toml", "--set", "learning.discrepancy=estimate", folder=folder)
+    assert "not measured (--measure)" in unmeasured.stdout
+    assert "files" in prefine("cache", folder=folder).stdout
     assert "joint-ft" in prefine("policies", folder=folder).stdout
     assert "default" in prefine("scenarios", folder=folder).stdout
