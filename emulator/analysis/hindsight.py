@@ -53,7 +53,8 @@ def accuracy(hindsight: pd.DataFrame) -> float:
 
 def regret(hindsight: pd.DataFrame, mine: pd.DataFrame) -> Estimate:
     """`accuracy` less the mean of ``mine`` (a policy's finished runs); half-width from the differences seed by seed."""
-    paired = statistics.paired(hindsight.set_index("seed")[SCORE], mine.set_index("seed")[SCORE])
+    theirs, ours = hindsight.set_index("seed")[SCORE].align(mine.set_index("seed")[SCORE], join="inner")
+    paired = statistics.paired(theirs.to_numpy(np.float64), ours.to_numpy(np.float64))
     own = float(mine[SCORE].mean()) if len(mine) else np.nan
     best = accuracy(hindsight)
     return Estimate(statistics.unrounded(best - own, abs(own)), statistics.estimate(paired).half_width)

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -37,12 +38,12 @@ class Tables:
     rehearsals: pd.DataFrame
     manifest: Mapping[str, object]
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """The scenario keys that were varied."""
         return varied_keys(self.runs)
 
-    @property
+    @cached_property
     def policies(self) -> list[str]:
         """In order of appearance."""
         return list(self.runs["policy"].drop_duplicates())
@@ -76,7 +77,7 @@ class Tables:
     def _cells(self) -> pd.DataFrame:
         return paper.cells(self.comparison, self.keys)
 
-    @property
+    @cached_property
     def verdict(self) -> str:
         """What the tables say in two or three sentences; in a sweep, a line for each combination besides."""
         return verdict(self.runs, self.comparison, self.hindsight)
@@ -86,7 +87,7 @@ class Tables:
         """The policy the others are compared with."""
         return str(self.comparison["reference"].iloc[0])
 
-    @property
+    @cached_property
     def done(self) -> pd.DataFrame:
         """The runs that did not fail."""
         return self.runs[self.runs["status"] == "done"]

@@ -8,6 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
+from prefine.emulator.types import FloatArray
+
 CONFIDENCE = 0.95
 
 _NO_SPREAD = 1e-9
@@ -38,6 +40,25 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(unrounded(float(known.mean()), size), unrounded(half_width, size))
 
 
+def estimates(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`estimate` of each row of ``values`` (m, n): means and half-widths (m,)."""
+    rows = np.ascontiguousarray(values)
+    means, half_widths = np.empty((2, len(rows)))
+    plain = np.isfinite(rows).all(axis=1) if rows.shape[1] > 1 else np.zeros(len(rows), dtype=bool)
+    for index in np.flatnonzero(~plain).tolist():
+        means[index], half_widths[index] = estimate(rows[index])
+    if plain.any():
+        known = rows[plain]
+        count, size = known.shape[1], np.abs(known).max(axis=1)
+        wide = _quantile(count - 1) * known.std(axis=1, ddof=1) / float(np.sqrt(count))
+        means[plain], half_widths[plain] = _unrounded(known.mean(axis=1), size), _unrounded(wide, size)
+    return means, half_widths
+
+
+def _unrounded(values: FloatArray, size: FloatArray) -> FloatArray:
+    return np.where(np.abs(values) <= ROUNDING * size, 0.0, values)
+
+
 def unrounded(value: float, size: float) -> float:
     """``value``, or zero where it is but the rounding error of numbers of this ``size``.
 
@@ -63,6 +84,20 @@ def win_rate(values: ArrayLike, reference: ArrayLike) -> float:
         return np.nan
     level = np.isclose(mine, theirs, rtol=ROUNDING, atol=0.0)
     return float(np.mean(np.where(level, 0.5, mine > theirs)))
+
+
+def win_rates(values: FloatArray, reference: FloatArray) -> FloatArray:
+    """`win_rate` of each row of ``values`` and ``reference``, both (m, n); shape (m,)."""
+    rates = np.full(len(values), np.nan)
+    unknown = np.isnan(values) | np.isnan(reference)
+    for index in np.flatnonzero(unknown.any(axis=1)).tolist():
+        rates[index] = win_rate(values[index], reference[index])
+    known = ~unknown.any(axis=1)
+    if known.any() and values.shape[1]:
+        mine, theirs = np.ascontiguousarray(values[known]), np.ascontiguousarray(reference[known])
+        level = np.isclose(mine, theirs, rtol=ROUNDING, atol=0.0)
+        rates[known] = np.where(level, 0.5, mine > theirs).mean(axis=1)
+    return rates
 
 
 def kendall_tau(first: ArrayLike, second: ArrayLike) -> float:
@@ -98,27 +133,28 @@ def kendall_w(scores: ArrayLike) -> float:
     return 12 * spread / scale if scale > 0 else np.nan
 
 
-def paired(values: "pd.Series[float]", reference: "pd.Series[float]") -> "pd.Series[float]":
-    """``values - reference`` over the labels (seeds) that both have; what is rounding alone is zero."""
-    mine, theirs = values.align(reference, join="inner")
-    difference = (mine - theirs).dropna()
-    size = np.maximum(mine.abs(), theirs.abs())[difference.index]
-    return difference.where(difference.abs() >= ROUNDING * size, 0.0)
+def paired(values: FloatArray, reference: FloatArray) -> FloatArray:
+    """``values - reference``, element by element; what is rounding alone is zero, what one of them lacks NaN."""
+    with np.errstate(invalid="ignore"):  # both infinite: no number
+        difference = values - reference
+        size = np.maximum(np.abs(values), np.abs(reference))
+        return np.where(np.abs(difference) < ROUNDING * size, 0.0, difference)
 
 
-def better(values: "pd.Series[float]", reference: "pd.Series[float]") -> float:
-    """One-sided p-value of the paired differences against "``values`` are no higher on average than ``reference``".
+def better(values: FloatArray, reference: FloatArray) -> FloatArray:
+    """One-sided p-values of the paired differences against "``values`` are no higher on average than ``reference``".
 
-    Student's t over the labels that both have. Where every difference is the same the t-test has nothing to divide by:
-    then the sign test's 2^-n speaks. NaN for fewer than two pairs.
+    Both are (..., n), without gaps, and what is paired stands last; shape (...). Student's t. Where every difference is
+    the same the t-test has nothing to divide by: then the sign test's 2^-n speaks. NaN for fewer than two pairs.
     """
-    difference = paired(values, reference).to_numpy(dtype=np.float64)
-    if difference.size < 2:
-        return np.nan
-    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
-    if spread <= _NO_SPREAD * float(np.abs(difference).max()):
-        return 0.5**difference.size if mean > 0.0 else 1.0
-    return float(stdtr(difference.size - 1, -mean * np.sqrt(difference.size) / spread))
+    difference = paired(values, reference)
+    count = difference.shape[-1]
+    if count < 2:
+        return np.full(difference.shape[:-1], np.nan)
+    mean, spread = difference.mean(axis=-1), difference.std(axis=-1, ddof=1)
+    same = spread <= _NO_SPREAD * np.abs(difference).max(axis=-1)
+    chance = stdtr(count - 1, -mean * np.sqrt(count) / np.where(same, 1.0, spread))
+    return np.where(same, np.where(mean > 0.0, 0.5**count, 1.0), chance)
 
 
 def level_with_best(scores: pd.DataFrame) -> list[str]:
@@ -130,13 +166,6 @@ def level_with_best(scores: pd.DataFrame) -> list[str]:
     two seeds, all.
     """
     policies = list(scores.mean().sort_values(ascending=False, kind="stable").index)
-    others = max(1, len(policies) - 1)
-    return [
-        policy
-        for policy in policies
-        if not any(
-            better(scores[other], scores[policy]) <= (1.0 - CONFIDENCE) / others
-            for other in policies
-            if other != policy
-        )
-    ]
+    each = np.ascontiguousarray(scores[policies].to_numpy(dtype=np.float64).T)
+    level = (1.0 - CONFIDENCE) / max(1, len(policies) - 1)
+    return [policy for policy, mine in zip(policies, each, strict=True) if not (better(each, mine) <= level).any()]

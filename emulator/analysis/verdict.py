@@ -6,6 +6,7 @@ finished under every seed; everything else is a mean over seeds.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
 
 import pandas as pd
 
@@ -35,11 +36,24 @@ def verdict(runs: pd.DataFrame, comparison: pd.DataFrame, family: pd.DataFrame) 
     if not keys:
         sentences = [*_ranking(runs), *_reaching(runs, str(comparison["reference"].iloc[0]))]
         return " ".join([*sentences, *_broken(runs), *_regret(comparison, asked=len(family) > 0)])
-    cases = list(groups(runs, keys))
+    cases = [(varied, _Case.of(case)) for varied, case in groups(runs, keys)]
     compared = {repr(varied): rows for varied, rows in groups(comparison, keys)}
     overall = [*_overall([case for _, case in cases]), *_broken(runs), *_mean_regret(comparison)]
     lines = [f"{label(varied)}: {'; '.join(_short(case, compared[repr(varied)]))}." for varied, case in cases]
     return "\n".join([" ".join(overall), *lines])
+
+
+class _Case(NamedTuple):
+    """The runs of one combination, its scores (`_scores`), and the policies that are level with the best."""
+
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    level: list[str]
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> Self:
+        scores = _scores(runs)
+        return cls(runs, scores, level_with_best(scores) if len(scores.columns) else [])
 
 
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
@@ -200,13 +214,12 @@ def _by_regret(comparison: pd.DataFrame) -> pd.DataFrame:
     return comparison.dropna(subset="regret").sort_values("regret", kind="stable")
 
 
-def _overall(cases: Sequence[pd.DataFrame]) -> Iterator[str]:
+def _overall(cases: Sequence[_Case]) -> Iterator[str]:
     """In how many combinations each policy is best or level with the best."""
     leading: dict[str, int] = {}
-    several = all(len(set(case["seed"])) > 1 for case in cases)
+    several = all(len(set(case.runs["seed"])) > 1 for case in cases)
     for case in cases:
-        level = level_with_best(_scores(case)) if len(_scores(case).columns) else []
-        for policy in level if several else level[:1]:
+        for policy in case.level if several else case.level[:1]:
             leading[policy] = leading.get(policy, 0) + 1
     ordered = sorted(leading.items(), key=lambda item: -item[1])
     counted = listed([f"{policy} in {count}" for policy, count in ordered])
@@ -227,20 +240,19 @@ def _mean_regret(comparison: pd.DataFrame) -> Iterator[str]:
     yield f"Mean test accuracy lost against the best share in hindsight: {listed(parts)}."
 
 
-def _short(case: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
+def _short(case: _Case, compared: pd.DataFrame) -> Iterator[str]:
     """One combination of a sweep: who leads, who of them is cheapest, and the least regret."""
-    scores = _scores(case)
+    runs, scores, level = case
     if scores.empty:
         yield "no policy finished under every seed"
         return
-    level = level_with_best(scores)
-    if len(set(case["seed"])) == 1:
+    if len(set(runs["seed"])) == 1:
         yield f"{_with_means(scores, level[:1])} is highest"
     elif len(level) == 1:
         yield f"{_with_means(scores, level)} is the best"
     else:
         leading = _with_means(scores, level[:ALL_NAMED]) + (" and others" if len(level) > ALL_NAMED else "")
-        cheapest = _cheapest(case, level)
+        cheapest = _cheapest(runs, level)
         yield f"{leading} are level" + (f", {cheapest[0]} costs least" if len(cheapest) == 1 else "")
     known: Sequence[Mapping[str, object]] = _by_regret(compared).head(1).to_dict("records")  # type: ignore[assignment]
     for row in known:

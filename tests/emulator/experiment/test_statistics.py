@@ -54,6 +54,21 @@ def test_ties_count_half_in_the_win_rate() -> None:
 
 
 @given(
+    arrays(
+        np.float64,
+        st.tuples(st.just(2), st.integers(1, 4), st.integers(0, 20)),
+        elements=st.one_of(st.sampled_from([0.0, 1.0, math.nan, math.inf]), st.floats(-1e6, 1e6)),
+    )
+)
+def test_rows_at_once_are_rows_one_by_one_bit_for_bit(both: np.ndarray) -> None:
+    values, reference = both
+    found = np.array(statistics.estimates(values)).T
+    np.testing.assert_array_equal(found, np.array([statistics.estimate(row) for row in values]))
+    rates = statistics.win_rates(values, reference)
+    np.testing.assert_array_equal(rates, [statistics.win_rate(a, b) for a, b in zip(values, reference, strict=True)])
+
+
+@given(
     arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(3, 6)), elements=st.sampled_from([0.0, 1.0, 2.0, 3.0]))
 )
 def test_kendalls_w_is_friedmans_statistic(scores: np.ndarray) -> None:
