@@ -184,12 +184,31 @@ def test_what_uploads_left_out_comes_with_the_devices_next_one(
 def test_an_update_of_work_that_does_not_count_moves_nothing(
     objective: Callable[..., Objective], federation: Federation
 ) -> None:
+    """Though the server has momentum to go on with."""
     model = objective("mlp")
-    start, trained = model.weights.clone(), learner(federation, model, FedAvg())
+    trained = learner(federation, model, FedAvgM(0.5))
+    for weight in (1.0, 0.0):
+        before = model.weights.clone()
+        trained.hand_out(np.array([1]))
+        trained.receive(1, 4)
+        trained.merge(np.full(1, weight), "differences")
+        assert torch.equal(model.weights, before) == (weight == 0.0)
+
+
+def test_who_is_sent_out_after_more_pretraining_has_what_it_made(
+    objective: Callable[..., Objective], federation: Federation
+) -> None:
+    model = objective("mlp")
+    trained = learner(federation, model, FedAvg())
+    trained.hand_out(np.array([0]))
+    trained.pretrain(8)
     trained.hand_out(np.array([1]))
+    start, rows = model.weights.clone(), Draws(federation.parts[1], stream(3, "task samples", 1)).take(4)
     trained.receive(1, 4)
-    trained.merge(np.zeros(1), "differences")
-    assert torch.equal(model.weights, start)
+    trained.merge(np.ones(1), "differences")
+    with model.at(start):
+        gradient = gradient_of_device(model, federation.task, rows)
+    assert torch.allclose(model.weights, start - RATE * gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_reported_losses_are_those_at_the_model_that_was_handed_out(

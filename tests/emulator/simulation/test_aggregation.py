@@ -113,6 +113,7 @@ STALE = np.arange(8.0)
         ({}, 1.0 / np.sqrt(1.0 + STALE)),
         ({"exponent": 2.0}, (1.0 + STALE) ** -2.0),
         ({"staleness": "constant"}, np.ones(8)),
+        ({"staleness": "hinge"}, [1, 1, 1, 1, 1, 1 / 11, 1 / 21, 1 / 31]),
         ({"staleness": "hinge", "grace": 3, "slope": 2.0}, [1, 1, 1, 1, 1 / 3, 1 / 5, 1 / 7, 1 / 9]),
     ],
 )
@@ -166,6 +167,40 @@ def test_each_download_is_paid_for_and_shares_the_band_with_the_others() -> None
         begin_s = end_s - 4e6 / rate[device]
         assert begin_s >= free_s - 1e-9
         free_s = end_s
+
+
+def test_a_delivery_that_has_not_had_its_turn_takes_nothing() -> None:
+    """Downloads of a second each, one after the other: the server always sends, and nothing is paid beyond that."""
+    world = problem(3, delay_s=9.5)
+    world = replace(world, devices=replace(world.devices, gain=np.full(3, 1e-10)))
+    one_s = np.log2(1.0 + 0.5 * 1e-10 / (world.radio.noise_psd_w_hz * 1e6)) * 1e6
+    spec = spec_of(world, 99, Asynchronous(buffer=1), downlink=Unicast(payload_bits=one_s, power_w=0.5))
+    result = run(spec, "p", 0)
+    assert result.run.stop_reason == "delay"
+    begin_s = result.rounds[0].end_s
+    assert result.run.downlink_energy_j == pytest.approx(0.5 * (9.5 - begin_s), rel=1e-8)
+    ends_s = sorted(record.download_end_s for record in result.devices if not np.isnan(record.download_end_s))
+    assert ends_s == pytest.approx(begin_s + np.arange(1.0, len(ends_s) + 1.0), rel=1e-9)
+    limited = replace(spec, faults=Faults(round_deadline_s=2.5), learner=CountingLearner())
+    limited = replace(limited, controller=FollowPlan(limited.plan))
+    late = [r for r in run(limited, "p", 0).devices if r.device == 2 and r.download_start_s == begin_s]
+    assert [(r.outcome, np.isnan(r.download_end_s)) for r in late] == [("late", True)]
+
+
+def test_who_arrives_in_one_instant_fills_one_buffer_after_the_other() -> None:
+    """Five equal devices: after two updates of two, the fifth waits in the third buffer for the next five."""
+    world = problem(5)
+    devices = world.devices
+    same = replace(devices, gain=np.full(5, 1e-10), cycles_per_sample=np.full(5, 2e7))
+    world = replace(world, devices=same)
+    result = run(spec_of(world, 5, Asynchronous(buffer=2)), "p", 0)
+    made = [record for record in result.rounds if record.stage == "finetune"]
+    one_s = float(times_s(world)[0])
+    ends_s = [record.end_s - result.rounds[0].end_s for record in made]
+    assert ends_s == pytest.approx([one_s, one_s, 2 * one_s, 2 * one_s, 2 * one_s], rel=1e-9)
+    assert in_short(result, 5) == [
+        (1, 0, 0), (1, 1, 0), (2, 2, 1), (2, 3, 1), (3, 4, 2), (3, 0, 0), (4, 1, 1), (4, 2, 1), (5, 3, 2), (5, 4, 2),
+    ]  # fmt: skip
 
 
 def test_devices_that_leave_come_back_and_no_one_is_waited_for() -> None:
