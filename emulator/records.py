@@ -13,7 +13,8 @@ from prefine.emulator.types import Rehearsed
 class RunRecord(NamedTuple):
     """One emulation. ``predicted_*`` and ``bound*`` are what the plan promised, the rest is what the clock saw.
 
-    The last three are known only beside the other runs of a comparison: whoever writes the table fills them in.
+    The three of the target are known only beside the other runs of a comparison: whoever writes the table fills them
+    in. ``client_accuracy_*`` are of the devices' own held-out samples.
     """
 
     policy: str
@@ -47,6 +48,10 @@ class RunRecord(NamedTuple):
     energy_to_accuracy_j: float = math.nan
     calibration_delay_s: float = 0.0
     calibration_energy_j: float = 0.0
+    client_accuracy_mean: float = math.nan
+    client_accuracy_worst: float = math.nan
+    client_accuracy_std: float = math.nan
+    client_accuracy_jain: float = math.nan
 
 
 class RoundRecord(NamedTuple):
@@ -95,6 +100,23 @@ class DeviceRecord(NamedTuple):
     staleness: int = 0
 
 
+class ClientRecord(NamedTuple):
+    """One device in one whole run: what it holds and gave, and the final model on its data; unknown is NaN.
+
+    ``train_loss`` is of the device's own samples, ``test_accuracy`` of held-out samples like them, and
+    ``personal_accuracy`` of these after one epoch of training on its own (`[training] personalise`).
+    """
+
+    device: int
+    samples: int
+    finetune_rounds: int
+    energy_j: float
+    train_loss: float
+    test_samples: int
+    test_accuracy: float
+    personal_accuracy: float = math.nan
+
+
 @dataclass(frozen=True)
 class RunResult:
     """Everything one run left behind; ``rehearsal`` is what its policy found before, the chosen candidate first."""
@@ -102,4 +124,5 @@ class RunResult:
     run: RunRecord
     rounds: tuple[RoundRecord, ...]
     devices: tuple[DeviceRecord, ...]
+    clients: tuple[ClientRecord, ...] = ()
     rehearsal: tuple[Rehearsed, ...] = ()

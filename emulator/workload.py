@@ -70,6 +70,29 @@ class AsynchronousLearner(Learner, Protocol):
         ...
 
 
+class ClientResults(NamedTuple):
+    """The model that would be kept, on each device's own data; every field (K,).
+
+    ``train_loss`` is of the device's ``samples``, ``test_accuracy`` of its ``test_samples`` held-out ones, NaN where it
+    has none; ``personal_accuracy`` after one epoch on its own samples, NaN unless asked for.
+    """
+
+    samples: IntArray
+    train_loss: FloatArray
+    test_samples: IntArray
+    test_accuracy: FloatArray
+    personal_accuracy: FloatArray
+
+
+@runtime_checkable
+class ClientLearner(Learner, Protocol):
+    """A learner that knows how the model serves each device."""
+
+    def client_results(self) -> ClientResults:
+        """Of the present model; it is left as it is."""
+        ...
+
+
 class Schedule(NamedTuple):
     """All that one run makes a learner do.
 

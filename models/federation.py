@@ -11,7 +11,7 @@ from prefine.models.objective import Batch
 
 @dataclass(frozen=True)
 class Federation:
-    """General, task and test data as tensors, and which task rows each device holds.
+    """General, task and test data as tensors, and which task rows each device holds; of the test rows too, if known.
 
     Device k's share of the task loss is rho_k = n_k / n, so the task loss F is the plain mean over all task samples.
     """
@@ -20,12 +20,19 @@ class Federation:
     task: Batch
     test: Batch
     parts: tuple[IntArray, ...]
+    test_parts: tuple[IntArray, ...] = ()
 
     @classmethod
-    def of(cls, pair: DataPair, parts: tuple[IntArray, ...], dtype: torch.dtype = torch.float32) -> "Federation":
+    def of(
+        cls,
+        pair: DataPair,
+        parts: tuple[IntArray, ...],
+        dtype: torch.dtype = torch.float32,
+        test_parts: tuple[IntArray, ...] = (),
+    ) -> "Federation":
         """Tensors of ``dtype`` for a pair and its partition."""
         general, task, test = (Batch.of(part, dtype=dtype) for part in (pair.general, pair.task, pair.test))
-        return cls(general, task, test, parts)
+        return cls(general, task, test, parts, test_parts)
 
     @property
     def weights(self) -> tuple[float, ...]:

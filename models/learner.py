@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import Evaluation, FloatArray, IntArray, Reports, Validation
+from prefine.emulator.types import ClientResults, Evaluation, FloatArray, IntArray, Reports, Validation
 from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound, Round
+from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
-from prefine.models.objective import Objective, one_thread
+from prefine.models.objective import Objective, one_thread, whole
 from prefine.models.recipe import LastIterate, Step, TailAverage
 from prefine.models.sampling import Draws
 from prefine.models.tuning import Tuning
+
+PERSONAL_BATCH = 16
+"""Samples of a step by which a device makes the model its own."""
 
 
 class Learner:
@@ -35,6 +39,7 @@ class Learner:
         step: Step,
         average: LastIterate | TailAverage,
         seed: int,
+        personal_epochs: int = 0,
     ) -> None:
         self._data, self._tuning, self._finetuning, self._seed = federation, tuning, finetuning, seed
         self._step, self._average = step, average
@@ -44,7 +49,7 @@ class Learner:
         self._devices = [
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
-        self._finetune_rounds = 0
+        self._finetune_rounds, self._personal_epochs = 0, personal_epochs
         self._round: Round | None = None
         nothing = np.full(len(self._devices), np.nan)
         self._reported, self._unread = Reports(nothing, nothing.copy()), np.zeros(0, dtype=np.int64)
@@ -122,6 +127,35 @@ class Learner:
             with self.objective.at(kept):
                 loss = self.objective.loss(self._data.task)
                 return Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+
+    def client_results(self) -> ClientResults:
+        """The model that would be kept on each device's own samples and on held-out ones like them.
+
+        Where the recipe personalises, also after so many epochs of plain SGD on the device's own samples, in even
+        batches of at most `PERSONAL_BATCH` at the recipe's step size, of what is tuned.
+        """
+        data, nothing = self._data, np.zeros(0, dtype=np.int64)
+        held = data.test_parts or (nothing,) * len(self._devices)
+        with one_thread(), self.objective.at(self._average.kept(self.objective.weights)):
+            return ClientResults(
+                np.array([len(part) for part in data.parts], dtype=np.int64),
+                losses_of(self.objective, data.task, data.parts),
+                np.array([len(part) for part in held], dtype=np.int64),
+                scores_of(self.objective, data.test, held),
+                np.array([self._personal(own, test) for own, test in zip(data.parts, held, strict=True)]),
+            )
+
+    def _personal(self, own: IntArray, test: IntArray) -> float:
+        """The score on ``test`` after training on ``own`` alone, from the present model, which is left as it is."""
+        if not self._personal_epochs or not len(test):
+            return np.nan
+        objective, rate = self.objective, self._step.rate_at(self._finetune_rounds)
+        with objective.at(objective.weights):
+            for rows in np.array_split(own, -(-len(own) // PERSONAL_BATCH)) * self._personal_epochs:
+                objective.differentiate(whole(self._data.task, rows))
+                objective.regularise(1.0)
+                objective.weights.add_(objective.gradient, alpha=-rate)
+            return objective.score(whole(self._data.test, test))
 
     def continue_from(self, other: "Learner") -> None:
         """Fine-tune from where ``other``, on the same objective, has pre-trained to: with its velocity."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from prefine.emulator.types import IntArray
 from prefine.models.data.samples import Kind, Samples
 
 CHUNK = 2048
@@ -70,6 +71,12 @@ class Batch:
         return Batch(self.x[start:stop], self.y[start:stop], self.share[start:stop])
 
 
+def whole(batch: Batch, rows: IntArray) -> Batch:
+    """The samples at ``rows`` (m,), each with the share 1/m."""
+    index = torch.from_numpy(rows)
+    return batch.take(index, torch.full((len(index),), 1.0 / max(1, len(index)), dtype=batch.share.dtype))
+
+
 class Objective:
     """A network and its loss; ``weights`` (P,) and ``gradient`` (P,) are what the network's trained parameters view.
 
@@ -102,20 +109,31 @@ class Objective:
     def _losses(self, batch: Batch) -> Tensor:
         return sample_losses(self.network(batch.x), batch.y, self.kind)
 
-    def _penalty(self, total_share: float) -> float:
+    def penalty(self, total_share: float) -> float:
+        """The weight decay's part of the loss."""
         return 0.5 * self.weight_decay * total_share * (float(self.weights.dot(self.weights)) + self._frozen_norm_sq)
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """F over ``batch`` at the present weights."""
-        return sum(float(self._losses(part) @ part.share) for part in batch.chunks()) + self._penalty(
+        return sum(float(self._losses(part) @ part.share) for part in batch.chunks()) + self.penalty(
             float(batch.share.sum())
         )
 
     @torch.no_grad()
+    def losses_of_each(self, batch: Batch) -> Tensor:
+        """The samples' losses (n,), without weight decay, at the present weights."""
+        return torch.cat([self._losses(part) for part in batch.chunks()])
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """The network's answers (n, outputs)."""
+        return torch.cat([self.network(part.x) for part in batch.chunks()])
+
+    @torch.no_grad()
     def score(self, batch: Batch) -> float:
         """Share of right classes, or the coefficient of determination 1 - residual / total sum of squares."""
-        predicted = torch.cat([self.network(part.x) for part in batch.chunks()])
+        predicted = self.predict(batch)
         if self.kind == "classification":
             return float((predicted.argmax(dim=1) == batch.y).double().mean())
         residual = (predicted[:, 0] - batch.y).double().square().sum()
@@ -152,7 +170,7 @@ class Objective:
             loss += float(losses.detach() @ part.share)
         total_share = float(batch.share.sum())
         self.regularise(total_share)
-        return loss + self._penalty(total_share)
+        return loss + self.penalty(total_share)
 
     def regularise(self, total_share: float) -> None:
         """Add the weight decay's part to ``self.gradient``."""

@@ -23,7 +23,7 @@ from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
-from prefine.models.data.partition import split
+from prefine.models.data.partition import split, split_alike
 from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
@@ -52,7 +52,8 @@ class Workload:
         self._pair = load(task, folder, seed)
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
-        self._federation = Federation.of(self._pair, parts)
+        alike = split_alike(self._pair.test, self._pair.task, parts, stream(seed, "held-out partition"))
+        self._federation = Federation.of(self._pair, parts, test_parts=alike)
         self._tuning = tuning_of(task)
         self._effort: float | None = None
         self._parameters = len(self._tuned(0).weights)
@@ -176,7 +177,7 @@ class Workload:
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return kind(federation, objective, self._tuning, finetuning, step, average, seed)
+        return kind(federation, objective, self._tuning, finetuning, step, average, seed, training.personalise)
 
     def _upload(self, parameters: int) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task.parameter_bits

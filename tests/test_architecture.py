@@ -21,7 +21,7 @@ TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", 
 
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.access", "prefine.emulator.bound"),
-    "models": (*LEAVES, *TASK, "prefine.emulator.cache"),
+    "models": (*LEAVES, *TASK, "prefine.emulator.cache", "prefine.emulator.watch"),
     "traces": (*LEAVES, "prefine.emulator.channel"),
     "emulator": (),
     "scenarios": (),
@@ -88,6 +88,7 @@ STOREYS = (
         "charge",
         "dependencies",
         "loading",
+        "watch",
     ),
     ("cache", "identity"),
     ("section", "complaints"),

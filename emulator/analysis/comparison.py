@@ -19,7 +19,10 @@ _NEITHER_BETTER = (
     *("pretrain_rounds", "finetune_rounds", "planned_pretrain_rounds", "planned_finetune_rounds"),
     "target_accuracy",
 )
-"""Figures of which neither more nor less is better; of the accuracy more is, of all others less."""
+"""Figures of which neither more nor less is better."""
+
+_MORE_IS_BETTER = (SCORE, "client_accuracy_mean", "client_accuracy_worst", "client_accuracy_jain")
+"""Of all others less is."""
 
 FIGURES = tuple(name for name, kind in column_types(RunRecord).items() if kind != "str" and name != "seed")
 
@@ -139,7 +142,7 @@ def _estimates(mine: pd.DataFrame, baseline: pd.DataFrame, figures: Sequence[str
     against = baseline[list(figures)].to_numpy(dtype=np.float64).T[:, at_baseline[order]]
     difference, difference_half_width = statistics.estimates(statistics.paired(values, against))
     better = np.array(
-        [np.nan if figure in _NEITHER_BETTER else 1.0 if figure == SCORE else -1.0 for figure in figures]
+        [np.nan if figure in _NEITHER_BETTER else 1.0 if figure in _MORE_IS_BETTER else -1.0 for figure in figures]
     )[:, None]
     win_rate = statistics.win_rates(better * values, better * against)
     columns = {

@@ -13,7 +13,7 @@ from prefine.emulator.analysis.comparison import comparison, default_reference, 
 from prefine.emulator.analysis.longform import long
 from prefine.emulator.analysis.manifest import read_manifest
 from prefine.emulator.analysis.reading import read_table
-from prefine.emulator.analysis.tables import HINDSIGHT, REHEARSALS, varied_keys, write_csv
+from prefine.emulator.analysis.tables import CLIENTS, HINDSIGHT, REHEARSALS, varied_keys, write_csv
 from prefine.emulator.analysis.verdict import verdict
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import write_bytes
@@ -26,12 +26,13 @@ class Tables:
     ``comparison`` is wide, one row for each policy (and combination of varied values), with ``FIGURE_mean``,
     ``FIGURE_ci95``, ``FIGURE_diff``, ``FIGURE_diff_ci95`` and ``FIGURE_win_rate``; comparison.csv is long.
     ``hindsight`` has the runs of the family of shares in hindsight, ``rehearsals`` the candidates of each policy that
-    rehearsed; no rows where there were none.
+    rehearsed; no rows where there were none. ``clients`` is empty in a folder of an older version.
     """
 
     runs: pd.DataFrame
     rounds: pd.DataFrame
     devices: pd.DataFrame
+    clients: pd.DataFrame
     comparison: pd.DataFrame
     ranking: pd.DataFrame
     hindsight: pd.DataFrame
@@ -93,7 +94,7 @@ class Tables:
         return self.runs[self.runs["status"] == "done"]
 
     def with_run(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """``frame`` (rounds or devices) with the varied keys, policy and seed of each row's run."""
+        """``frame`` (rounds, devices or clients) with the varied keys, policy and seed of each row's run."""
         names = [*self.keys, "policy", "seed"]
         bare = frame.drop(columns=names, errors="ignore")
         return bare.merge(self.runs[["run_id", *names]], on="run_id", validate="many_to_one")
@@ -116,10 +117,11 @@ def read_tables(folder: Path, reference: str | None = None) -> Tables:
         known = ", ".join(runs["policy"].drop_duplicates())
         raise InputError(f"reference policy {named!r} is not among the policies that were run: {known}")
     rounds, devices = read_table(folder, "rounds"), read_table(folder, "devices")
+    clients = read_table(folder, CLIENTS) if (folder / f"{CLIENTS}.csv").exists() else pd.DataFrame()
     family = read_table(folder, HINDSIGHT) if (folder / f"{HINDSIGHT}.csv").exists() else runs.iloc[:0]
     rehearsed = read_table(folder, REHEARSALS) if (folder / f"{REHEARSALS}.csv").exists() else pd.DataFrame()
     compared = comparison(runs, named, family)
-    return Tables(runs, rounds, devices, compared, ranking(runs), family, rehearsed, manifest)
+    return Tables(runs, rounds, devices, clients, compared, ranking(runs), family, rehearsed, manifest)
 
 
 def write_paper(folder: Path, tables: Tables, markup: paper.Markup) -> None:

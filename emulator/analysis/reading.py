@@ -24,7 +24,7 @@ _EMPTY_NUMBERS = {part: [""] for part in PARTS}
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """The table ``name`` (``runs``, ``rounds``, ``devices``, ``hindsight``, ``rehearsals``) of an output folder.
+    """The table ``name`` (``runs``, ``rounds``, ``devices``, ``clients``, ``hindsight``, ...) of an output folder.
 
     Raises InputError, one line, where the file is missing, lacks a column or holds something that is no number.
     """
@@ -107,7 +107,7 @@ def require_parquet() -> None:
 def write_parquet(folder: Path) -> None:
     """Write each table of ``folder`` as Parquet beside its CSV file; raises InputError without pyarrow."""
     require_parquet()
-    for name in (*FILES, *([HINDSIGHT] if (folder / f"{HINDSIGHT}.csv").exists() else [])):
+    for name in (name for name in (*FILES, HINDSIGHT) if (folder / f"{name}.csv").exists()):
         with atomic_path(folder / f"{name}.parquet") as temporary:
             read_table(folder, name).to_parquet(temporary, index=False)
 

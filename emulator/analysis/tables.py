@@ -1,6 +1,7 @@
 """Records as pandas tables, and tables as files: column names are field names, floats keep every digit."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self, get_type_hints
 
@@ -9,14 +10,20 @@ import pandas as pd
 from prefine.emulator.analysis.cells import harmless, texts_mapped
 from prefine.emulator.analysis.targets import Best, Targets, climb, columns, is_target, reached
 from prefine.emulator.files import atomic_path
-from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
 from prefine.emulator.types import Rehearsed
 
-Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[Rehearsed]
+Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[ClientRecord] | type[Rehearsed]
 Varied = tuple[tuple[str, object], ...]
 """The scenario keys that a sweep varied, with one run's values."""
 
-FILES: Mapping[str, Record] = {"runs": RunRecord, "rounds": RoundRecord, "devices": DeviceRecord}
+CLIENTS = "clients"
+"""The table of what each device gave and got in each run."""
+
+OF_RUNS: Mapping[str, Record] = {"rounds": RoundRecord, "devices": DeviceRecord, CLIENTS: ClientRecord}
+"""The tables with several rows for each run, named as the parts of a RunResult are."""
+
+FILES: Mapping[str, Record] = {"runs": RunRecord, **OF_RUNS}
 HINDSIGHT = "hindsight"
 """The table of the runs that are only a yardstick: the same columns as ``runs``, and there only where asked for."""
 
@@ -30,7 +37,7 @@ REALISED = "mean_grad_norm_sq"
 """The column of runs.csv that Phi bounds."""
 
 NAME = "run_id"
-"""The first column of runs.csv, rounds.csv and devices.csv: which run a row belongs to."""
+"""The first column of runs.csv and of the tables `OF_RUNS`: which run a row belongs to."""
 
 _VARIED_AFTER = "seed"
 
@@ -116,27 +123,21 @@ def write_tables(
     targets: Targets = Targets(),  # noqa: B008  # frozen
     hindsight: Iterable[Entry] = (),
 ) -> pd.DataFrame:
-    """Write runs.csv, rounds.csv and devices.csv into ``folder``, one result in memory at a time; return the runs.
+    """Write runs.csv and the tables `OF_RUNS` into ``folder``, one result in memory at a time; return the runs.
 
     Where policies rehearsed, rehearsals.csv too. The results of ``hindsight`` go to hindsight.csv alone, under the same
     targets. What there is no result for is removed.
     """
     rows: list[_Row] = []
     rehearsals: dict[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]] = {}
-    with (
-        atomic_path(folder / "rounds.csv") as rounds_path,
-        atomic_path(folder / "devices.csv") as devices_path,
-        rounds_path.open("w", newline="") as rounds,
-        devices_path.open("w", newline="") as devices,
-    ):
+    with ExitStack() as stack:
+        paths = {name: stack.enter_context(atomic_path(folder / f"{name}.csv")) for name in OF_RUNS}
+        files = {name: stack.enter_context(path.open("w", newline="")) for name, path in paths.items()}
         for entry in results:
             _, varied, result = entry
-            header = not rows
-            for file, frame in (
-                (rounds, _keyed(RoundRecord, entry, result.rounds)),
-                (devices, _keyed(DeviceRecord, entry, result.devices)),
-            ):
-                frame.to_csv(file, index=False, header=header, lineterminator="\n")
+            for name, record in OF_RUNS.items():
+                frame = _keyed(record, entry, getattr(result, name))
+                frame.to_csv(files[name], index=False, header=not rows, lineterminator="\n")
             rows.append(_Row.of(entry))
             rehearsals.setdefault((result.run.policy, rows[-1].case), (varied, result.rehearsal))
     first = targets.first((row.case, row.run) for row in rows)

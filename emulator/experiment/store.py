@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from prefine.emulator.analysis.tables import column_types
 from prefine.emulator.archives import gunzip
 from prefine.emulator.files import remove_abandoned, write_bytes
-from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
 from prefine.emulator.types import Rehearsed
 
 _SUFFIX = ".json.gz"
@@ -18,7 +18,7 @@ _COMPRESSION = 3
 KINDS: Mapping[str, tuple[type, ...]] = {"int64": (int,), "float64": (float, int), "str": (str,)}
 MOST = 2**63 - 1
 
-R = TypeVar("R", RunRecord, RoundRecord, DeviceRecord)
+R = TypeVar("R", RunRecord, RoundRecord, DeviceRecord, ClientRecord)
 
 
 class Store:
@@ -49,6 +49,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
         "devices": _columns(DeviceRecord, result.devices),
+        "clients": _columns(ClientRecord, result.clients),
         "rehearsal": result.rehearsal,
     }
 
@@ -60,13 +61,14 @@ def _columns(record: type[R], rows: Iterable[R]) -> dict[str, list[Any]]:
 
 def _decode(data: object) -> RunResult:
     """Raises ValueError where ``data`` is not what `_encode` makes of a finished run."""
-    if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices", "rehearsal"}:
+    if not isinstance(data, dict) or data.keys() != {"run", "rounds", "devices", "clients", "rehearsal"}:
         raise ValueError("is no result")
     runs = _rows(RunRecord, data["run"])
     if len(runs) != 1 or runs[0].status != "done":
         raise ValueError("is no finished run")
     rounds, devices = _rows(RoundRecord, data["rounds"]), _rows(DeviceRecord, data["devices"])
-    return RunResult(runs[0], rounds, devices, _rehearsal(data["rehearsal"]))
+    clients = _rows(ClientRecord, data["clients"])
+    return RunResult(runs[0], rounds, devices, clients, _rehearsal(data["rehearsal"]))
 
 
 def _rehearsal(rows: object) -> tuple[Rehearsed, ...]:

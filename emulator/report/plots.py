@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.errors import InputError
-from prefine.emulator.report import bars, course, predicted, regret, rehearsed, sweeps
+from prefine.emulator.report import bars, course, fairness, predicted, regret, rehearsed, sweeps
 from prefine.emulator.report.figure import SETTINGS, Figure
 
-_FAMILIES = (sweeps, course, regret, rehearsed, bars, predicted)
+_FAMILIES = (sweeps, course, regret, rehearsed, bars, fairness, predicted)
 
 
 def figures(tables: Tables) -> Iterator[Figure]:

@@ -41,6 +41,9 @@ class TrainingSettings(Section):
     ``algorithm_parameters`` are its keyword parameters. With one local step and exact uploads ``"fedavg"`` is
     ``"fedsgd"``, which allows only one step.
 
+    ``personalise`` epochs on its own samples, after the run and off the clock, make each device's copy of the final
+    model its own: ``personal_accuracy`` in clients.csv.
+
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
     error feedback.
@@ -59,6 +62,7 @@ class TrainingSettings(Section):
     upload_bits: Annotated[int, Field(ge=2, le=16)] = 8
     upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    personalise: Annotated[int, Field(ge=0, le=1000)] = 0
 
     def bound_rate(self, smoothness: float) -> float:
         """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""

@@ -12,6 +12,7 @@ from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.audit import audit
 from prefine.emulator.simulation.barrier import Rounds
 from prefine.emulator.simulation.buffered import Buffered
+from prefine.emulator.simulation.clients import Fairness, client_records, fairness
 from prefine.emulator.simulation.cohort import Cohort
 from prefine.emulator.simulation.device import Device
 from prefine.emulator.simulation.energy import BUDGET_SLACK, EnergyAccount
@@ -30,10 +31,13 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     adaptive policy decides what cannot be done.
     """
     clock = _run(spec)
+    devices = tuple(chain.from_iterable(clock.server.finetuning.books.rounds))
+    clients = client_records(spec.learner, len(spec.problem.devices), devices)
     result = RunResult(
-        _summary(spec, policy, seed, clock),
+        _summary(spec, policy, seed, clock, fairness(clients)),
         tuple(clock.server.rounds),
-        tuple(chain.from_iterable(clock.server.finetuning.books.rounds)),
+        devices,
+        clients,
         spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
     )
     audit(result, spec, clock.uplink.peak_band_hz, clock.server.finetuning.choices.made)
@@ -80,7 +84,7 @@ def _finetuning(env: simpy.Environment, spec: RunSpec, cohort: Cohort, account: 
     return Rounds(env, spec, cohort, fast_path(spec), account)
 
 
-def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunRecord:
+def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished, served: Fairness) -> RunRecord:
     budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     record = RunRecord(
@@ -111,6 +115,10 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished) -> RunReco
         outside_proof=",".join(dict.fromkeys([*spec.outside_proof, *server.finetuning.choices.outside_proof])),
         calibration_delay_s=spec.charge.delay_s,
         calibration_energy_j=spec.charge.energy_j,
+        client_accuracy_mean=served.mean,
+        client_accuracy_worst=served.worst,
+        client_accuracy_std=served.std,
+        client_accuracy_jain=served.jain,
     )
     return record._replace(warning=warnings(record, server.untrained, budget))
 

@@ -35,11 +35,29 @@ def split(
     return _dirichlet(_classes(samples)[order], order, devices, alpha, generator)
 
 
-def _classes(samples: Samples) -> IntArray:
-    """Classes, or the tenth of the target's range of quantiles."""
+def split_alike(
+    held_out: Samples, task: Samples, parts: tuple[IntArray, ...], generator: np.random.Generator
+) -> tuple[IntArray, ...]:
+    """Rows of ``held_out`` for each device: classes are dealt in the proportions in which the devices hold the task's.
+
+    ``parts`` are the task rows of each device. Classes are tenths of the task's targets for a regression. Parts are
+    disjoint; a device gets none of a class of which it has none, and samples of classes that nobody has go to nobody.
+    """
+    task_classes, classes = _classes(task), _classes(held_out, task)
+    owner = np.full(len(held_out), -1)
+    for name in np.unique(task_classes):
+        counts = np.array([np.count_nonzero(task_classes[part] == name) for part in parts])
+        rows = generator.permutation(np.flatnonzero(classes == name))
+        shares = np.cumsum(counts) / counts.sum()
+        owner[rows] = np.searchsorted(shares, (np.arange(len(rows)) + 0.5) / max(1, len(rows)))
+    return tuple(np.flatnonzero(owner == device) for device in range(len(parts)))
+
+
+def _classes(samples: Samples, like: Samples | None = None) -> IntArray:
+    """Classes, or the tenth of the target's range of quantiles, those of ``like`` where it is given."""
     if samples.y.dtype == np.int64:
         return samples.y.astype(np.int64)
-    edges = np.quantile(samples.y, np.linspace(0.0, 1.0, BINS + 1)[1:-1])
+    edges = np.quantile((like or samples).y, np.linspace(0.0, 1.0, BINS + 1)[1:-1])
     return np.searchsorted(edges, samples.y).astype(np.int64)
 
 

@@ -66,7 +66,7 @@ def test_every_plot_is_drawn_described_and_has_its_csv(kind: str, request: pytes
 
 
 def test_the_report_is_rebuilt_from_tables_and_manifest_alone_in_the_same_bytes(compared: Path, tmp_path: Path) -> None:
-    for name in ("runs.csv", "rounds.csv", "devices.csv", "manifest.json"):
+    for name in ("runs.csv", "rounds.csv", "devices.csv", "clients.csv", "manifest.json"):
         shutil.copy(compared / name, tmp_path / name)
     draw(tmp_path)
     for path in sorted(compared.rglob("*")):

@@ -1,0 +1,62 @@
+"""What a run meant for each device: its share of the work, and the model's worth on its own data."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from prefine.emulator.records import ClientRecord, DeviceRecord
+from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, Learner
+
+WORST = 0.1
+"""Share of the devices whose mean is that of the worst off (at least one device)."""
+
+
+def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord]) -> tuple[ClientRecord, ...]:
+    """A record of each of ``devices``, from what they did in ``rounds`` and what ``learner`` says of the final model.
+
+    What a learner does not know of single devices is NaN, with no samples.
+    """
+    told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
+    who = np.array([record.device for record in rounds], dtype=np.int64)
+    delivered = np.array([record.outcome == "delivered" for record in rounds], dtype=np.float64)
+    spent_j = np.array([_spent_j(record) for record in rounds])
+    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
+    columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
+    return tuple(map(ClientRecord._make, zip(*(column.tolist() for column in columns), strict=True)))
+
+
+class Fairness(NamedTuple):
+    """How evenly a model serves the devices: the ``client_accuracy_*`` of runs.csv."""
+
+    mean: float = np.nan
+    worst: float = np.nan
+    std: float = np.nan
+    jain: float = np.nan
+
+
+def fairness(clients: Sequence[ClientRecord]) -> Fairness:
+    """Over the devices with held-out samples: mean, mean of the worst tenth, standard deviation, and Jain's index.
+
+    The index (Jain, Chiu and Hawe, 1984) is (sum x)^2 / (n sum x^2), where no accuracy is negative. NaN is unknown.
+    """
+    scores = np.array([client.test_accuracy for client in clients])
+    scores = np.sort(scores[~np.isnan(scores)])
+    if not len(scores):
+        return Fairness()
+    worst = scores[: max(1, int(WORST * len(scores)))]
+    return Fairness(float(scores.mean()), float(worst.mean()), float(scores.std()), _jain(scores))
+
+
+def _jain(values: FloatArray) -> float:
+    squares = float(values @ values)
+    return float(values.sum()) ** 2 / (len(values) * squares) if values[0] >= 0.0 and squares > 0.0 else np.nan
+
+
+def _spent_j(record: DeviceRecord) -> float:
+    return float(np.nan_to_num(record.compute_energy_j) + np.nan_to_num(record.uplink_energy_j))
+
+
+def _unknown(devices: int) -> ClientResults:
+    nothing, nobody = np.full(devices, np.nan), np.zeros(devices, dtype=np.int64)
+    return ClientResults(nobody, nothing, nobody, nothing, nothing)
