@@ -42,7 +42,10 @@ def noise_psd_w_hz(devices: Devices, radio: Radio) -> Mixed:
     """Noise and interference at the server in W/Hz, one for all or (K,)."""
     if devices.interference_w is None:
         return radio.noise_psd_w_hz
-    return radio.noise_psd_w_hz + devices.interference_w / planned_bands_hz(devices, radio)
+    whole = radio.access == "tdma"
+    return radio.noise_psd_w_hz + devices.interference_w / (
+        whole_band_hz(devices, radio) if whole else devices.bandwidth_hz
+    )
 
 
 def sending_s(devices: Devices, radio: Radio, power_w: FloatArray, decided_hz: FloatArray | None = None) -> FloatArray:

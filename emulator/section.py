@@ -91,12 +91,23 @@ Spread = Positive | tuple[Positive, ...] | Range
 """A quantity that may differ between devices: one number, a list with one number each, or a range drawn from."""
 
 
-def draw(spread: Spread, name: str, count: int, seed: int) -> FloatArray:
+class DecibelRange(Section):
+    """Drawn uniformly in dB between ``low`` and ``high``, one independent draw a device."""
+
+    low: Decibel
+    high: Decibel
+
+
+DecibelSpread = Decibel | tuple[Decibel, ...] | DecibelRange
+"""As `Spread`, in dB or dBm."""
+
+
+def draw(spread: Spread | DecibelSpread, name: str, count: int, seed: int) -> FloatArray:
     """The (count,) values of ``spread``; each device's draw depends on ``seed``, ``name`` and its own number only.
 
     Raises InputError where a list has the wrong length or a range is upside down.
     """
-    if isinstance(spread, Range):
+    if isinstance(spread, Range | DecibelRange):
         if spread.low > spread.high:
             raise InputError(f"{name}: low = {spread.low:g} is above high = {spread.high:g}")
         return np.array([stream(seed, name, device).uniform(spread.low, spread.high) for device in range(count)])

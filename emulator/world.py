@@ -6,14 +6,16 @@ from functools import cached_property, partial
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.interference import Interference, interference_of
 from prefine.emulator.channel.mobility import Site
-from prefine.emulator.channel.planner import planned_gain, planning_gain, planning_seed
+from prefine.emulator.channel.planner import planned_gain, planning_channel, planning_gain, planning_seed
 from prefine.emulator.channel.plugin import channel_of
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files
+from prefine.emulator.physics import Mixed
 from prefine.emulator.plugins import Part, calling, make_policy, make_workload, rehearses
 from prefine.emulator.randomness import stream
 from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
@@ -93,6 +95,22 @@ class World:
         return self.scenario.radio.bands_hz(len(self.site), self.scenario.seed)
 
     @cached_property
+    def interference(self) -> Interference | None:
+        """What disturbs the uplinks, if anything does."""
+        radio = self.scenario.radio
+        return radio.interference(len(self.site), self.scenario.seed, self._interference_trace)
+
+    @cached_property
+    def _noise_w(self) -> FloatArray:
+        """Noise in the band that each device sends in, (K,)."""
+        radio = self.scenario.radio
+        return radio.noise_psd_w_hz * radio.counted_on_hz(self.bands_hz)
+
+    def _disturbed(self, channel: Channel) -> Channel:
+        """``channel`` with what varies of the interference."""
+        return channel if self.interference is None else self.interference.on(channel, self._noise_w)
+
+    @cached_property
     def downlink(self) -> Downlink:
         """How the model reaches the devices, and how much of it there is."""
         return self.scenario.radio.downlink_of(self.workload.cost)
@@ -109,7 +127,14 @@ class World:
                 self.constants, self.learning_rate, scenario.training.effective_rate(self.constants.smoothness)
             ),
             server=scenario.server.build(cost, self.constants),
-            devices=scenario.fleet.build(cost, self.constants, self.workload.weights, gain, self.bands_hz),
+            devices=scenario.fleet.build(
+                cost,
+                self.constants,
+                self.workload.weights,
+                gain,
+                self.bands_hz,
+                None if self.interference is None else self.interference.mean_w,
+            ),
             radio=scenario.radio.build(cost, self.bands_hz, max(delivery.end_s), delivery.energy_j),
             name=scenario.name,
         )
@@ -117,13 +142,17 @@ class World:
     def _planning_gain(self) -> FloatArray:
         """The gain (K,) that policies reckon with."""
         scenario, section = self.scenario, self.scenario.channel
-        power_w, noise = scenario.fleet.max_power_w, scenario.radio.noise_psd_w_hz
-        bits, delay_s = scenario.radio.uplink_bits(self.workload.cost), scenario.budget.delay_s
-        bands_hz = scenario.radio.counted_on_hz(self.bands_hz)
-        if self.own_channel is None:
+        power_w, bits = scenario.fleet.max_power_w, scenario.radio.uplink_bits(self.workload.cost)
+        bands_hz, delay_s = scenario.radio.counted_on_hz(self.bands_hz), scenario.budget.delay_s
+        noise: Mixed = scenario.radio.noise_psd_w_hz
+        if self.interference is not None:
+            noise = noise + self.interference.mean_w / bands_hz
+        varies = self.interference is not None and self.interference.over_time is not None
+        if self.own_channel is None and not varies:
             return planned_gain(section, self.site, power_w, bits, bands_hz, noise, delay_s)
+        own = self.own_channel is not None
         return planning_gain(
-            self.channel(planning_seed(self.site)),
+            self.channel(planning_seed(self.site)) if own else self._disturbed(planning_channel(section, self.site)),
             power_w,
             bits,
             bands_hz,
@@ -174,10 +203,15 @@ class World:
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
         own, section = self.own_channel, self.scenario.channel
-        return section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
+        return self._disturbed(
+            section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
+        )
 
     def _trace(self, name: str) -> Trace:
         return self.files.parsed(name, trace_of)
+
+    def _interference_trace(self, name: str) -> Trace:
+        return self.files.parsed(name, interference_of)
 
     def _availability(self, name: str, devices: int) -> OnOff:
         return self.files.parsed(name, availability_of, devices)

@@ -6,6 +6,7 @@ processes b samples by the barrier is convex in b, so samples are allocated by t
 
 import math
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from prefine.policies.subproblems import Stages
 
 _FEW_DEVICES = 64
 """Up to so many devices, batches are filled up one by one at the end: more buy less noise for up to K more passes."""
+
+_DIVISIONS = 6
+"""Times that shared band or time is divided anew between such passes: each frees less energy than the last."""
 
 _PRICE_STEPS = 12
 """Energy prices tried for one barrier: more come closer to the energy budget, each costs a response of all devices."""
@@ -76,7 +80,8 @@ class BatchAllocator:
                 break
             root.update(scale, math.log(energy_j / needed_j))
         if found is not None and len(found.batch) <= _FEW_DEVICES:
-            while True:
+            shared = found.divided is not self._stages.devices
+            for _ in range(_DIVISIONS) if shared else count():
                 more, _ = self._fill(self._divided_anew(found, finish_s), finish_s, energy_j)
                 if np.array_equal(more.batch, found.batch):
                     break

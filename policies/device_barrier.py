@@ -137,6 +137,13 @@ class DeviceStage(PricedDevices):
 
         ``snr_state`` (K,) of a similar round saves passes; ``tolerance`` is relative, in the barrier and in the shares.
         """
+        state, response = self.settled(ratio, energy_price, snr_state, tolerance)
+        return self._round(response, state, ratio, energy_price)
+
+    def settled(
+        self, ratio: float, energy_price: float, snr_state: FloatArray | None = None, tolerance: float = TOLERANCE
+    ) -> tuple[FloatArray, Response]:
+        """The states (K,) of that round, and what everyone does in them."""
         state, patience = (self._even_shares(ratio), _PATIENCE) if snr_state is None else (snr_state, 0)
         for attempt in range(PASSES):
             response = self._respond(state, energy_price)
@@ -144,12 +151,11 @@ class DeviceStage(PricedDevices):
             total = float(np.sum(response.share))
             idle = barrier_s * total - float(response.share @ response.finish_s)
             if abs(total - ratio) <= tolerance * ratio and idle <= tolerance * total * barrier_s:
-                return self._round(response, state, ratio, energy_price)
+                return state, response
             if attempt >= patience and barrier_s <= self.soonest_s * (1.0 + _NEAR_SOONEST):
                 break
             state = self._newton(state, response, ratio)
-        state, response = self._bisect(state, ratio, energy_price, tolerance)
-        return self._round(response, state, ratio, energy_price)
+        return self._bisect(state, ratio, energy_price, tolerance)
 
     def least_price(self, ratio: float, energy_price: float) -> float:
         """A lower bound on h1 after a few passes: any shares give one."""
@@ -195,7 +201,7 @@ class DeviceStage(PricedDevices):
         Where the shares jump at the barrier (devices whose every limit binds for a range of shares) the two sides
         are mixed so that the shares sum to ``ratio``.
         """
-        over, response = self._states_at(self.soonest_s, energy_price, state, tolerance)
+        over, response = self.states_at(self.soonest_s, energy_price, state, tolerance)
         soonest = self._at_soonest(over, response, ratio, energy_price, tolerance)
         if soonest is not None:
             return soonest
@@ -203,11 +209,11 @@ class DeviceStage(PricedDevices):
         log_soonest, log_latest = np.log(self.soonest_s), np.log(np.max(even.finish_s))
         everything = self.uplink.state_of(np.full(len(self.devices), ratio))
         over = np.minimum(over, everything)
-        under = self._states_at(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
+        under = self.states_at(np.exp(log_latest + TOLERANCE), energy_price, state)[0]
         root = IncreasingRoot(log_latest, log_soonest, log_latest)
         while not root.exhausted:
             log_barrier = root.next()
-            state = np.minimum(self._states_at(np.exp(log_barrier), energy_price, state)[0], everything)
+            state = np.minimum(self.states_at(np.exp(log_barrier), energy_price, state)[0], everything)
             total = float(np.sum(self._shares(state)))
             root.update(log_barrier, np.log(ratio / total))
             if abs(total - ratio) <= TOLERANCE * ratio:
@@ -242,8 +248,8 @@ class DeviceStage(PricedDevices):
 
         ``energy_price`` is the price of a joule; with batches pinned by `at_batches` any positive one gives the same.
         """
-        state = self._ceiling(energy_price) if snr_state is None else snr_state
-        state, response = self._states_at(finish_s, energy_price, state)
+        state = self.ceiling(energy_price) if snr_state is None else snr_state
+        state, response = self.states_at(finish_s, energy_price, state)
         devices = self.devices
         power, upload_s = self.uplink.sending(response.nats)
         compute_j = compute_energy(
@@ -253,11 +259,11 @@ class DeviceStage(PricedDevices):
         late = response.finish_s > finish_s * (1.0 + LATE)
         return BarrierRound(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
 
-    def _states_at(
+    def states_at(
         self, finish_s: float | FloatArray, energy_price: float, state: FloatArray, tolerance: float = TOLERANCE
     ) -> tuple[FloatArray, Response]:
         """The states (K,) at which every device finishes at its ``finish_s``, or as near as it can."""
-        log_finish, high = np.log(finish_s), self._ceiling(energy_price)
+        log_finish, high = np.log(finish_s), self.ceiling(energy_price)
         low = np.where(self._soonest_s >= finish_s * (1.0 - TOLERANCE), high, high * _NEGLIGIBLE_STATE)
         state, before = np.clip(state, low, high), np.full(len(state), np.inf)
         for _ in range(_ATTEMPTS):

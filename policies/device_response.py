@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.types import Devices, FloatArray, Radio
 from prefine.policies.effort import MOST_RESPONSES, Effort
-from prefine.policies.uplinks import EVERYONE, Uplink
+from prefine.policies.uplinks import EVERYONE, Sent, Uplink
 
 _BESIDE = 1e-9
 """Relative step past a breakpoint: larger overshoots it more, smaller may still find the limit binding by rounding."""
@@ -48,14 +48,14 @@ class PricedDevices:
 
     def __init__(self, devices: Devices, radio: Radio, noise: FloatArray, uplink: Uplink) -> None:
         self.devices, self.radio, self.noise, self.uplink = devices, radio, noise, uplink
-        self._effort = Effort(MOST_RESPONSES, "a plan")
+        self.effort = Effort(MOST_RESPONSES, "a plan")
         self._limit_batches(devices.min_batch, devices.max_batch)
 
     def _limit_batches(self, least: FloatArray, most: FloatArray) -> None:
         devices = self.devices
         self._least_batch, self._most_batch = least, most
-        compute_s = compute_time(least, devices.cycles_per_sample, devices.max_frequency_hz)
-        self._soonest_s = compute_s + self.uplink.soonest_s
+        self.least_compute_s = compute_time(least, devices.cycles_per_sample, devices.max_frequency_hz)
+        self._soonest_s = self.least_compute_s + self.uplink.soonest_s
 
     def at_batches(self, batch: FloatArray) -> Self:
         """The same devices with ``batch`` (K,) given, so that only energy and delay are priced."""
@@ -64,6 +64,11 @@ class PricedDevices:
         fixed._limit_batches(batch, batch)
         return fixed
 
+    def at_limits(self) -> Self:
+        """The same after a change of its uplink."""
+        self._limit_batches(self._least_batch, self._most_batch)
+        return self
+
     @property
     def soonest_s(self) -> float:
         """The soonest in s that everyone can finish: least batch, full speed, fastest upload."""
@@ -71,7 +76,7 @@ class PricedDevices:
 
     def _respond(self, state: FloatArray, energy_price: float) -> Response:
         """Closed forms of section 3 at ``state`` (K,), in blocks that stay in the cache."""
-        self._effort.spend()
+        self.effort.spend()
         count = len(state)
         if count <= _BLOCK:
             return Response(*self._respond_block(state, energy_price, EVERYONE))
@@ -84,9 +89,13 @@ class PricedDevices:
 
     def _respond_block(self, state: FloatArray, energy_price: float, block: slice) -> tuple[FloatArray, ...]:
         """`_respond` for the devices ``block``, in the order of `Response`'s fields."""
+        return self.beside(self.uplink.respond(state, block), energy_price, block)
+
+    def beside(self, sent: Sent, energy_price: float, block: slice = EVERYONE) -> tuple[FloatArray, ...]:
+        """What the devices ``block`` compute beside the uploads ``sent``, in the order of `Response`'s fields."""
         devices = self.devices
         cycles, capacitance = devices.cycles_per_sample[block], devices.capacitance[block]
-        share, share_slope, upload_s, upload_slope, nats = self.uplink.respond(state, block)
+        share, share_slope, upload_s, upload_slope, nats = sent
         free = np.cbrt(share / (2.0 * capacitance))
         frequency = np.clip(free, devices.min_frequency_hz[block], devices.max_frequency_hz[block])
         cycle_price = share / frequency
@@ -129,7 +138,7 @@ class PricedDevices:
         nearest: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))
         return nearest
 
-    def _ceiling(self, energy_price: float) -> FloatArray:
+    def ceiling(self, energy_price: float) -> FloatArray:
         """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""
         devices = self.devices
         cubed = devices.capacitance * devices.max_frequency_hz**3
@@ -140,7 +149,7 @@ class PricedDevices:
 
     def most_ratio(self, energy_price: float) -> float:
         """A price of a second, in W, beyond which nobody is any faster."""
-        return float(np.sum(self._shares(self._ceiling(energy_price))))
+        return float(np.sum(self._shares(self.ceiling(energy_price))))
 
     def _shares(self, state: FloatArray) -> FloatArray:
         return self.uplink.respond(state, EVERYONE).share

@@ -31,7 +31,7 @@ class EnergyFloors(DeviceStage):
 
     def by(self, finish_s: FloatArray) -> EnergyFloor:
         """The least energies of the batches of `at_batches` by ``finish_s`` (n,) after the broadcast."""
-        _, response = self._states_at(finish_s, 1.0, self._ceiling(1.0))
+        _, response = self.states_at(finish_s, 1.0, self.ceiling(1.0))
         devices = self.devices
         power, upload_s = self.uplink.sending(response.nats)
         cycle_j = compute_energy(1.0, 1.0, response.frequency_hz, devices.capacitance)
@@ -42,4 +42,4 @@ class EnergyFloors(DeviceStage):
 
     def real_batches(self, finish_s: FloatArray, energy_price: float) -> FloatArray:
         """The real batches (n,) of least noise plus energy by ``finish_s`` (n,); only a guide."""
-        return self._states_at(finish_s, energy_price, self._ceiling(energy_price))[1].batch
+        return self.states_at(finish_s, energy_price, self.ceiling(energy_price))[1].batch

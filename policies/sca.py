@@ -4,7 +4,8 @@ Known of arXiv 2404.00836 from its abstract and public summaries: for fixed (N, 
 approximation (SCA) over batch sizes, clock frequencies and transmit powers; (N, M) are found by a two-dimensional
 search. This project's reading of the rest: products and quotients are replaced by their arithmetic-geometric means
 around the last point (b/f <= (b^2 + f^-2)/2 and b f^2 <= (b^2 + f^4)/2 in units of that point, tight there); power
-enters through the upload time, in which its energy is convex as it stands; the search is a pattern search.
+enters through the upload time, in which its energy is convex as it stands; the search is a pattern search. Bands that
+could be decided stay as they are.
 Needs the extra ``reference`` (CVXPY, Clarabel).
 """
 
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prefine.emulator.access import noise_psd_w_hz, planned_bands_hz
 from prefine.emulator.bound import BoundTerms, predict, server_round
 from prefine.emulator.errors import InfeasibleError, InputError
 from prefine.emulator.physics import LN2, compute_energy, compute_time, upload_power
@@ -182,10 +184,13 @@ class _Program:
         server_quotient = 0.5 * (cp.square(self.server_batch) + cp.power(self.server_hz, -2))
         server_product = 0.5 * (cp.square(self.server_batch) + cp.power(self.server_hz, 4))
         energy = one["energy"] * server_product + one["downlink_j"] + each["compute_j"] @ product
+        sending = cp.multiply(each["upload"], self.upload)
+        queued = self._problem.radio.access == "tdma"
         constraints = [
-            cp.multiply(each["compute"], quotient) + cp.multiply(each["upload"], self.upload) <= barrier,
+            cp.multiply(each["compute"], quotient) + (0.0 if queued else sending) <= barrier,
             cp.constraints.ExpCone(each["nats"] - cp.multiply(each["nats"], self.upload), self.upload, sent),
-            one["delay"] * server_quotient + one["downlink"] + barrier <= 1.0 + self.overrun,
+            one["delay"] * server_quotient + one["downlink"] + barrier + (cp.sum(sending) if queued else 0.0)
+            <= 1.0 + self.overrun,
             energy + each["sent_j"] @ sent - each["idle_j"] @ self.upload <= 1.0 + self.overrun,
         ]
         for name, variable in (("batch", self.batch), ("hz", self.hz), ("upload", self.upload)):
@@ -202,11 +207,13 @@ class _Program:
             return replace(point, bound=math.inf)
         problem, devices, radio = self._problem, self._problem.devices, self._problem.radio
         upload_s = point.devices.upload_s * steps.upload
+        bands_hz, noise_psd = planned_bands_hz(devices, radio), noise_psd_w_hz(devices, radio)
         plan = DevicesPlan(
             np.clip(point.devices.batch * steps.batch, devices.min_batch, devices.max_batch),
             np.clip(point.devices.frequency_hz * steps.hz, devices.min_frequency_hz, devices.max_frequency_hz),
-            np.minimum(
-                upload_power(radio.uplink_bits, devices.bandwidth_hz, upload_s, devices.gain, radio.noise_psd_w_hz),
+            np.clip(
+                upload_power(radio.uplink_bits, bands_hz, upload_s, devices.gain, noise_psd),
+                devices.least_power_w,
                 devices.max_power_w,
             ),
             upload_s,
@@ -247,8 +254,9 @@ class _Program:
         budget, rounds = problem.budget, n + m
         server = server_round(problem.server, point.server)
         compute_s = compute_time(plan.batch, devices.cycles_per_sample, plan.frequency_hz)
-        nats = radio.uplink_bits * LN2 / devices.bandwidth_hz / plan.upload_s
-        watts = radio.noise_psd_w_hz * devices.bandwidth_hz / devices.gain
+        bands_hz = planned_bands_hz(devices, radio)
+        nats = radio.uplink_bits * LN2 / bands_hz / plan.upload_s
+        watts = noise_psd_w_hz(devices, radio) * bands_hz / devices.gain
         self._each["noise"].value = m / rounds * terms.device_noise / plan.batch
         self._each["compute"].value = m * compute_s / budget.delay_s
         self._each["upload"].value = m * plan.upload_s / budget.delay_s
@@ -263,11 +271,11 @@ class _Program:
         self._one["energy"].value = n * server.energy_j / budget.energy_j
         self._one["downlink"].value = m * radio.downlink_delay_s / budget.delay_s
         self._one["downlink_j"].value = m * radio.downlink_energy_j / budget.energy_j
-        most_nats = np.log1p(devices.max_power_w / watts)
+        most_nats, least_nats = np.log1p(devices.max_power_w / watts), np.log1p(devices.least_power_w / watts)
         _box(self._boxes["batch"], devices.min_batch, devices.max_batch, plan.batch)
         _box(self._boxes["hz"], devices.min_frequency_hz, devices.max_frequency_hz, plan.frequency_hz)
         self._boxes["upload"][0].value = nats / most_nats
-        self._boxes["upload"][1].value = np.full(len(devices), _NEVER_SLOWER)
+        self._boxes["upload"][1].value = nats / np.maximum(least_nats, nats / _NEVER_SLOWER)
         host = problem.server
         _box(self._server_boxes["batch"], host.min_batch, host.max_batch, point.server.batch)
         _box(self._server_boxes["hz"], host.min_frequency_hz, host.max_frequency_hz, point.server.frequency_hz)

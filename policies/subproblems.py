@@ -15,6 +15,7 @@ from prefine.emulator.bound import BoundTerms, RoundCost, server_round
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Problem, Server, ServerPlan
 from prefine.policies.device_barrier import DeviceStage, FinetuningStage
+from prefine.policies.shared_band import SharedBand
 from prefine.policies.time_shared import TimeShared
 from prefine.policies.uplinks import NoUpload, OwnBands, Uplink
 
@@ -94,6 +95,8 @@ class Stages:
         devices, radio, noise = self.problem.devices, self.problem.radio, self.terms.device_noise
         if radio.access == "tdma":
             return TimeShared(devices, radio, noise, full_power=self.full_power)
+        if radio.bandwidth == "optimise":
+            return SharedBand(devices, radio, noise, full_power=self.full_power)
         return DeviceStage(devices, radio, noise, self.waiting_upload(devices))
 
     def waiting_upload(self, devices: Devices) -> Uplink:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from prefine.emulator.bound import planned_round
+from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
 from prefine.policies.device_barrier import LATE, TOLERANCE, BarrierRound, DeviceRound, DeviceStage
 from prefine.policies.root import IncreasingRoot
@@ -24,6 +25,12 @@ _RANGE = 60.0
 
 _CLOSE = 1e-8
 """Relative error in that price: the energy is at its minimum there, so it errs by the square of this."""
+
+_SOON = 1e-9
+"""Relative distance to the soonest computing that counts as there: nearer, and its price would be any at all."""
+
+_NO_TIME = 1e-9
+"""Part of a round that counts as no time to compute in, whatever the device."""
 
 
 class Uploads(NamedTuple):
@@ -110,15 +117,38 @@ class TimeShared:
         while finish_s > self.soonest_s and not root.exhausted:
             log_ratio = root.next()
             uploads = self.uploads(math.exp(log_ratio))
-            if finish_s - uploads.total_s < self.computing.soonest_s:
-                root.update(log_ratio, -math.inf)
-                continue
+            if finish_s - uploads.total_s < self.computing.soonest_s:  # the least that leaves time to compute in
+                log_ratio = self._slowest(finish_s - self.computing.soonest_s * (1.0 + _SOON), top)
+                uploads = self.uploads(math.exp(log_ratio))
             found = self._after(finish_s, uploads, energy_price, found.snr_state)
             error = log_ratio - math.log(found.share)
-            if abs(error) <= _CLOSE or (error > 0.0 and log_ratio <= top - _RANGE):
+            if error > 0.0 and self._busy_s(found) < (finish_s - uploads.total_s) * (1.0 - _CLOSE):
+                log_ratio = self._slowest(finish_s - self._busy_s(found), top)
+                found = self._after(finish_s, self.uploads(math.exp(log_ratio)), energy_price, found.snr_state)
+                error = max(log_ratio - math.log(found.share), 0.0)
+            soonest = finish_s - uploads.total_s <= self.computing.soonest_s * (1.0 + 2.0 * _SOON)
+            if abs(error) <= _CLOSE or (error > 0.0 and (soonest or log_ratio <= top - _RANGE)):
                 break
             root.update(log_ratio, error)
+            if root.width <= _CLOSE:  # the computing's worth jumps here
+                break
         return found
+
+    def _busy_s(self, found: BarrierRound) -> float:
+        """When the slowest has computed, which may be before it has to: then less time cannot cost more."""
+        plan = found.plan
+        return float(np.max(compute_time(plan.batch, self.devices.cycles_per_sample, plan.frequency_hz)))
+
+    def _slowest(self, total_s: float, top: float) -> float:
+        """The log of the price of a second at which all uploads take ``total_s``; the least where that is too long."""
+        root = IncreasingRoot(top - 0.5 * _RANGE, top - _RANGE, top)
+        while not root.exhausted:
+            log_ratio = root.next()
+            error = math.log(total_s / self.uploads(math.exp(log_ratio)).total_s)
+            if abs(error) <= TOLERANCE or (error > 0.0 and log_ratio <= top - _RANGE):
+                break
+            root.update(log_ratio, error)
+        return log_ratio
 
     def _after(
         self, finish_s: float, uploads: Uploads, energy_price: float, snr_state: FloatArray | None
@@ -145,7 +175,8 @@ class AfterComputing:
         return AfterComputing(self._computing.at_batches(batch), self._uploads)
 
     def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
-        """What every device does for the last upload to end by ``finish_s``."""
-        computed = self._computing.finish_by(finish_s - self._uploads.total_s, energy_price, snr_state)
+        """What every device does for the last upload to end by ``finish_s``; all are late where no time is left."""
+        left_s = finish_s - self._uploads.total_s
+        computed = self._computing.finish_by(max(left_s, _NO_TIME * finish_s), energy_price, snr_state)
         plan, energy_j = self._uploads.beside(computed.plan), computed.energy_j + self._uploads.energy_j
         return replace(computed, plan=plan, energy_j=energy_j)

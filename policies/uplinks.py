@@ -65,12 +65,15 @@ class Uplink(Protocol):
 class OwnBands:
     """Each device sends in the band it can count on (`planned_bands_hz`); its state is the SNR without power limits.
 
-    Then r = rho ((1 + s) ln(1 + s) - s) with rho = N0 W / g. ``full_power`` pins every device to its maximum power.
+    Then r = rho ((1 + s) ln(1 + s) - s) with rho = N0 W / g. ``full_power`` pins every device to its maximum power,
+    ``decided_hz`` (K,) are bands that a plan has decided on.
     """
 
-    def __init__(self, devices: Devices, radio: Radio, *, full_power: bool = False) -> None:
-        self._devices, self._radio = devices, radio
-        bands_hz = planned_bands_hz(devices, radio)
+    def __init__(
+        self, devices: Devices, radio: Radio, *, full_power: bool = False, decided_hz: FloatArray | None = None
+    ) -> None:
+        self._devices, self._radio, self._decided_hz = devices, radio, decided_hz
+        bands_hz = planned_bands_hz(devices, radio, decided_hz)
         self._watts = noise_psd_w_hz(devices, radio) * bands_hz / devices.gain
         self._nat_seconds = radio.uplink_bits * LN2 / bands_hz
         self._most_nats = np.log1p(devices.max_power_w / self._watts)
@@ -118,7 +121,7 @@ class OwnBands:
         if self._least_binds:
             power = np.where(nats == self._least_nats, np.minimum(devices.least_power_w, devices.max_power_w), power)
         power = np.where(nats == self._most_nats, devices.max_power_w, power)
-        return power, sending_s(devices, self._radio, power)
+        return power, sending_s(devices, self._radio, power, self._decided_hz)
 
 
 class NoUpload:

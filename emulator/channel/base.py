@@ -35,6 +35,11 @@ class Channel(ABC):
     The clock integrates rates over these steps exactly, so a transfer is as exact as its steps.
     """
 
+    @property
+    def undisturbed(self) -> "Channel":
+        """The same without what disturbs the uplink alone."""
+        return self
+
     @abstractmethod
     def gain(self, device: int, time_s: float) -> float:
         """Linear power gain of ``device`` at ``time_s`` >= 0.

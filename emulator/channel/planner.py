@@ -19,7 +19,7 @@ from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.powerlaw import shares
 from prefine.emulator.channel.section import ChannelSection, Statistic
 from prefine.emulator.errors import InputError
-from prefine.emulator.physics import gain_for_rate, rate
+from prefine.emulator.physics import Mixed, gain_for_rate, rate
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray
 
@@ -35,7 +35,7 @@ def planning_gain(
     power_w: FloatArray,
     bits: float,
     bandwidth_hz: FloatArray,
-    noise_psd_w_hz: float,
+    noise_psd_w_hz: Mixed,
     *,
     horizon_s: FloatArray | float,
     statistic: Statistic = "upload-time",
@@ -43,19 +43,22 @@ def planning_gain(
 ) -> FloatArray:
     """The planner's gain (K,) of each device sending ``bits`` at ``power_w`` (K,) in ``bandwidth_hz`` (K,).
 
+    ``noise_psd_w_hz`` is one for all, or (K,).
+
     Statistics are taken over [0, ``horizon_s``] (one value or (K,)). A gain that never changes is returned as it is.
     Raises InputError where a device gets no signal.
     """
     devices = len(power_w)
     horizon = np.broadcast_to(np.asarray(horizon_s, dtype=np.float64), (devices,))
+    noise_psd = np.broadcast_to(np.asarray(noise_psd_w_hz, dtype=np.float64), (devices,))
     gain = np.empty(devices)
     for k in range(devices):
         first = channel.steps(k, 0.0, 1)
         if np.isinf(first.end_s[0]):
             gain[k] = first.gain[0]
         elif statistic == "upload-time":
-            upload_s = _mean_upload_s(channel, k, bits, power_w[k], bandwidth_hz[k], noise_psd_w_hz, horizon[k])
-            gain[k] = gain_for_rate(bits / upload_s, bandwidth_hz[k], power_w[k], noise_psd_w_hz)
+            upload_s = _mean_upload_s(channel, k, bits, power_w[k], bandwidth_hz[k], noise_psd[k], horizon[k])
+            gain[k] = gain_for_rate(bits / upload_s, bandwidth_hz[k], power_w[k], noise_psd[k])
         else:
             duration_s, gains = _history(channel, k, float(horizon[k]))
             gain[k] = (
@@ -73,7 +76,7 @@ def planned_gain(
     power_w: FloatArray,
     bits: float,
     bandwidth_hz: FloatArray,
-    noise_psd_w_hz: float,
+    noise_psd_w_hz: Mixed,
     delay_s: float,
 ) -> FloatArray:
     """The planner's gain (K,) of the devices at ``site``, as ``section`` says, in a run of ``delay_s``.
@@ -102,7 +105,7 @@ def _faded_gain(
     power_w: FloatArray,
     bits: float,
     bandwidth_hz: FloatArray,
-    noise_psd_w_hz: float,
+    noise_psd_w_hz: Mixed,
 ) -> FloatArray:
     """The planner's gain (K,) of devices at rest: their large-scale gain, and what the statistic makes of fading."""
     still, instant = section.large_scale(site), Grid(0.0, 1.0, 1)

@@ -20,6 +20,11 @@ class RememberedChannel(Channel):
         self._kept: dict[int, Steps] = {}
         self._room = MOST_STEPS
 
+    @property
+    def undisturbed(self) -> Channel:
+        """That of the channel; not remembered."""
+        return self._channel.undisturbed
+
     def gain(self, device: int, time_s: float) -> float:
         """The gain of ``device`` at ``time_s``."""
         return float(self.steps(device, time_s, 1).gain[0])

@@ -123,8 +123,10 @@ class Fleet:
         weights: tuple[float, ...],
         gain: FloatArray,
         bandwidth_hz: FloatArray,
+        interference_w: FloatArray | None,
     ) -> Devices:
         """The devices as policies see them; ``gain`` (K,) is the planner's, ``bandwidth_hz`` (K,) each device's band.
+        ``interference_w`` (K,) is the mean of what disturbs each.
 
         A device that takes several local steps a round spends the cycles of all of them on each sample of its batch.
         Raises InputError where a minimum is above its maximum.
@@ -145,6 +147,7 @@ class Fleet:
             bandwidth_hz=bandwidth_hz,
             noise_curvature=frozen_array(constants.device_curvature) if constants.device_curvature else None,
             min_power_w=self._min_power_w(),
+            interference_w=interference_w,
         )
         for name in ("frequency_hz", "batch", "power_w"):
             least, most = getattr(built, f"min_{name}"), getattr(built, f"max_{name}")

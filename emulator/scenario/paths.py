@@ -10,7 +10,7 @@ from typing import Any
 
 from prefine.emulator.loading import own_file
 
-FILES = ("channel.trace", "faults.availability")
+FILES = ("channel.trace", "faults.availability", "radio.interference_dbm")
 FILES_OR_NAMES = ("task.data",)
 PARTS = ("task.model", "task.workload", "channel.model", "training.algorithm")
 

@@ -1,12 +1,15 @@
 """The ``[radio]`` section: bands, noise, access, power control, payload and downlink."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from prefine.emulator.section import Decibel, Positive, Section, Spread, draw
+from prefine.emulator.channel.interference import Interference, traced
+from prefine.emulator.channel.trace import Trace
+from prefine.emulator.section import Decibel, DecibelSpread, Positive, Section, Spread, draw
 from prefine.emulator.simulation.downlink import Downlink, FreeDownlink
 from prefine.emulator.simulation.radio import Access, Fdma, FixedPower, Ofdma, PowerControl, TargetPower, Tdma
 from prefine.emulator.types import FloatArray, Radio, WorkloadCost, frozen_array
@@ -21,8 +24,10 @@ class RadioSettings(Section):
     Bands are given per device (``bandwidth_hz``), or as ``total_bandwidth_hz`` split equally or by ``shares``.
     ``access`` decides who may use whose band when: ``fdma`` (each its own), ``tdma`` (the whole band in turn, in slots
     of ``slot_s`` or, without, each to its end), ``ofdma`` (the band of those who have finished is re-shared).
-    ``bandwidth = "optimise"`` leaves the shares of ``total_bandwidth_hz`` to the policy: a device keeps for the whole
-    round what it was given; a policy that decides nothing gives equal shares.
+    ``interference_dbm`` is what others' signals are at the receiver, in the band that each device sends in: a number, a
+    list, a range drawn from in dB, or a file of it over time. ``bandwidth = "optimise"`` leaves the shares of
+    ``total_bandwidth_hz`` to the policy: a device keeps for the whole round what it was given; a policy that decides
+    nothing gives equal shares.
     """
 
     bandwidth_hz: Spread | None = None
@@ -33,6 +38,7 @@ class RadioSettings(Section):
     slot_s: Positive | None = None
     noise_dbm_hz: Decibel = THERMAL_NOISE_DBM_HZ
     noise_figure_db: Annotated[float, Field(ge=0.0, le=400.0)] = 0.0
+    interference_dbm: DecibelSpread | str | None = None
     payload_bits: Positive | None = None
     power_control: Literal["fixed", "target"] = "fixed"
     downlink: Downlink = FreeDownlink()
@@ -64,6 +70,20 @@ class RadioSettings(Section):
             return frozen_array(draw(self.bandwidth_hz or DEFAULT_BAND_HZ, "radio.bandwidth_hz", devices, seed))
         shares = draw(self.shares or 1.0 / devices, "radio.shares", devices, seed)
         return frozen_array(self.total_bandwidth_hz * shares)
+
+    @property
+    def interference_file(self) -> str | None:
+        """The file that says how the interference varies, if there is one."""
+        return self.interference_dbm if isinstance(self.interference_dbm, str) else None
+
+    def interference(self, devices: int, seed: int, trace: Callable[[str], Trace]) -> Interference | None:
+        """What disturbs the uplinks of ``devices``; ``seed`` draws a range, ``trace`` reads a file. None: nothing."""
+        if self.interference_dbm is None:
+            return None
+        if isinstance(self.interference_dbm, str):
+            return traced(trace(self.interference_dbm), devices)
+        drawn_dbm = draw(self.interference_dbm, "radio.interference_dbm", devices, seed)
+        return Interference(frozen_array([dbm_to_watt(value) for value in drawn_dbm.tolist()]))
 
     def counted_on_hz(self, own_hz: FloatArray) -> FloatArray:
         """The band (K,) that each of the devices with the bands ``own_hz`` (K,) can count on while it sends."""

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from prefine.emulator.channel.interference import interference_of
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
@@ -66,12 +67,16 @@ class Source:
         """
         scenario, task = self.scenario, self.scenario.task
         trace, availability = scenario.channel.trace, scenario.faults.availability
+        interference = scenario.radio.interference_file
         if trace is not None:
             self.files.parsed(trace, trace_of)
         if availability is not None:
             self.files.parsed(availability, availability_of, scenario.device_count)
+        if interference is not None:
+            self.files.parsed(interference, interference_of)
         code = [os.path.relpath(path, self.files.folder) for each in self._code for _, path in each.files]
-        found = [name for name in (trace, availability, task.data) if name and is_there(self.files.folder / name)]
+        named = (trace, availability, interference, task.data)
+        found = [name for name in named if name and is_there(self.files.folder / name)]
         return tuple((name, self.files.checksum(name)) for name in dict.fromkeys([*found, *code]))
 
     @cached_property

@@ -57,7 +57,9 @@ class Rounds:
 
     def _deliver(self, members: IntArray) -> Delivery:
         spec, noise_psd_w_hz = self._spec, self._spec.problem.radio.noise_psd_w_hz
-        return spec.downlink.deliver(spec.channel, members.tolist(), self._env.now, noise_psd_w_hz, spec.patience_s)
+        return spec.downlink.deliver(
+            spec.channel.undisturbed, members.tolist(), self._env.now, noise_psd_w_hz, spec.patience_s
+        )
 
     def _assign(
         self, plan: DevicesPlan, number: int, members: IntArray, batches: IntArray, delivery: Delivery

@@ -156,7 +156,11 @@ class Buffered:
         if begin_s >= limit_s:
             return (np.inf,) * len(devices)
         delivery = spec.downlink.deliver(
-            spec.channel, devices.tolist(), begin_s, spec.problem.radio.noise_psd_w_hz, min(limit_s, spec.patience_s)
+            spec.channel.undisturbed,
+            devices.tolist(),
+            begin_s,
+            spec.problem.radio.noise_psd_w_hz,
+            min(limit_s, spec.patience_s),
         )
         end_s = min(max(delivery.end_s), limit_s)
         if spec.downlink.transmits:

@@ -85,7 +85,12 @@ class Uplink:
             self._band_hz += band_hz - transfer.bandwidth_hz
             transfer.bandwidth_hz = band_hz
         self.peak_band_hz = max(self.peak_band_hz, self._band_hz)
-        covered = [self._proceeds(transfer, shares.until_s) for transfer, _ in changed]
+        ends_s = [self._end_s(transfer) for transfer, _ in changed]
+        everyone = len(changed) == len(self._transfers)  # then all are asked again when the first one ends
+        until_s = min([shares.until_s, *ends_s]) if everyone and not self._access.is_separate else shares.until_s
+        covered = [
+            self._proceeds(transfer, end_s, until_s) for (transfer, _), end_s in zip(changed, ends_s, strict=True)
+        ]
         if not all(covered):
             self._share(joined=None)
             return
@@ -97,14 +102,11 @@ class Uplink:
         if slot == self._slot:
             self._share(joined=None)
 
-    def _proceeds(self, transfer: Transfer, until_s: float) -> bool:
-        """Plan the completion at the present rate, and hold the energy needed until then or until the next slot.
-
-        False where that energy is not there: the transfer is over.
-        """
+    def _end_s(self, transfer: Transfer) -> float:
+        """When ``transfer`` ends if nothing changes any more; infinite where it waits."""
         if transfer.bandwidth_hz == 0.0:
-            return True
-        end_s = transfer_end(
+            return math.inf
+        return transfer_end(
             self._channel,
             transfer.device,
             self._env.now,
@@ -114,6 +116,14 @@ class Uplink:
             float(self._noise_psd_w_hz[transfer.device]),
             transfer.limit_s,
         )
+
+    def _proceeds(self, transfer: Transfer, end_s: float, until_s: float) -> bool:
+        """Plan the completion at ``end_s``, and hold the energy needed until then or until shares may change.
+
+        False where that energy is not there: the transfer is over.
+        """
+        if transfer.bandwidth_hz == 0.0:
+            return True
         busy_until_s = min(end_s, until_s, transfer.limit_s)
         try:
             transfer.held_j = transfer.battery.hold(transfer.power_w * (busy_until_s - self._env.now))

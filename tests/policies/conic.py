@@ -11,7 +11,7 @@ from typing import Any
 import cvxpy
 import numpy as np
 
-from prefine.emulator.bound import BoundTerms, device_round, server_round
+from prefine.emulator.bound import BoundTerms, server_round
 from prefine.emulator.types import Problem, Relaxed
 
 cp: Any = cvxpy  # its annotations cover only part of what it exports
@@ -25,10 +25,11 @@ class InaccurateError(Exception):
 
 
 def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fixed: float | None = None) -> float:
-    """The optimum of Phi, or of Phi_FT; with N = ``fixed`` where it is given, as server noise that settles needs it.
+    """The optimum of Phi, or of Phi_FT, under FDMA or TDMA; with N = ``fixed`` where it is given, as server noise that
+    settles needs it.
 
     Every variable is measured in units of its size in the design ``scale``: any design gives the same optimum, one
-    near it spares the interior-point method from badly scaled cones.
+    near it spares the interior-point method from badly scaled cones. Bands are those that ``scale`` decides on, if any.
     """
     terms, devices, radio, budget = BoundTerms.of(problem), problem.devices, problem.radio, problem.budget
     count, unit = len(devices), _Units(problem, scale)
@@ -54,14 +55,16 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fi
     constraints += [uk[k] <= slowest[k] * sk[k] for k in range(count) if math.isfinite(slowest[k])]
     constraints += [cp.constraints.PowCone3D(ek, uk, sk, np.full(count, 1.0 / 3.0))]
     constraints += [cp.quad_over_lin(m, sk[k]) <= qk[k] for k in range(count)]
-    least_s = radio.uplink_bits * LN2 / devices.bandwidth_hz / unit.most_nats
+    least_s = radio.uplink_bits * LN2 / unit.band_hz / unit.most_nats
     constraints += [vk >= m * (least_s / unit.upload)]
     constraints += [cp.constraints.ExpCone(cp.multiply(unit.nats, m - vk), vk, gk)]
     finish = unit.finish
-    constraints += [cp.multiply(unit.compute / finish, uk) + cp.multiply(unit.upload / finish, vk) <= z]
+    sent = cp.multiply(unit.upload / finish, vk)
+    queued = radio.access == "tdma"
+    constraints += [cp.multiply(unit.compute / finish, uk) + (0.0 if queued else sent) <= z]
     # g counts exp(nats); the upload energy is watts * upload * (g exp(nats) - v).
     sent_j = cp.multiply(unit.watts * unit.upload * np.exp(unit.nats), gk) - cp.multiply(unit.watts * unit.upload, vk)
-    delay = unit.server.delay_s * x + radio.downlink_delay_s * m + finish * z
+    delay = unit.server.delay_s * x + radio.downlink_delay_s * m + finish * (z + (cp.sum(sent) if queued else 0.0))
     energy = unit.server.energy_j * e + radio.downlink_energy_j * m + cp.sum(cp.multiply(unit.compute_j, ek) + sent_j)
     rounds = scale.pretrain_rounds + scale.finetune_rounds
     constraints += [delay * (rounds / budget.delay_s) <= rounds * y, energy * (rounds / budget.energy_j) <= rounds * y]
@@ -108,10 +111,13 @@ class _Units:
         self.compute = self.batch * devices.cycles_per_sample / scale.devices.frequency_hz
         self.compute_j = devices.capacitance * devices.cycles_per_sample * self.batch * scale.devices.frequency_hz**2
         self.upload = scale.devices.upload_s
-        self.watts = radio.noise_psd_w_hz * devices.bandwidth_hz / devices.gain
+        self.band_hz = devices.bandwidth_hz if scale.devices.bandwidth_hz is None else scale.devices.bandwidth_hz
+        if radio.access == "tdma":
+            self.band_hz = np.full(len(devices), devices.bandwidth_hz.sum())
+        self.watts = radio.noise_psd_w_hz * self.band_hz / devices.gain
         self.most_nats = np.log1p(devices.max_power_w / self.watts)
-        self.nats = radio.uplink_bits * LN2 / devices.bandwidth_hz / self.upload
-        self.finish = device_round(devices, radio, scale.devices).delay_s - radio.downlink_delay_s
+        self.nats = radio.uplink_bits * LN2 / self.band_hz / self.upload
+        self.finish = float(np.max(self.compute + self.upload))
 
 
 def _range(value: Any, unit: Any, low: float, high: float) -> list[Any]:
