@@ -192,6 +192,9 @@ def test_a_delivery_that_has_not_had_its_turn_takes_nothing() -> None:
     assert result.run.downlink_energy_j == pytest.approx(0.5 * (9.5 - begin_s), rel=1e-8)
     ends_s = sorted(record.download_end_s for record in result.devices if not np.isnan(record.download_end_s))
     assert ends_s == pytest.approx(begin_s + np.arange(1.0, len(ends_s) + 1.0), rel=1e-9)
+    short = run(replace(spec, controller=FollowPlan(plan(world, 1, 2)), learner=CountingLearner()), "p", 0)
+    assert short.run.stop_reason == "plan"
+    assert short.run.downlink_energy_j == pytest.approx(0.5 * (short.run.delay_s - begin_s), rel=1e-9)
     limited = replace(spec, faults=Faults(round_deadline_s=2.5), learner=CountingLearner())
     limited = replace(limited, controller=FollowPlan(limited.plan))
     late = [r for r in run(limited, "p", 0).devices if r.device == 2 and r.download_start_s == begin_s]
