@@ -32,6 +32,7 @@ from prefine.emulator.types import (
     Fold,
     IntArray,
     Learner,
+    Merge,
     Plan,
     Problem,
     RehearsableWorkload,
@@ -42,6 +43,7 @@ from prefine.emulator.types import (
     Relaxed,
     Schedule,
     ServerPlan,
+    Told,
     Workload,
 )
 from prefine.emulator.watch import advance, stage
@@ -60,7 +62,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.pretrained = 0
-        self.finetuning: list[tuple[IntArray, FloatArray]] = []
+        self.finetuning: list[Told] = []
 
     def pretrain(self, batch: int) -> None:
         """One more round on the server."""
@@ -68,7 +70,19 @@ class Recorder:
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
         """One more round of the devices whose ``weights`` (K,) are above 0."""
-        self.finetuning.append((batches, weights))
+        self.finetuning.append(Told("finetune", (batches, weights)))
+
+    def hand_out(self, devices: IntArray) -> None:
+        """``devices`` (n,) were given the model."""
+        self.finetuning.append(Told("hand_out", (devices,)))
+
+    def receive(self, device: int, batch: int) -> None:
+        """The work of ``device`` is in the buffer."""
+        self.finetuning.append(Told("receive", (device, batch)))
+
+    def merge(self, weights: FloatArray, by: Merge) -> None:
+        """One more update of the arrivals in the buffer."""
+        self.finetuning.append(Told("merge", (weights, by)))
 
     def evaluate(self) -> Evaluation:
         """Nothing is known."""
@@ -97,7 +111,7 @@ class Rehearser:
         self._name, self._problem = name, problem
         self._workload, self._learning_rate = workload, learning_rate
         self._world_seed, self._channel, self._spec = world_seed, channel, spec
-        self._recorded: dict[object, list[tuple[IntArray, FloatArray]]] = {}
+        self._recorded: dict[object, list[Told]] = {}
         self.rounds = 0
 
     def __call__(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from prefine.emulator.arrays import FloatArray, IntArray
 
@@ -93,16 +93,27 @@ class ClientLearner(Learner, Protocol):
         ...
 
 
+class Told(NamedTuple):
+    """One thing that a learner is told in fine-tuning: a method of `AsynchronousLearner` and its arguments."""
+
+    method: Literal["finetune", "hand_out", "receive", "merge"]
+    arguments: tuple[Any, ...]
+
+
 class Schedule(NamedTuple):
     """All that one run makes a learner do.
 
-    ``pretrain_rounds`` steps on ``server_batch`` general samples each, then ``finetuning``: a round's batches (K,) and
-    weights (K,), as `Learner.finetune` takes them.
+    ``pretrain_rounds`` steps on ``server_batch`` general samples each, then ``finetuning``: what it is told, in order.
     """
 
     pretrain_rounds: int
     server_batch: int
-    finetuning: Sequence[tuple[IntArray, FloatArray]]
+    finetuning: Sequence[Told]
+
+    @property
+    def updates(self) -> int:
+        """Server steps in fine-tuning."""
+        return sum(told.method in ("finetune", "merge") for told in self.finetuning)
 
 
 class Validation(NamedTuple):

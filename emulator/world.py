@@ -22,7 +22,7 @@ from prefine.emulator.rehearsal import Rehearser, rehearsed_plan
 from prefine.emulator.scenario.learning import learning, unknown_constants
 from prefine.emulator.scenario.proof import outside_proof
 from prefine.emulator.scenario.scenario import Scenario
-from prefine.emulator.simulation.aggregation import Asynchronous, Synchronous
+from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
@@ -167,19 +167,17 @@ class World:
         return make_policy(name, self.scenario.policies.get(name, {}))
 
     def plan(self, name: str, policy: Policy) -> Plan:
-        """What ``policy`` plans here, checked; one that rehearses decides once for all processes.
-
-        Plans are of rounds with a barrier, and so are rehearsals, where the run itself has none.
-        """
+        """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
         problem = self.problem_of(policy)
         if not rehearses(policy):
             return check_plan(name, problem, calling(name, "plan", problem, policy))
         charge = self.charge(policy)
+        if isinstance(self.scenario.aggregation, Asynchronous):
+            self.learner(seed=0)  # what cannot be trained so is refused before anything is rehearsed
 
         def spec(plan: Plan, seed: int, channel: Channel, learner: Learner) -> RunSpec:
             follow = FollowPlan(plan, self.scenario.aggregation.until)
-            spec = self._spec(plan, follow, seed, channel, learner, charge)
-            return replace(spec, aggregation=Synchronous()) if isinstance(spec.aggregation, Asynchronous) else spec
+            return self._spec(plan, follow, seed, channel, learner, charge)
 
         rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
         return rehearsed_plan(name, policy, problem, rehearser, self.content)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import Fold, IntArray, Schedule, Validation
+from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.federation import Federation
-from prefine.models.learner import Learner
 from prefine.models.objective import Batch, Objective
 
 LEAST_HELD_OUT = 2
@@ -78,7 +78,7 @@ def imagined(whole: Federation, fold: Fold, generator: np.random.Generator) -> F
 
 
 def train(
-    schedules: Sequence[Schedule], objective: Objective, learner: Callable[[], Learner]
+    schedules: Sequence[Schedule], objective: Objective, learner: Callable[[], AsynchronousLearner]
 ) -> tuple[list[Validation], int]:
     """Each schedule from the objective's present weights, validated on the test samples; and the rounds that took.
 
@@ -96,19 +96,21 @@ def train(
                     path.pretrain(batch)
                 with objective.at(objective.weights):
                     results[index] = _finetuned(path, schedules[index], learner).validate()
-                trained += rounds - done + len(schedules[index].finetuning)
+                trained += rounds - done + schedules[index].updates
                 done = rounds
     return [results[index] for index in range(len(schedules))], trained
 
 
-def _finetuned(path: Learner, schedule: Schedule, learner: Callable[[], Learner]) -> Learner:
+def _finetuned(
+    path: AsynchronousLearner, schedule: Schedule, learner: Callable[[], AsynchronousLearner]
+) -> AsynchronousLearner:
     """What becomes of ``path`` in fine-tuning, which leaves the path itself as it is but for the objective."""
     if not schedule.finetuning:
         return path
     branch = learner()
     branch.continue_from(path)
-    for batches, weights in schedule.finetuning:
-        branch.finetune(batches, weights)
+    for told in schedule.finetuning:
+        getattr(branch, told.method)(*told.arguments)
     return branch
 
 

@@ -5,7 +5,6 @@ from copy import copy
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -33,8 +32,6 @@ from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.tuning import Everything, tuning_of
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
-
-AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 
 class Workload:
@@ -145,7 +142,7 @@ class Workload:
                 f'training.algorithm = "{self._training.algorithm}": not with aggregation.mode = "asynchronous", '
                 "for what it sends beside the model must be of the same round for all devices"
             )
-        return self._made(AsynchronousLearner, self._federation, self.objective(seed), seed, learning_rate)
+        return self._learner(self._federation, self.objective(seed), seed, learning_rate)
 
     def rehearse(
         self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
@@ -161,12 +158,9 @@ class Workload:
         with one_thread():
             return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
 
-    def _learner(self, federation: Federation, objective: Objective, seed: int, learning_rate: float) -> Learner:
-        return self._made(Learner, federation, objective, seed, learning_rate)
-
-    def _made(
-        self, kind: type[AnyLearner], federation: Federation, objective: Objective, seed: int, learning_rate: float
-    ) -> AnyLearner:
+    def _learner(
+        self, federation: Federation, objective: Objective, seed: int, learning_rate: float
+    ) -> AsynchronousLearner:
         training = self._training
         algorithm = build_algorithm(self._algorithm, training)
 
@@ -177,7 +171,9 @@ class Workload:
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return kind(federation, objective, self._tuning, finetuning, step, average, seed, training.personalise)
+        return AsynchronousLearner(
+            federation, objective, self._tuning, finetuning, step, average, seed, training.personalise
+        )
 
     def _upload(self, parameters: int) -> Upload:
         training, devices, bits = self._training, len(self.weights), self._task.parameter_bits

@@ -74,7 +74,8 @@ def _parts(tables: Tables) -> Iterator[Figure]:
         "delay-by-part",
         "Delay by part",
         "Mean over seeds. A fine-tuning round is split along its last device to arrive; waiting is what remains: for "
-        "the channel, a deadline, or a round that was cut off. The diamond is the total that the plan predicted.",
+        "the channel, a deadline, or a round that was cut off, and, without a barrier, what passed before that device "
+        "was sent out. The diamond is the total that the plan predicted.",
         _mean_parts(tables, _delays(tables), [*DELAY, "predicted_delay_s"]),
         partial(_draw_stack, tables=tables, parts=DELAY, predicted="predicted_delay_s", name="delay in s"),
     )
@@ -92,15 +93,20 @@ def _mean_parts(tables: Tables, runs: pd.DataFrame, columns: list[str]) -> pd.Da
 def _delays(tables: Tables) -> pd.DataFrame:
     """One row per finished run: its delay by part."""
     rounds = tables.rounds.assign(length_s=tables.rounds["end_s"] - tables.rounds["start_s"])
-    tuning = rounds.loc[rounds["stage"] == "finetune", ["run_id", "round", "start_s"]].merge(
+    tuning = rounds.loc[rounds["stage"] == "finetune", ["run_id", "round", "start_s", "end_s"]].merge(
         _last_to_arrive(tables.devices), on=["run_id", "round"]
     )
+
+    def within(start: str, end: str) -> "pd.Series[float]":
+        """How much of it lies in the round itself: without a barrier, a device may have begun long before."""
+        return (tuning[end].clip(upper=tuning["end_s"]) - tuning[start].clip(lower=tuning["start_s"])).clip(lower=0.0)
+
     split = pd.DataFrame(
         {
             "run_id": tuning["run_id"],
-            "download_s": tuning["download_end_s"] - tuning["start_s"],
-            "compute_s": tuning["compute_end_s"] - tuning["compute_start_s"],
-            "upload_s": tuning["upload_end_s"] - tuning["upload_start_s"],
+            "download_s": within("download_start_s", "download_end_s"),
+            "compute_s": within("compute_start_s", "compute_end_s"),
+            "upload_s": within("upload_start_s", "upload_end_s"),
         }
     )
     pretrain = rounds[rounds["stage"] == "pretrain"].groupby("run_id")["length_s"].sum().rename("pretrain_s")

@@ -171,8 +171,8 @@ def timeline(tables: Tables) -> Iterator[Figure]:
         name="timeline",
         title=f"Timeline of the first {ROUNDS} fine-tuning rounds",
         caption="First seed (and first varied scenario) of each policy, from the start of its first fine-tuning round; "
-        f"at most {MAX_POLICIES} policies and {MAX_DEVICES} devices. The line is the barrier: the round ends when the "
-        "last device has arrived, and a cross marks an update that did not.",
+        f"at most {MAX_POLICIES} policies and {MAX_DEVICES} devices. The line is the server's update: behind a "
+        "barrier, when the last device has arrived. A cross marks work that did not arrive.",
         data=data,
         draw=partial(_draw_timeline, policies=list(data["policy"].drop_duplicates())),
         size_in=(8.4, (1.0 + 0.17 * data["device"].nunique()) * rows + 0.5),

@@ -47,6 +47,7 @@ class Buffered:
         self._learner = asynchronous(spec.learner)
         self._at_once = mode.at_once(len(spec.problem.devices), spec.participation)
         self._at_work: dict[int, simpy.Process] = {}
+        self._idle = np.ones(len(spec.problem.devices), dtype=np.bool_)
         self._weight = np.zeros(len(spec.problem.devices))
         self._inbox: deque[DeviceRecord] = deque()
         self._news = env.event()
@@ -115,11 +116,11 @@ class Buffered:
 
     def _send_out(self, decision: RoundDecision, chosen: NDArray[np.bool_]) -> None:
         """Give the present model to as many idle devices, drawn uniformly of the ``chosen`` (K,), as may begin."""
-        idle = self._cohort.available() & chosen
-        idle[list(self._at_work)] = False
-        devices = self._cohort.draw(np.flatnonzero(idle), self._at_once - len(self._at_work))
+        candidates = np.flatnonzero(self._idle & self._cohort.available() & chosen)
+        devices = self._cohort.draw(candidates, self._at_once - len(self._at_work))
         if not len(devices):
             return
+        self._idle[devices] = False
         self._learner.hand_out(devices)
         self._weight[devices] = self.choices.begun(decision, devices)
         for task in self._tasks(decision, devices):
@@ -131,6 +132,7 @@ class Buffered:
     def _come_back(self, ended: simpy.Event) -> None:
         if isinstance(record := ended.value, DeviceRecord):
             del self._at_work[record.device]
+            self._idle[record.device] = True
             self._inbox.append(record)
         if not self._news.triggered:
             self._news.succeed()

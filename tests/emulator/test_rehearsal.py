@@ -89,13 +89,22 @@ class Noted:
 
     def __init__(self) -> None:
         self.pretrained: list[int] = []
-        self.rounds: list[tuple[bytes, bytes]] = []
+        self.told: list[object] = []
 
     def pretrain(self, batch: int) -> None:
         self.pretrained.append(batch)
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
-        self.rounds.append((batches.tobytes(), weights.tobytes()))
+        self.told.append(("finetune", batches.tobytes(), weights.tobytes()))
+
+    def hand_out(self, devices: IntArray) -> None:
+        self.told.append(("hand_out", devices.tobytes()))
+
+    def receive(self, device: int, batch: int) -> None:
+        self.told.append(("receive", device, batch))
+
+    def merge(self, weights: FloatArray, by: str) -> None:
+        self.told.append(("merge", weights.tobytes(), by))
 
     def evaluate(self) -> Evaluation:
         return Evaluation(1.0, 0.5, 1.0)
@@ -117,6 +126,8 @@ WORLDS = {
     "dropout": DROPOUT,
     "tdma": ("radio.access=tdma",),
     "half": ("training.participation=0.5",),
+    "first": ("aggregation.mode=semi-synchronous", "aggregation.buffer=2"),
+    "asynchronous": ("aggregation.mode=asynchronous", "aggregation.buffer=2"),
     "target": ("radio.power_control=target", "channel.model=rayleigh"),
 }
 
@@ -136,7 +147,10 @@ def test_what_is_rehearsed_is_what_a_run_does(overrides: tuple[str, ...]) -> Non
         learner = Noted()
         run(_spec(world, asked, seed, world.channel(seed), learner), "mine", seed)
         assert learner.pretrained == [schedule.server_batch] * schedule.pretrain_rounds
-        assert learner.rounds == [(batches.tobytes(), weights.tobytes()) for batches, weights in schedule.finetuning]
+        assert learner.told == [
+            (method, *(each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments))
+            for method, arguments in schedule.finetuning
+        ]
     assert min(seed for _, _, seed in heard.asked) >= 2**32  # no run counts so far
 
 

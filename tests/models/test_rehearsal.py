@@ -9,7 +9,7 @@ import torch
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import FloatArray, Fold, Schedule, Validation
+from prefine.emulator.types import FloatArray, Fold, Schedule, Told, Validation
 from prefine.models.federation import Federation
 from prefine.models.objective import Batch
 from prefine.models.rehearsal import held_out, imagined
@@ -93,7 +93,7 @@ def test_an_imagined_task_is_made_of_general_samples_alone(federation: Federatio
 
 def _schedules(weights: FloatArray, rounds: tuple[tuple[int, int, int], ...]) -> list[Schedule]:
     batches = np.full(len(weights), 3)
-    return [Schedule(n, b, [(batches, weights)] * m) for n, b, m in rounds]
+    return [Schedule(n, b, [Told("finetune", (batches, weights))] * m) for n, b, m in rounds]
 
 
 RECIPES = [
@@ -144,3 +144,25 @@ def test_a_rehearsal_is_the_run_that_has_the_same_samples(workload: Make) -> Non
         learner.finetune(np.full(len(weights), 3), weights)
     assert seen == Validation(*learner.validate())
     assert seen.score == learner.evaluate().test_accuracy
+
+
+def test_a_rehearsal_without_a_barrier_is_the_run_that_has_the_same_samples(workload: Make) -> None:
+    """Two devices are sent out, one comes back twice; each update counts as a round."""
+    made = workload(samples=60, training={"preset": "practice"})
+    told = [Told("hand_out", (np.array([0, 1]),)), Told("receive", (0, 3)), Told("merge", (np.ones(1), "differences"))]
+    told += [Told("hand_out", (np.array([0]),)), Told("receive", (0, 2)), Told("receive", (1, 4))]
+    told += [Told("merge", (np.array([0.3, 0.6]), "differences"))]
+    (seen,), trained = made.rehearse([Schedule(5, 8, told)], Fold(2, FOLDS, "task"), 9, 0.1)
+    assert trained == 5 + 2
+    split = held_out(made._federation, Fold(2, FOLDS, "task"), stream(0, "rehearsal task", 0))
+    learner = made._learner(split, made.objective(9), 9, 0.1)
+    for _ in range(5):
+        learner.pretrain(8)
+    learner.hand_out(np.array([0, 1]))
+    learner.receive(0, 3)
+    learner.merge(np.ones(1), "differences")
+    learner.hand_out(np.array([0]))
+    learner.receive(0, 2)
+    learner.receive(1, 4)
+    learner.merge(np.array([0.3, 0.6]), "differences")
+    assert seen == Validation(*learner.validate())

@@ -52,6 +52,20 @@ def test_parts_of_the_delay_follow_the_last_device_and_sum_to_the_delay(tables: 
     assert data.loc["pretrain-only", "pretrain_s"] == pytest.approx(expected["pretrain-only"])
 
 
+def test_of_what_began_before_a_round_only_the_part_in_it_counts(tables: Tables) -> None:
+    """Without a barrier: here everyone's download was over, and computing had begun, long before the round."""
+    early = {name: tables.devices[name] - 1000.0 for name in ("download_start_s", "download_end_s", "compute_start_s")}
+    data, usual = (
+        named(list(bars.figures(each)), "delay-by-part").set_index("policy")
+        for each in (replace(tables, devices=tables.devices.assign(**early)), tables)
+    )
+    parts = list(bars.DELAY)
+    assert data[parts].sum(axis="columns").to_dict() == pytest.approx(usual[parts].sum(axis="columns").to_dict())
+    assert (data["download_s"] == 0.0).all()
+    whole = usual["download_s"] + usual["compute_s"]
+    assert data["compute_s"].to_dict() == pytest.approx(whole.to_dict())
+
+
 def test_a_round_in_which_nobody_arrived_is_waiting(tables: Tables) -> None:
     lost = replace(tables, devices=tables.devices.assign(outcome="late"))
     data = named(list(bars.figures(lost)), "delay-by-part").set_index("policy")

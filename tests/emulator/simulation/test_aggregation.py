@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.bound import device_round
@@ -51,8 +51,8 @@ def in_short(result: RunResult, updates: int) -> list[tuple[int, int, int]]:
 def simulated(
     duration_s: np.ndarray, start_s: float, updates: int, buffer: int, at_once: int
 ) -> tuple[list[tuple[int, int, int]], list[float]]:
-    """FedBuff's clock in a few lines: (update, device, staleness) of each arrival, and when the updates are made."""
-    draws, ends_s, arrivals, version = np.random.default_rng(0), [], [], 0
+    """FedBuff's clock in a few lines: (update, device, staleness) of each arrival, and when each was."""
+    draws, arrived_s, arrivals, version = np.random.default_rng(0), [], [], 0
     heap: list[tuple[float, int, int]] = []
     now_s, filled = start_s, 0
     while version < updates:
@@ -62,11 +62,11 @@ def simulated(
             heapq.heappush(heap, (now_s + duration_s[device], int(device), version))
         now_s, device, begun = heapq.heappop(heap)
         arrivals.append((version + 1, device, version - begun))
+        arrived_s.append(now_s)
         filled += 1
         if filled == buffer:
             filled, version = 0, version + 1
-            ends_s.append(now_s)
-    return arrivals, ends_s
+    return arrivals, arrived_s
 
 
 @settings(max_examples=40, deadline=None)
@@ -76,10 +76,11 @@ def test_the_order_of_events_is_that_of_an_independent_simulation(k: int, buffer
     spec = spec_of(world, 12, Asynchronous(buffer=buffer, concurrency=at_once))
     result = run(spec, "p", 0)
     start_s = result.rounds[0].end_s
-    arrivals, ends_s = simulated(times_s(world), start_s, 12, buffer, min(at_once, k))
+    arrivals, arrived_s = simulated(times_s(world), start_s, 12, buffer, min(at_once, k))
+    assume(all(after - before > 1e-9 for before, after in pairwise(arrived_s)))  # the same sums in another order tie
     assert in_short(result, 12) == arrivals
     made = [record for record in result.rounds if record.stage == "finetune"]
-    assert [record.end_s for record in made] == pytest.approx(ends_s, rel=1e-9)
+    assert [record.end_s for record in made] == pytest.approx(arrived_s[buffer - 1 :: buffer], rel=1e-9)
     assert {record.participants for record in made} == {buffer}
     assert result.run.stop_reason == "plan"
     versions = [
@@ -138,6 +139,16 @@ def test_weights_are_shares_of_the_buffer_discounted_by_age(mixing: float | None
         assert by == ("differences" if mixing is None else "models")
 
 
+def test_work_that_a_policy_gives_no_weight_moves_nothing() -> None:
+    controller = Adapt("p", Choose(((0, 1, 2),) * 6, np.array([0.0, 1.0, 2.0])))
+    world = problem(3)
+    spec = run_spec(world, plan(world, 0, 1), controller=controller, aggregation=Asynchronous(buffer=1))
+    run(spec, "p", 0)
+    counted = {merged[0][0]: weights[0] > 0.0 for merged, weights, _ in learner_of(spec).merged}
+    assert counted == {device: device > 0 for device in counted}
+    assert 0 in counted
+
+
 def test_a_policy_chooses_who_is_sent_out_until_the_next_update() -> None:
     """Device 4 is at work when it is no longer chosen: it ends what it began and is not sent out again."""
     world, rounds = problem(5), ((0, 4), (0, 1), (0, 1), (0, 1), (1, 2), (1, 2))
@@ -171,8 +182,8 @@ def test_each_download_is_paid_for_and_shares_the_band_with_the_others() -> None
 
 def test_a_delivery_that_has_not_had_its_turn_takes_nothing() -> None:
     """Downloads of a second each, one after the other: the server always sends, and nothing is paid beyond that."""
-    world = problem(3, delay_s=9.5)
-    world = replace(world, devices=replace(world.devices, gain=np.full(3, 1e-10)))
+    world = problem(6, delay_s=9.5)
+    world = replace(world, devices=replace(world.devices, gain=np.full(6, 1e-10)))
     one_s = np.log2(1.0 + 0.5 * 1e-10 / (world.radio.noise_psd_w_hz * 1e6)) * 1e6
     spec = spec_of(world, 99, Asynchronous(buffer=1), downlink=Unicast(payload_bits=one_s, power_w=0.5))
     result = run(spec, "p", 0)
@@ -181,6 +192,9 @@ def test_a_delivery_that_has_not_had_its_turn_takes_nothing() -> None:
     assert result.run.downlink_energy_j == pytest.approx(0.5 * (9.5 - begin_s), rel=1e-8)
     ends_s = sorted(record.download_end_s for record in result.devices if not np.isnan(record.download_end_s))
     assert ends_s == pytest.approx(begin_s + np.arange(1.0, len(ends_s) + 1.0), rel=1e-9)
+    short = run(replace(spec, controller=FollowPlan(plan(world, 1, 2)), learner=CountingLearner()), "p", 0)
+    assert short.run.stop_reason == "plan"
+    assert short.run.downlink_energy_j == pytest.approx(0.5 * (short.run.delay_s - begin_s), rel=1e-9)
     limited = replace(spec, faults=Faults(round_deadline_s=2.5), learner=CountingLearner())
     limited = replace(limited, controller=FollowPlan(limited.plan))
     late = [r for r in run(limited, "p", 0).devices if r.device == 2 and r.download_start_s == begin_s]
@@ -249,6 +263,17 @@ def test_the_first_so_many_make_a_round_and_the_work_of_the_others_is_lost() -> 
     for _, weights in learner_of(spec).finetuned:
         assert {k for k, weight in enumerate(weights) if weight > 0.0} == set(order[:2].tolist())
         assert sum(weights) == pytest.approx(1.0)
+
+
+def test_who_drops_out_is_not_one_of_the_first() -> None:
+    world = problem(5)
+    order = np.argsort(times_s(world))
+    first, begin_s = int(order[0]), run(spec_of(world, 1, Synchronous()), "p", 0).rounds[0].end_s
+    gone = tuple((begin_s + 0.001,) if k == first else () for k in range(5))
+    away = {"availability": Switches((True,) * 5, gone), "faults": Faults(availability="x")}
+    result = run(spec_of(world, 1, SemiSynchronous(buffer=2), **away), "p", 0)
+    outcome = {record.device: record.outcome for record in result.devices}
+    assert [outcome[k] for k in order] == ["dropped", "delivered", "delivered", "late", "late"]
 
 
 def test_a_deadline_of_the_aggregation_is_one_of_the_round() -> None:
