@@ -25,10 +25,11 @@ from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
 from prefine.emulator.options import FigureFormat, TableFormat
-from prefine.emulator.planning import Scenario, Solution, calibrate, calibration_cost, plan, validate
+from prefine.emulator.planning import Scenario, Solution, calibrate, measured_of, plan, validate
 from prefine.emulator.plugins import POLICY, SELECTION, Part, find, policy_parts
 from prefine.emulator.policy_check import faults
 from prefine.emulator.report.drawable import DrawableTables as Tables
+from prefine.emulator.report.made import is_made
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import bundled, bundled_text, read_source
 
@@ -115,21 +116,23 @@ def compare(
     if not isinstance(where, Serial):
         for each in (*chosen, *source.own):
             each.require_portable()
-    if not vary:
-        check_feasible(source, chosen)
     check_tables(tables)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         listener = stack.enter_context(watch(len(work)))
-        results = run_many(work, execute, where, result_store(folder), listener)
-        checksums = {**source.world().workload.provenance(), **dict(source.checksums)}
+        check = (lambda: None) if vary else partial(check_feasible, source, chosen)
+        results = run_many(work, execute, where, result_store(folder), listener, check)
+        measured = measured_of(source, results.store, costs=not vary)
+        checksums = {**measured["provenance"], **dict(source.checksums)}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))
         members = [each.label for each in shares]
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
-        content["calibration"] = {} if vary else calibration_cost(source.world(), source.world().constants.work)
+        content["calibration"] = measured["calibration"]
         write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
-        return Tables.of(analyse(folder)) if out is None else report(folder, figures, tables)
+        if out is None or (tables == "csv" and is_made(folder, figures)):
+            return Tables.of(analyse(folder))
+        return report(folder, figures, tables)
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:

@@ -10,7 +10,9 @@ from typing import Any
 from prefine.emulator.bound import Prediction, predict
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
+from prefine.emulator.experiment.store import Store
 from prefine.emulator.experiment.sweep import check_parameters, check_policies
+from prefine.emulator.identity import address
 from prefine.emulator.plugins import POLICY, Part, calling, make_policy, part, rehearses
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.scenario.scenario import Overrides, overridden
@@ -134,6 +136,20 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
     """
     world = read_source(scenario, overrides).world()
     return {**world.workload.calibration(), "cost": calibration_cost(world, world.workload.constants().work)}
+
+
+def measured_of(source: Source, store: Store, *, costs: bool) -> dict[str, Any]:
+    """What a manifest says of data and measuring: ``provenance`` and, with ``costs``, ``calibration``.
+
+    Kept in ``store`` beside the runs, for to find it takes the data, the model and the training library.
+    """
+
+    def make() -> dict[str, Any]:
+        world = source.world()
+        calibration = calibration_cost(world, world.constants.work) if costs else {}
+        return {"provenance": dict(world.workload.provenance()), "calibration": calibration}
+
+    return store.noted(address({**source.content, "costs": costs}), make) if source.lasting else make()
 
 
 def calibration_cost(world: World, work: CalibrationWork) -> dict[str, object]:

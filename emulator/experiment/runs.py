@@ -107,13 +107,14 @@ def run_many(
     workers: Workers,
     store: Store,
     listener: Listener = SILENT,
+    check: Callable[[], None] = lambda: None,
 ) -> Results[J]:
     """Every job's result, from the store where it is there, else by ``execute`` (picklable) on ``workers``.
 
     Finished runs are stored as they come in; failed ones are not, so that the next attempt tries them again, nor are
     jobs that are not lasting.
-    ``listener`` hears of each in order of completion. Raises PrefineError where the store cannot be written,
-    InputError where two jobs have the same name.
+    ``listener`` hears of each in order of completion. ``check``, which may raise, is called before the first is run, if
+    one has to be. Raises PrefineError where the store cannot be written, InputError where two jobs have the same name.
     """
     names = [job.run_id for job in jobs]
     if len(set(names)) < len(names):
@@ -130,6 +131,8 @@ def run_many(
             waiting.append(index)
         else:
             listener.done(job, stored)
+    if waiting:
+        check()
     listener.found(len(jobs) - len(waiting))
     with closing(_completed(jobs, execute, workers, waiting)) as completed:
         for index, result in completed:

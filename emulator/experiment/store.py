@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, Ru
 from prefine.emulator.types import Rehearsed
 
 _SUFFIX = ".json.gz"
+_NOTE_SUFFIX = ".json"
 _COMPRESSION = 3
 
 KINDS: Mapping[str, tuple[type, ...]] = {"int64": (int,), "float64": (float, int), "str": (str,)}
@@ -39,6 +41,17 @@ class Store:
             return _decode(json.loads(gunzip(self._path(key).read_bytes())))
         except (OSError, ValueError, RecursionError):
             return None
+
+    def noted(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The note under ``key``: what ``make`` made, fit for JSON, when it was first asked for."""
+        path = self.folder / f"{key}{_NOTE_SUFFIX}"
+        with suppress(OSError, ValueError, RecursionError):
+            found = json.loads(path.read_bytes())
+            if isinstance(found, dict):
+                return found
+        made = make()
+        write_bytes(path, json.dumps(made).encode())
+        return made
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"

@@ -115,21 +115,24 @@ def _curves(rounds: pd.DataFrame, keys: list[str], quantity: Quantity, course: C
     parts = []
     for names, group in known.groupby([*keys, "policy"], sort=False, dropna=False):
         x, values = _held(group, f"{course.column}_{quantity.at}", quantity.column)
-        bands = [_band(column, quantity.logarithmic) for column in values.T]
-        part = pd.DataFrame(bands, columns=["mean", "low95", "high95"])
-        part.insert(0, course.column, x)
-        labels = pd.DataFrame([names] * len(part), columns=[*keys, "policy"])
-        parts.append(pd.concat([labels, part], axis="columns"))
+        labels = dict(zip([*keys, "policy"], ([name] * len(x) for name in names), strict=True))
+        bands = zip(("mean", "low95", "high95"), _bands(values, quantity.logarithmic), strict=True)
+        parts.append(pd.DataFrame({**labels, course.column: x, **dict(bands)}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "policy"])
 
 
-def _band(values: NDArray[np.float64], logarithmic: bool) -> tuple[float, float, float]:
-    """Mean of ``values`` (n,) and both ends of its 95 % interval; with ``logarithmic``, the geometric ones."""
-    if logarithmic and (values > 0).all():
-        mean, half_width = statistics.estimate(np.log(values))
-        return math.exp(mean), math.exp(mean - half_width), math.exp(mean + half_width)
-    mean, half_width = statistics.estimate(values)
-    return mean, mean - half_width, mean + half_width
+def _bands(values: NDArray[np.float64], logarithmic: bool) -> NDArray[np.float64]:
+    """Mean over the seeds of ``values`` (seeds, points) and both ends of its 95 % interval, (3, points).
+
+    With ``logarithmic``, the geometric ones where all are above zero.
+    """
+    points = np.ascontiguousarray(values.T)
+    positive = (points > 0.0).all(axis=1) if logarithmic else np.zeros(len(points), dtype=bool)
+    points[positive] = np.log(points[positive])
+    mean, half_width = statistics.estimates(points)
+    bands = np.array([mean, mean - half_width, mean + half_width])
+    bands[:, positive] = np.reshape([*map(math.exp, bands[:, positive].flat)], (3, -1))
+    return bands
 
 
 def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -146,7 +149,7 @@ def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Q
     bands = []
     for axes, (_, part) in zip(grid, split, strict=True):
         for number, policy in enumerate(tables.policies):
-            curve = part[part["policy"] == policy]
+            curve = part[part["policy"] == policy].iloc[:: 1 if len(grid) == 1 else 2]  # small panels, few points
             x, mean, low, high = (curve[name].to_numpy(float) for name in (course.column, "mean", "low95", "high95"))
             look = style[policy]
             every = (number * _MARK_EVERY // len(tables.policies), _MARK_EVERY)  # so that no mark hides another's

@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, with a marker, a line style or a hatch besides, so 
 """
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ _METADATA: dict[FigureFormat, dict[str, None]] = {
 }
 _CANVASES = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
 _PNG_DPI = 200
+SCREEN_DPI = 100
+_COORDINATES = re.compile(rb'(?: d| x| y)="[^"]*"')
+_DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
 # Okabe & Ito (2008), without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -69,8 +73,8 @@ class Figure:
     draw: Callable[[Canvas, pd.DataFrame], None]
     size_in: tuple[float, float] = (8.4, 3.3)
 
-    def render(self, kind: FigureFormat) -> bytes:
-        """The drawing as a file; the same data give the same bytes."""
+    def render(self, kind: FigureFormat, dpi: int = _PNG_DPI) -> bytes:
+        """The drawing as a file; the same data give the same bytes. ``dpi`` is of PNG."""
         with mpl.rc_context():
             mpl.rcdefaults()  # whatever the user's matplotlibrc says
             mpl.rcParams.update(SETTINGS)
@@ -78,8 +82,14 @@ class Figure:
             _CANVASES[kind](canvas)
             self.draw(canvas, self.data)
             buffer = io.BytesIO()
-            canvas.savefig(buffer, format=kind, dpi=_PNG_DPI, metadata=_METADATA[kind])
-        return buffer.getvalue()
+            canvas.savefig(buffer, format=kind, dpi=dpi, metadata=_METADATA[kind])
+        drawn = buffer.getvalue()
+        return drawn if kind != "svg" else _COORDINATES.sub(_shortened, drawn)
+
+
+def _shortened(coordinates: re.Match[bytes]) -> bytes:
+    """To a hundredth of a point, which nobody can see."""
+    return _DECIMALS.sub(rb"\1", coordinates[0])
 
 
 class Look(NamedTuple):

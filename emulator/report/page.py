@@ -1,7 +1,7 @@
 """report.html: one file that needs no other, made from the tables of an output folder."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
 from prefine.emulator.files import write_bytes
 from prefine.emulator.options import FigureFormat
 from prefine.emulator.report import predicted, words
-from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.few import MOST_POLICIES, MOST_ROWS
+from prefine.emulator.report.figure import SCREEN_DPI, Figure
+from prefine.emulator.report.made import mark, source_of
 from prefine.emulator.report.plots import figures
 
 _FIRST = "test-accuracy-over-time-s"
+MOST_BYTES = 2_600_000
+"""Of the pictures together; tables have `MOST_ROWS` at most."""
 
 
 def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] = ()) -> Path:
@@ -34,14 +38,18 @@ def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] =
             data = pictures[figure.name] if kind == "svg" else figure.render(kind)
             write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     path = folder / "report.html"
-    write_bytes(path, page(tables, drawn, pictures).encode())
+    write_bytes(path, page(tables, drawn, pictures, source_of(folder, formats)).encode())
     return path
 
 
-def page(tables: Tables, drawn: Iterable[Figure], pictures: Mapping[str, bytes]) -> str:
-    """The report as HTML; ``pictures`` are the figures ``drawn`` as SVG, by name. Accuracy over time comes first."""
+def page(tables: Tables, drawn: Sequence[Figure], pictures: Mapping[str, bytes], source: str = "") -> str:
+    """The report as HTML; ``pictures`` are the figures ``drawn`` as SVG, by name. Accuracy over time comes first.
+
+    ``source`` says what the tables were read from (`prefine.emulator.report.made`).
+    """
     ordered = sorted(drawn, key=lambda figure: figure.name != _FIRST)
-    shown = [(figure, _embedded(pictures[figure.name])) for figure in ordered]
+    small = _small_enough(ordered, pictures)
+    shown = [(figure, small[figure.name]) for figure in ordered]
     leading = [pair for pair in shown if pair[0].name == _FIRST]
     overall, *by_case = tables.verdict.split("\n")
     environment = jinja2.Environment(
@@ -52,6 +60,7 @@ def page(tables: Tables, drawn: Iterable[Figure], pictures: Mapping[str, bytes])
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
+        made_from=mark(source, [figure.name for figure in drawn]),
         command=tables.manifest.get("command", ""),
         scenario=_mapping(tables.manifest, "scenario"),
         versions=_mapping(tables.manifest, "versions"),
@@ -60,19 +69,21 @@ def page(tables: Tables, drawn: Iterable[Figure], pictures: Mapping[str, bytes])
         seeds=sorted(set(tables.runs["seed"])),
         keys=tables.keys,
         runs=len(tables.runs),
-        failures=tables.runs[tables.runs["status"] == "failed"].to_dict("records"),
+        failures=tables.runs[tables.runs["status"] == "failed"].to_dict("records")[:MOST_ROWS],
         stops=stop_reasons(tables),
         reference=tables.reference,
         hindsight=len(tables.hindsight) > 0,
         findings=words.findings(tables),
-        gains=words.gains(tables),
+        gains=words.gains(tables)[:MOST_ROWS],
         others=words.others(tables),
-        comparison=comparison_rows(tables.comparison, tables.keys),
-        ranking=tables.ranking.to_dict("records"),
-        bounds=bound_rows(tables),
+        comparison=comparison_rows(tables.comparison[:MOST_ROWS], tables.keys),
+        ranking=tables.ranking.to_dict("records")[:MOST_ROWS],
+        bounds=bound_rows(tables)[:MOST_ROWS],
+        most_rows=MOST_ROWS if len(tables.runs) > MOST_ROWS else 0,
+        most_policies=MOST_POLICIES if len(tables.policies) > MOST_POLICIES else 0,
         training=_mapping(tables.manifest, "scenario", "training"),
         overall=overall,
-        by_case=by_case,
+        by_case=by_case[:MOST_ROWS],
         warnings=warnings(tables),
         leading=leading,
         figures=shown[len(leading) :],
@@ -145,5 +156,15 @@ def warnings(tables: Tables) -> list[tuple[str, str, int]]:
     return [(row["policy"], row["warning"], row["count"]) for row in counts.to_dict("records")]
 
 
-def _embedded(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+def _small_enough(drawn: Sequence[Figure], pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """What the page shows of each figure, by name: its SVG, or of the largest a PNG where all are above the limit."""
+    shown = {figure.name: _embedded(pictures[figure.name], "svg+xml") for figure in drawn}
+    for figure in sorted(drawn, key=lambda figure: -len(pictures[figure.name])):
+        if sum(map(len, shown.values())) <= MOST_BYTES:
+            break
+        shown[figure.name] = _embedded(figure.render("png", SCREEN_DPI), "png")
+    return shown
+
+
+def _embedded(picture: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()

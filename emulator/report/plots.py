@@ -9,15 +9,17 @@ from matplotlib.axes import Axes
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.errors import InputError
 from prefine.emulator.report import bars, course, fairness, predicted, regret, rehearsed, sweeps
+from prefine.emulator.report.few import few_policies
 from prefine.emulator.report.figure import SETTINGS, Figure
 
 _FAMILIES = (sweeps, course, regret, rehearsed, bars, fairness, predicted)
 
 
 def figures(tables: Tables) -> Iterator[Figure]:
-    """All plots that ``tables`` have, in the order of the report."""
+    """All plots that ``tables`` have, in the order of the report; of many policies, those that `few_policies` names."""
+    shown = few_policies(tables)
     for family in _FAMILIES:
-        yield from family.figures(tables)
+        yield from family.figures(shown)
 
 
 @dataclass(frozen=True)

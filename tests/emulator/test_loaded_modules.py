@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,24 @@ def test_a_comparison_without_a_folder_loads_no_pictures() -> None:
     loaded = loaded_by(code, SMALL)
     assert loaded >= {"torch", "prefine.emulator.report.drawable"}
     assert loaded & {"matplotlib", "jinja2", "prefine.emulator.report.figure"} == set()
+
+
+def test_a_finished_comparison_resumes_without_training_or_drawing(tmp_path: Path) -> None:
+    """Unless a figure has gone, a table was touched, or another format is asked for."""
+    code = f"""
+import json, sys, prefine
+prefine.compare(sys.argv[1], "uniform", seeds=2, out=sys.argv[2], figures=sys.argv[3:])
+{PRINTED}
+"""
+    out, asked = tmp_path / "out", (SMALL, str(tmp_path / "out"))
+    first = loaded_by(code, *asked)
+    assert first >= {"torch", "matplotlib"}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert loaded_by(code, *asked) & {"torch", "matplotlib", "sklearn", "jinja2"} == set()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (out / "figures" / "timeline.csv").unlink()
+    again = loaded_by(code, *asked)
+    assert "matplotlib" in again
+    assert "torch" not in again
+    assert "matplotlib" in loaded_by(code, *asked, "svg")
+    assert (out / "figures" / "timeline.svg").exists()

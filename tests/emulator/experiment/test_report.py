@@ -16,8 +16,13 @@ from prefine.emulator.analysis.comparison import comparison, figures_of
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.analysis.reading import read_comparison, read_table
 from prefine.emulator.errors import InputError
+from prefine.emulator.experiment.executor import Serial
+from prefine.emulator.experiment.folder import manifest, result_store, write_folder
+from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.options import FigureFormat
-from prefine.emulator.report import course, words
+from prefine.emulator.report import course, page, words
+from prefine.emulator.report.made import is_made
+from tests.emulator.experiment import synthetic
 from tests.emulator.experiment.conftest import draw, make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob
 
@@ -237,3 +242,49 @@ def test_every_table_has_the_keys_to_join_it_by(swept: Path, name: str) -> None:
     assert list(frame.columns[: len(keys)]) == keys
     runs = tables.runs[keys].set_index("run_id")
     assert (frame[keys[1:]].to_numpy() == runs.loc[frame["run_id"]].to_numpy()).all()
+
+
+def test_a_report_of_many_policies_shows_few_and_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"p{number}" for number in range(30)]
+    monkeypatch.setattr(synthetic, "PRETRAIN_SHARE", {name: 0.02 * place for place, name in enumerate(names)})
+    monkeypatch.setattr(synthetic, "ROUNDS_PER_S", {name: 1.0 + 0.1 * place for place, name in enumerate(names)})
+    delays = (4.0, 5.0, 6.0, 7.0)
+    jobs = [SyntheticJob(name, 0, (("budget.delay_s", delay),)) for delay in delays for name in names]
+    results = run_many(jobs, synthetic.execute, Serial(), result_store(tmp_path))
+    write_folder(tmp_path, results, manifest(jobs, {}, "p3", "", {}))
+    path = draw(tmp_path)
+    tables = read_tables(tmp_path)
+    shown = pd.read_csv(tmp_path / "figures" / "test-accuracy-over-time-s.csv")
+    best = tables.done.groupby("policy")["test_accuracy"].mean().drop("p3").nlargest(11).index
+    assert set(shown["policy"]) == {"p3", *best}
+    text = path.read_text()
+    assert "Of 30 policies the plots show 12" in text
+    assert text.count("data:image/") == len(list((tmp_path / "figures").glob("*.csv")))
+    assert len(text) < 3e6
+    monkeypatch.setattr(page, "MOST_BYTES", 600_000)
+    assert len(draw(tmp_path).read_text()) < len(text)
+    assert "data:image/png" in path.read_text()
+
+
+def test_long_tables_are_cut_and_say_so(compared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MOST_ROWS", 2)
+    tables = read_tables(compared)
+    text = page.page(tables, [], {})
+    assert "first 2 rows; the CSV files have all" in text
+    assert text.count('<th scope="row">joint</th>') == 3
+    assert text.count('<th scope="row">pretrain-only</th>') == 1  # how its runs ended
+
+
+def test_a_report_knows_what_it_was_made_from(compared: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(compared, tmp_path / "copy")
+    assert is_made(folder, ())
+    assert not is_made(folder, ("svg",))
+    for name in ("runs.csv", "manifest.json", "report.html"):
+        content = (folder / name).read_bytes()
+        other = content.replace(b"made-from", b"made-of") if name == "report.html" else content + b"\n"
+        (folder / name).write_bytes(other)
+        assert not is_made(folder, ())
+        (folder / name).write_bytes(content)
+    assert is_made(folder, ())
+    (folder / "figures" / "timeline.csv").unlink()
+    assert not is_made(folder, ())
