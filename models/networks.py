@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import foreign, load_attribute, own_file, sources
@@ -116,7 +118,7 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Pa
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = _made(factory, name, shape, outputs)
-    _check(network, name, shape, outputs)
+        _check(network, name, shape, outputs)
     return network
 
 
@@ -169,5 +171,26 @@ def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> 
         raise ValueError(f"model {name!r} has no parameters to train")
     with foreign(f"model {name!r}:", f"on an input of shape {(2, *shape)}"), torch.no_grad():
         made = network(torch.zeros(2, *shape))
+        again = network(torch.zeros(2, *shape))
     if made.shape != (2, outputs):
         raise ValueError(f"model {name!r} gives shape {tuple(made.shape)} for two samples; it must be {(2, outputs)}")
+    if _drops(network) or not torch.equal(made, again):
+        raise ValueError(f"model {name!r} answers at random (dropout?), so no run could be repeated; use weight_decay")
+    if own_file(name):
+        _check_derivatives(network, name, shape)
+
+
+def _drops(network: nn.Module) -> bool:
+    return any(isinstance(module, _DropoutNd) and module.p > 0.0 for module in network.modules())
+
+
+def _check_derivatives(network: nn.Module, name: str, shape: tuple[int, ...]) -> None:
+    """The devices' own gradients and the curvature need derivatives that torch can take for several models at once."""
+    weights = {key: value.detach() for key, value in network.named_parameters()}
+
+    def answer(w: dict[str, Tensor], x: Tensor) -> Tensor:
+        squares: Tensor = functional_call(network, w, (x[None],)).square().sum()
+        return squares
+
+    with foreign(f"model {name!r}:", "when torch took the gradients of single samples (torch.func.vmap and grad)"):
+        vmap(grad(answer), in_dims=(None, 0))(weights, torch.zeros(2, *shape))

@@ -48,6 +48,26 @@ def nothing(shape, outputs):
     return None
 def raises(shape, outputs):
     return 1 / 0
+def dropout(shape, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, outputs), torch.nn.Dropout(0.2))
+
+
+class Noisy(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)) + torch.rand(1)
+
+
+def noisy(shape, outputs):
+    return Noisy(64, outputs)
+
+
+class Branches(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)) * (2.0 if float(x.sum()) > 0 else 1.0)
+
+
+def branches(shape, outputs):
+    return Branches(64, outputs)
 """
 
 
@@ -67,6 +87,9 @@ def test_own_factory(tmp_path: Path) -> None:
         ("wrong_input", "on an input"),
         ("nothing", "NoneType"),
         ("raises", "ZeroDivisionError"),
+        ("dropout", "answers at random"),
+        ("noisy", "answers at random"),
+        ("branches", "gradients of single samples"),
     ],
 )
 def test_wrong_factories_are_told_what_is_wrong(function: str, words: str, tmp_path: Path) -> None:
