@@ -21,6 +21,7 @@ from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective
 from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.objectives.settling import fine_tuned
+from prefine.policies.resharing import reshared
 from prefine.policies.rounding import IntegerSearch
 from prefine.policies.subproblems import Stages
 from prefine.policies.whole_bound import whole_lower_bound
@@ -118,6 +119,10 @@ class JointSimple:
 
 def design_all_rounds(stages: Stages) -> Plan:
     """The best design for Phi; where a device cannot be reached, pre-training alone."""
+    return reshared(stages, AllRounds(), _design_all_rounds)
+
+
+def _design_all_rounds(stages: Stages) -> Plan:
     objective = AllRounds()
     relaxed, start = relax_phi(stages)
     plan = IntegerSearch(stages, relaxed, start, objective).plan()
@@ -130,6 +135,10 @@ def design_finetuned(stages: Stages) -> Plan:
     require_pretraining_constants(stages.problem)
     stages = replace(stages, problem=stages.problem.as_trained)
     require_reachable(stages)
+    return reshared(stages, fine_tuned(stages.terms), _design_finetuned)
+
+
+def _design_finetuned(stages: Stages) -> Plan:
     objective = fine_tuned(stages.terms)
     relaxed, start = relax(stages, objective)
     plan = IntegerSearch(stages, relaxed, start, objective).plan()
@@ -140,6 +149,10 @@ def design_share(stages: Stages, share: float) -> Plan:
     """The best design for Phi with N / (N + M) = ``share``. Raises InfeasibleError where not one round fits."""
     if share < 1.0:
         require_reachable(stages)
+    return reshared(stages, GivenShare(share), lambda made: _design_share(made, share), bound_rounds=0.0 < share < 1.0)
+
+
+def _design_share(stages: Stages, share: float) -> Plan:
     relaxed, start = relax_phi(stages, share)
     return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
 
@@ -152,7 +165,9 @@ def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, objective: Objec
     if plan.integer_gap is not None and plan.integer_gap <= _GAP_NOT_WORTH_ANOTHER_SEARCH:
         return plan
     try:
-        alone = design_share(stages, share)
+        if share < 1.0:
+            require_reachable(stages)
+        alone = _design_share(stages, share)
     except InfeasibleError:
         return plan
     other = objective.of(stages.terms, alone)

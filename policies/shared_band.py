@@ -28,6 +28,9 @@ from prefine.policies.uplinks import OwnBands, Sent
 _PASSES = 60
 """Newton passes on shares, barrier and band price together before they are nested instead."""
 
+_PATIENCE = 12
+"""Passes without an error smaller by `_PROGRESS` before they are given up: more wait longer where they cycle."""
+
 _LONGEST_STEP = 6.0
 _FLATTEST = 1e-9
 """As in `prefine.policies.device_barrier`."""
@@ -49,6 +52,31 @@ _SHORTER, _SHORTEST = 0.5, 0.2
 
 _RANGE = 60.0
 """How far the log of the band's price may lie from its first guess: wider costs nothing where the guess is fair."""
+
+
+class _Headway:
+    """How a Newton search comes along: how long its next step is, and whether it goes on."""
+
+    def __init__(self) -> None:
+        self._before = self._best = math.inf
+        self._length, self._passes, self._since = 1.0, 0, 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Not after too many passes, in all or since the last that was worth it."""
+        return self._passes < _PASSES and self._since < _PATIENCE
+
+    def is_over(self, error: float) -> bool:
+        """Whether ``error`` is what rounding leaves."""
+        return _NOISE >= error >= self._before * _PROGRESS
+
+    def step(self, error: float) -> float:
+        """The length of the next step, as a part of Newton's, after one that led to ``error``."""
+        longer = error < self._before or self._length < _SHORTEST
+        self._length = 1.0 if longer else _SHORTER * self._length
+        self._since = 0 if error < _PROGRESS * self._best else self._since + 1
+        self._before, self._best, self._passes = error, min(error, self._best), self._passes + 1
+        return self._length
 
 
 class _Answer(NamedTuple):
@@ -95,17 +123,16 @@ class SharedBand:
     ) -> DeviceRound:
         """The best round where a second costs ``ratio`` joules and a joule ``energy_price`` (both > 0)."""
         state = first = self._even(ratio) if snr_state is None else snr_state
-        before, length = math.inf, 1.0
-        for _ in range(_PASSES):
+        headway = _Headway()
+        while headway.goes_on:
             answer = self._answer(state, energy_price)
             share, finish_s = answer.all.share, answer.all.finish_s
             total = float(np.sum(share))
             idle = 1.0 - float(share @ finish_s) / (total * float(np.max(finish_s)))
             error = max(abs(total / ratio - 1.0), idle, abs(self._surplus(answer)))
-            if error <= tolerance or _NOISE >= error >= before * _PROGRESS:
+            if error <= tolerance or headway.is_over(error):
                 break
-            length = 1.0 if error < before or length < _SHORTEST else _SHORTER * length
-            state, before = self._newton(state, answer, ratio, length), error
+            state = self._newton(state, answer, ratio, headway.step(error))
         else:
             state, answer = self._nested(
                 first, energy_price, lambda stage, shares: stage.settled(ratio, energy_price, shares)[0]
@@ -261,24 +288,28 @@ class SharedBand:
             made = self._with_bands(bands_hz).finish_by(max(finish_s, soonest_s), energy_price)
             late = np.full(len(self.devices), finish_s < soonest_s * (1.0 - LATE))
             return BarrierRound(made.plan, made.energy_j, late, made.share, self._even(made.share))
-        state = first = self._first(finish_s, energy_price) if snr_state is None else snr_state
-        before, length, log_barrier = math.inf, 1.0, math.log(finish_s)
-        for _ in range(_PASSES):
-            answer = self._answer(state, energy_price)
-            excess = np.log(answer.all.finish_s) - log_barrier
-            share = answer.all.share
-            idle = float(share @ np.abs(excess)) / float(np.sum(share))
-            error, latest = max(idle, abs(self._surplus(answer))), float(np.max(excess))
-            if latest <= TOLERANCE and (error <= TOLERANCE or _NOISE >= error >= before * _PROGRESS):
-                break
-            length = 1.0 if error < before or length < _SHORTEST else _SHORTER * length
-            state, before = self._barrier_newton(state, answer, log_barrier, length), error
-        else:
-            state, answer = self._nested(
+        found = None if snr_state is None else self._by_newton(snr_state, finish_s, energy_price)
+        if found is None:
+            first = self._first(finish_s, energy_price)
+            found = self._by_newton(first, finish_s, energy_price) or self._nested(
                 first, energy_price, lambda stage, shares: stage.states_at(finish_s, energy_price, shares)[0]
             )
+        state, answer = found
         missed = answer.all.finish_s > finish_s * (1.0 + LATE)
         return BarrierRound(self._plan(answer), self._energy_j(answer), missed, float(np.sum(answer.all.share)), state)
+
+    def _by_newton(self, state: FloatArray, finish_s: float, energy_price: float) -> tuple[FloatArray, _Answer] | None:
+        """The state at which everyone finishes by ``finish_s``, searched from ``state``; None where that fails."""
+        headway, log_barrier = _Headway(), math.log(finish_s)
+        while headway.goes_on:
+            answer = self._answer(state, energy_price)
+            excess, share = np.log(answer.all.finish_s) - log_barrier, answer.all.share
+            idle = float(share @ np.abs(excess)) / float(np.sum(share))
+            error, latest = max(idle, abs(self._surplus(answer))), float(np.max(excess))
+            if latest <= TOLERANCE and (error <= TOLERANCE or headway.is_over(error)):
+                return state, answer
+            state = self._barrier_newton(state, answer, log_barrier, headway.step(max(error, latest)))
+        return None
 
     def _first(self, finish_s: float, energy_price: float) -> FloatArray:
         """A state to start from: that with the bands of the soonest round."""

@@ -123,7 +123,7 @@ class TimeShared:
             found = self._after(finish_s, uploads, energy_price, found.snr_state)
             error = log_ratio - math.log(found.share)
             if error > 0.0 and self._busy_s(found) < (finish_s - uploads.total_s) * (1.0 - _CLOSE):
-                log_ratio = self._slowest(finish_s - self._busy_s(found), top)
+                log_ratio = self._slowest(finish_s - self._busy_s(found) * (1.0 - _SOON), top)
                 found = self._after(finish_s, self.uploads(math.exp(log_ratio)), energy_price, found.snr_state)
                 error = max(log_ratio - math.log(found.share), 0.0)
             soonest = finish_s - uploads.total_s <= self.computing.soonest_s * (1.0 + 2.0 * _SOON)

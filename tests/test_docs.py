@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import prefine
 from prefine.emulator.scenario.scenario import Scenario
-from prefine.emulator.section import Range, Section
+from prefine.emulator.section import DecibelRange, Range, Section
 from prefine.emulator.types import Budget, Devices, Learning, Problem, Radio, Server
 
 ROOT = Path(__file__).parent.parent
@@ -61,8 +61,8 @@ def _table(text: str) -> dict[str, list[str]]:
 
 
 def _parts(annotation: Any) -> Iterator[type[Section]]:
-    """The sections named in the annotation of a key; a `Range` is a value."""
-    if isinstance(annotation, type) and issubclass(annotation, Section) and annotation is not Range:
+    """The sections named in the annotation of a key; a range is a value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section) and annotation not in (Range, DecibelRange):
         yield annotation
     for inside in get_args(annotation):
         yield from _parts(inside)

@@ -44,7 +44,7 @@ def show_plan(solution: Solution, console: Console) -> None:
         name = "Phi" if plan.objective == "bound" else "Phi_FT"
         least = _unavoidable(solution.integer_lower_bound, plan.relaxed)
         console.print(
-            f"certificate: no real-valued plan has {name} below {plan.relaxed.lower_bound:.6g} "
+            f"certificate: no real-valued plan{_which(problem)} has {name} below {plan.relaxed.lower_bound:.6g} "
             f"(relaxed optimum {plan.relaxed.bound:.6g}, gap {max(plan.relaxed.gap, 0.0):.1e}); "
             f"whole numbers cost {100.0 * plan.integer_gap:.3f} %{least}",
             highlight=False,
@@ -52,6 +52,14 @@ def show_plan(solution: Solution, console: Console) -> None:
     else:
         console.print("certificate: none, this policy makes no claim of optimality", highlight=False)
     console.print(f"solved in {1e3 * solution.solve_s:.1f} ms", highlight=False)
+
+
+def _which(problem: Problem) -> str:
+    """What the certificate covers, where that is not every plan (docs/access.md)."""
+    if problem.radio.access == "tdma":
+        return " whose uploads wait for all computing"
+    shared = problem.radio.access == "ofdma" and problem.radio.bandwidth == "given"
+    return " in which each counts on its own band" if shared else ""
 
 
 def _show_rehearsal(seen: RehearsalTable, console: Console) -> None:
@@ -122,7 +130,8 @@ def _budgets(solution: Solution) -> Table:
 def _devices(problem: Problem, plan: Plan) -> Table:
     devices = plan.devices
     table = Table(title="Each device in a fine-tuning round")
-    for heading in ("device", "gain dB", "batch", "frequency GHz", "power W", "upload s"):
+    decided = ("band kHz",) if devices.bandwidth_hz is not None else ()
+    for heading in ("device", "gain dB", "batch", "frequency GHz", "power W", "upload s", *decided):
         table.add_column(heading, justify="right", overflow="fold")
     for k in range(min(len(problem.devices), ROWS)):
         table.add_row(
@@ -132,6 +141,7 @@ def _devices(problem: Problem, plan: Plan) -> Table:
             f"{devices.frequency_hz[k] / 1e9:.3f}",
             f"{devices.power_w[k]:.4g}",
             f"{devices.upload_s[k]:.4g}",
+            *(() if devices.bandwidth_hz is None else (f"{devices.bandwidth_hz[k] / 1e3:.4g}",)),
         )
     if len(problem.devices) > ROWS:
         table.caption = f"and {len(problem.devices) - ROWS} more; all of them with --json"
