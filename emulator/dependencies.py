@@ -11,11 +11,15 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
 OURS = "prefine"
+FILES_KEPT = 1024
+"""What so many files import is remembered; a command asks for the same ones before every run."""
+
 INSTALLED = ("site-packages", "dist-packages")
 OPEN_NAMES = ("__import__", "exec", "eval", "compile")
 OPEN_MODULES = ("importlib", "importlib.util", "importlib.machinery", "runpy", "pkgutil")
@@ -78,14 +82,21 @@ def _closure(root: _Module, folder: Path | None) -> Sources:
         seen[module.path] = module.name
         if module.path.suffix != ".py":
             continue
-        try:
-            tree = ast.parse(module.path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError, MemoryError):  # whoever runs it will say so
-            continue
-        is_open |= any(map(_may_import_anything, ast.walk(tree)))
-        for name in _imported(tree, module.package):
+        opens, names = _said(module.path.read_bytes(), module.package)
+        is_open |= opens
+        for name in names:
             waiting += _found(name, folder, root.name.partition(".")[0])
     return Sources(tuple((name, path) for path, name in seen.items()), is_open)
+
+
+@lru_cache(maxsize=FILES_KEPT)
+def _said(content: bytes, package: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether a file of this ``content`` may import anything, and the names that it imports."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # whoever runs it will say so
+        return False, ()
+    return any(map(_may_import_anything, ast.walk(tree))), tuple(_imported(tree, package))
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefine.emulator.channel.trace import Trace
-from prefine.emulator.channel.tracefile import HEADER, parse_trace
+from prefine.emulator.channel.tracefile import HEADER, parse_trace, plain_trace
 from prefine.emulator.text import decoded, quoted, wrong
 from prefine.traces.cooked import parse_cooked
 from prefine.traces.gnettrack import COLUMNS, Column, parse_gnettrack
@@ -43,6 +43,9 @@ class Imported:
 def import_trace(data: bytes, source: str, reading: Reading, link: Link, gaps: GapRule) -> Imported:
     """The trace in ``data``. Raises InputError: ``source:line: what is wrong, what is allowed``."""
     checksum = hashlib.sha256(data).hexdigest()
+    plain = plain_trace(data, source) if reading.format in ("auto", "canonical") else None
+    if plain is not None:
+        return Imported(plain, "canonical", (f"sha256 {checksum}",), ())
     lines = [] if data.startswith(b"PK") else decoded(data, source, f"a trace file: {FORMATS}")
     kind = _detected(data, lines, source) if reading.format == "auto" else reading.format
     if kind == "canonical":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefine.emulator.channel.planner import time_quantile
+from prefine.emulator.channel.planner import time_quantiles
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.physics import rate
 from prefine.emulator.types import FloatArray
@@ -51,7 +51,7 @@ def summarize(trace: Trace, device: int, link: Link) -> Summary:
         lowest_gain_db=float(heard.min()),
         highest_gain_db=float(heard.max()),
         mean_rate_bit_s=float(np.average(rates, weights=weight_s)),
-        rate_quantiles_bit_s=tuple(time_quantile(weight_s, rates, q) for q in QUANTILES),
+        rate_quantiles_bit_s=tuple(time_quantiles(weight_s, rates, np.array(QUANTILES)).tolist()),
     )
 
 
@@ -61,8 +61,9 @@ def _steps(trace: Trace, device: int) -> FloatArray:
 
 
 def _longest_outage_s(step_s: FloatArray, silent: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
-    longest = current = 0.0
-    for length_s, quiet in zip(step_s.tolist(), silent.tolist(), strict=True):
-        current = current + length_s if quiet else 0.0
-        longest = max(longest, current)
-    return longest
+    """The longest stretch of ``silent`` steps (n,)."""
+    edges = np.flatnonzero(np.diff(silent, prepend=False, append=False))
+    if not len(edges):
+        return 0.0
+    stretches = np.add.reduceat(np.append(step_s, 0.0), edges)[::2]  # every other stretch is one that is heard
+    return float(stretches.max())

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, Self, get_type_hints
+from typing import NamedTuple, Self, TextIO, get_type_hints
 
 import pandas as pd
 
@@ -41,6 +41,9 @@ NAME = "run_id"
 
 _VARIED_AFTER = "seed"
 
+ROWS_AT_ONCE = 20_000
+"""That many rows become text together."""
+
 
 class Entry(NamedTuple):
     """A result with what names it in tables: its ``run_id`` and the scenario keys that a sweep varied."""
@@ -68,7 +71,7 @@ class _Row(NamedTuple):
         return repr(self.varied)
 
 
-def column_types(record: Record) -> dict[str, str]:
+def column_types(record: Record) -> Mapping[str, str]:
     """The pandas dtype of each column of ``record``'s table, in order."""
     hints = get_type_hints(record)
     return {name: {int: "int64", float: "float64"}.get(hints[name], "str") for name in record._fields}
@@ -80,13 +83,32 @@ def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
-def _keyed(record: Record, entry: Entry, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
-    """The table of ``rows``, all of one run: its ``run_id``, policy, seed and varied values stand before them."""
-    frame, run = table(record, rows), entry.result.run
-    keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
-    keys |= {varied_column(key): value for key, value in entry.varied}
-    names = pd.DataFrame({key: [harmless(value)] * len(frame) for key, value in keys.items()})
-    return pd.concat([names, frame], axis="columns")
+class _Rows:
+    """Rows of many runs on their way to a file, some `ROWS_AT_ONCE` at a time: a table for each run would be slow."""
+
+    def __init__(self, record: Record, file: TextIO) -> None:
+        self._record, self._file = record, file
+        self._rows: list[tuple[object, ...]] = []
+        self._keys: dict[str, list[object]] = {}
+        self._header = True
+
+    def add(self, entry: Entry, rows: Sequence[tuple[object, ...]]) -> None:
+        """The ``rows`` of one run: its ``run_id``, policy, seed and varied values stand before them."""
+        run = entry.result.run
+        keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
+        for key, value in (keys | {varied_column(key): value for key, value in entry.varied}).items():
+            self._keys.setdefault(key, []).extend([harmless(value)] * len(rows))
+        self._rows += rows
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come."""
+        frame = table(self._record, self._rows)
+        names = pd.DataFrame(self._keys, dtype=object)
+        joined = pd.concat([names, frame], axis="columns")
+        joined.to_csv(self._file, index=False, header=self._header, lineterminator="\n")
+        self._rows, self._keys, self._header = [], {key: [] for key in self._keys}, False
 
 
 def varied_column(key: str) -> str:
@@ -132,14 +154,17 @@ def write_tables(
     rehearsals: dict[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]] = {}
     with ExitStack() as stack:
         paths = {name: stack.enter_context(atomic_path(folder / f"{name}.csv")) for name in OF_RUNS}
-        files = {name: stack.enter_context(path.open("w", newline="")) for name, path in paths.items()}
+        files = {
+            name: _Rows(OF_RUNS[name], stack.enter_context(path.open("w", newline=""))) for name, path in paths.items()
+        }
         for entry in results:
             _, varied, result = entry
-            for name, record in OF_RUNS.items():
-                frame = _keyed(record, entry, getattr(result, name))
-                frame.to_csv(files[name], index=False, header=not rows, lineterminator="\n")
+            for name, file in files.items():
+                file.add(entry, getattr(result, name))
             rows.append(_Row.of(entry))
             rehearsals.setdefault((result.run.policy, rows[-1].case), (varied, result.rehearsal))
+        for file in files.values():
+            file.flush()
     first = targets.first((row.case, row.run) for row in rows)
     runs = _reaching(rows, targets, first)
     write_csv(folder / "runs.csv", runs)

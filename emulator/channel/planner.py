@@ -231,6 +231,12 @@ def _history(channel: Channel, device: int, horizon_s: float) -> tuple[FloatArra
 
 def time_quantile(duration_s: FloatArray, value: FloatArray, quantile: float) -> float:
     """The smallest of ``value`` (n,) that is not exceeded during at least ``quantile`` of the time."""
+    return float(time_quantiles(duration_s, value, np.array([quantile]))[0])
+
+
+def time_quantiles(duration_s: FloatArray, value: FloatArray, quantiles: FloatArray) -> FloatArray:
+    """`time_quantile` for each of ``quantiles`` (m,), shape (m,)."""
     order = np.argsort(value, kind="stable")
     share = np.cumsum(duration_s[order])
-    return float(value[order][np.searchsorted(share, quantile * share[-1])])
+    found: FloatArray = value[order[np.searchsorted(share, quantiles * share[-1])]]
+    return found

@@ -1,6 +1,9 @@
 """Canonical trace files: CSV with the header ``time_s,device,gain_db``, comments (``#``) above it."""
 
+import csv
 import hashlib
+import io
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,8 @@ END_KEY = "end_s:"
 MAX_GAIN_DB = 200.0
 MAX_DEVICES = 1_000_000
 MAX_TIME_S = 1e12
+_CONTROLS = (b"\0", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e")
+"""What ends a line, or a number, in some readers and not in others."""
 
 
 def read_trace(path: Path) -> Trace:
@@ -34,8 +39,56 @@ def read_trace(path: Path) -> Trace:
 
 def trace_of(data: bytes, source: str) -> Trace:
     """The trace in the bytes of a canonical file, with their SHA-256; raises InputError as `read_trace` does."""
-    lines = decoded(data, source, f"a CSV file with {HEADER}")
-    return replace(parse_trace(lines, source), sha256=hashlib.sha256(data).hexdigest())
+    trace = plain_trace(data, source)
+    if trace is None:
+        trace = parse_trace(decoded(data, source, f"a CSV file with {HEADER}"), source)
+    return replace(trace, sha256=hashlib.sha256(data).hexdigest())
+
+
+def plain_trace(data: bytes, source: str) -> Trace | None:
+    """What `parse_trace` makes of a file in which nothing is wrong or unusual, a hundred times as fast; else None."""
+    if not data.isascii() or any(control in data for control in _CONTROLS):
+        return None
+    begin, comments = 0, []
+    for number in itertools.count(1):
+        end = data.find(b"\n", begin)
+        text, begin = data[begin : max(end, begin)].decode().strip(), end + 1
+        if end < 0:
+            return None
+        if text.startswith("#"):
+            comments.append((number, text.lstrip("# ")))
+        elif text:
+            break
+    if text != HEADER or data.find(b"#", begin) >= 0:
+        return None
+    try:
+        time_s, device, gain_db = _plain_columns(data, begin)
+        unnumbered = np.broadcast_to(0.0, len(time_s))
+        _check_rows(time_s, device, gain_db, unnumbered, source)
+        return _assembled(time_s, device, gain_db, unnumbered, comments, source)
+    except (ValueError, InputError):  # whoever reads line by line will say what it is, and where
+        return None
+
+
+def _plain_columns(data: bytes, begin: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Time, device and gain (n,) of the rows from byte ``begin`` on; raises ValueError where they are not numbers."""
+    import pandas as pd  # the planner needs none of it
+
+    rows = io.BytesIO(data)
+    rows.seek(begin)
+    table = pd.read_csv(
+        rows,
+        header=None,
+        names=HEADER.split(","),
+        index_col=False,
+        dtype=np.float64,
+        na_filter=False,
+        quoting=csv.QUOTE_NONE,
+    )
+    if data.count(b",", begin) != 2 * len(table) or table.empty:
+        raise ValueError("fields are missing, or there are too many")
+    time_s, device, gain_db = (np.ascontiguousarray(table[name]) for name in table.columns)
+    return time_s, device, gain_db
 
 
 def parse_trace(lines: Iterable[str], source: str) -> Trace:
@@ -57,15 +110,32 @@ def parse_trace(lines: Iterable[str], source: str) -> Trace:
         )
     if len(rows) == 1:
         raise wrong(source, number, "has no rows; each device needs one at time 0")
-    line, time_s, device, gain_db = _columns(rows[1:], source)
-    order = np.argsort(device, kind="stable")
-    picks = np.split(order, np.searchsorted(device[order], np.arange(1.0, device.max() + 1.0)))
-    for d, pick in enumerate(picks):
-        _check_times(d, time_s[pick], line[pick], source)
-    times = tuple(frozen_array(time_s[pick]) for pick in picks)
-    gains = tuple(frozen_array(gain_db[pick]) for pick in picks)
+    line = np.array([number for number, _ in rows[1:]], dtype=np.float64)
+    time_s, device, gain_db = _table(rows[1:], line, source)
+    _check_rows(time_s, device, gain_db, line, source)
+    return _assembled(time_s, device, gain_db, line, comments, source)
+
+
+def _assembled(
+    time_s: FloatArray,
+    device: FloatArray,
+    gain_db: FloatArray,
+    line: FloatArray,
+    comments: list[tuple[int, str]],
+    source: str,
+) -> Trace:
+    """The trace of rows (n,) in any order of devices; ``line`` says where each stands."""
+    if np.any(device[1:] < device[:-1]):
+        order = np.argsort(device, kind="stable")
+        time_s, device, gain_db, line = (column[order] for column in (time_s, device, gain_db, line))
+    bounds = np.searchsorted(device, np.arange(1.0, device[-1] + 1.0))
+    times, gains, lines = (np.split(column, bounds) for column in (time_s, gain_db, line))
+    for number, (rising, where) in enumerate(zip(times, lines, strict=True)):
+        _check_times(number, rising, where, source)
+    frozen = tuple(map(frozen_array, times))
     provenance = tuple(text for _, text in comments)
-    return Trace(times, gains, _ends(comments, times, source), source=source, provenance=provenance)
+    ends = _ends(comments, frozen, source)
+    return Trace(frozen, tuple(map(frozen_array, gains)), ends, source=source, provenance=provenance)
 
 
 def write_trace(path: Path, trace: Trace) -> None:
@@ -85,10 +155,8 @@ def format_trace(trace: Trace) -> Iterator[str]:
         yield from (f"{t!r},{device},{g!r}" for t, g in zip(time_s.tolist(), gain_db.tolist(), strict=True))
 
 
-def _columns(rows: list[tuple[int, str]], source: str) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Line number, time, device and gain of every row, each checked on its own."""
-    line = np.array([number for number, _ in rows], dtype=np.float64)
-    time_s, device, gain_db = _table(rows, line, source)
+def _check_rows(time_s: FloatArray, device: FloatArray, gain_db: FloatArray, line: FloatArray, source: str) -> None:
+    """Each row on its own."""
     for bad, name, value, allowed in (
         (~((time_s >= 0.0) & (time_s <= MAX_TIME_S)), "time_s", time_s, f"from 0 to {MAX_TIME_S:g} seconds"),
         (
@@ -102,7 +170,6 @@ def _columns(rows: list[tuple[int, str]], source: str) -> tuple[FloatArray, Floa
         at = first_bad(bad)
         if at is not None:
             raise wrong(source, line[at], f"{name} is {value[at]:g}, must be {allowed}")
-    return line, time_s, device, gain_db
 
 
 def _table(rows: list[tuple[int, str]], line: FloatArray, source: str) -> FloatArray:

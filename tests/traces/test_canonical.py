@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.trace import Trace
-from prefine.emulator.channel.tracefile import format_trace, parse_trace, read_trace, write_trace
+from prefine.emulator.channel.tracefile import format_trace, parse_trace, plain_trace, read_trace, trace_of, write_trace
 from prefine.emulator.errors import InputError
 
 GOOD = ["# made by hand", "time_s,device,gain_db", "0,0,-90", "0.5,0,-inf", "0,1,-100.25", "2,0,-80", "", "3,1,-99"]
@@ -121,3 +121,61 @@ def test_files_carry_their_checksum_and_bad_files_their_name(tmp_path: Path) -> 
         read_trace(path)
     path.write_bytes(b"\xef\xbb\xbftime_s,device,gain_db\r\n0,0,-90\r\n")
     assert read_trace(path).gain_db[0].tolist() == [-90.0]
+
+
+TOKENS = (
+    *(
+        "0",
+        "0.1",
+        "1e-3",
+        "5e-324",
+        "1.7976931348623157e308",
+        "-inf",
+        "inf",
+        "nan",
+        "+1",
+        " 2 ",
+        "1_0",
+        "0x10",
+        "1d3",
+        "'1'",
+    ),
+    *('"1"', "", "-", "True", "\u0661", "1\x0b", "\x001", "1\t", "1e999", "3.14159265358979311600"),
+)
+
+
+@given(st.data())
+def test_a_file_read_at_once_is_what_it_is_line_by_line(data: st.DataObject) -> None:
+    """Rows that rise, with a token, a separator, a comment or a line out of place here and there."""
+    devices = data.draw(st.integers(1, 3))
+    rows = [
+        [repr(time_s), str(device), repr(data.draw(st.floats(-200.0, 200.0)))]
+        for device in data.draw(st.permutations(range(devices)))
+        for time_s in (0.0, *np.cumsum(data.draw(st.lists(st.floats(1e-3, 1e3), max_size=3))).tolist())
+    ]
+    for _ in range(data.draw(st.integers(0, 1))):
+        data.draw(st.sampled_from(rows))[data.draw(st.integers(0, 2))] = data.draw(st.sampled_from(TOKENS))
+    lines = ["# made", "# end_s: 1e5", "", "time_s,device,gain_db", *(",".join(row) for row in rows)]
+    for _ in range(data.draw(st.integers(0, 1))):
+        odd = data.draw(st.sampled_from(["", "  ", "# late", "1,2", "1,0,2,3", ",,", "end"]))
+        lines.insert(data.draw(st.integers(0, len(lines))), odd)
+    text = data.draw(st.sampled_from(["\n", "\r\n"])).join(lines) + data.draw(st.sampled_from(["", "\n", "\n\n"]))
+    found = plain_trace(text.encode(), "file")
+    try:
+        slow = parse_trace(text.splitlines(), "file")
+    except InputError:
+        assert found is None
+        return
+    if found is not None:
+        assert (found.end_s, found.provenance) == (slow.end_s, slow.provenance)
+        for ours, theirs in ((found.time_s, slow.time_s), (found.gain_db, slow.gain_db)):
+            assert [column.tobytes() for column in ours] == [column.tobytes() for column in theirs]
+
+
+def test_a_plain_file_is_read_at_once() -> None:
+    trace = Trace(
+        (np.array([0.0, 0.1]), np.zeros(1)), (np.array([-90.0, -math.inf]), np.array([-80.5])), (0.2, math.inf)
+    )
+    text = "".join(f"{line}\n" for line in format_trace(trace))
+    assert plain_trace(text.encode(), "file") is not None
+    assert trace_of(text.encode(), "file").gain_db[0].tolist() == [-90.0, -math.inf]
