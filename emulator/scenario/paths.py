@@ -12,7 +12,7 @@ from prefine.emulator.loading import own_file
 
 FILES = ("channel.trace", "faults.availability", "radio.interference_dbm")
 FILES_OR_NAMES = ("task.data",)
-PARTS = ("task.model", "task.workload", "channel.model", "training.algorithm")
+PARTS = ("task.data", "task.model", "task.workload", "channel.model", "training.algorithm")
 
 
 def from_here(key: str, value: Any, folder: Path) -> Any:

@@ -83,7 +83,8 @@ class Source:
     def _code(self) -> tuple[Sources, ...]:
         """The files behind each part in a file of the user's own."""
         scenario = self.scenario
-        parts = (scenario.task.model, scenario.task.workload, scenario.channel.model, scenario.training.algorithm)
+        task = scenario.task
+        parts = (task.data, task.model, task.workload, scenario.channel.model, scenario.training.algorithm)
         return tuple(sources(spec, self.files.folder) for spec in parts)
 
     @cached_property

@@ -37,7 +37,7 @@ def load(path: Path) -> DataPair:
         raw, source = _npz(path)
     else:
         raise ValueError(f"data {str(path)!r}: there is no such .npz file or folder")
-    return _checked(path, raw, source)
+    return checked(path, raw, source)
 
 
 def _npz(path: Path) -> tuple[dict[str, Raw], NDArray[np.generic] | None]:
@@ -121,7 +121,8 @@ def _pixels(file: Path) -> NDArray[np.uint8]:
         raise ValueError(f"{file}: not a readable image ({damage})") from damage
 
 
-def _checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None) -> DataPair:
+def checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None) -> DataPair:
+    """The pair of the arrays ``raw`` of each part; ``path`` names them. Raises ValueError where they do not fit."""
     targets = [y for _, y in raw.values()]
     whole = all(np.issubdtype(y.dtype, np.integer) for y in targets)
     kind: Kind = "classification" if whole else "regression"

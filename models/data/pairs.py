@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefine.emulator.files import is_there
+from prefine.emulator.loading import own_file
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.task import TaskSettings
-from prefine.models.data import files, shift
+from prefine.models.data import factory, files, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
+from prefine.models.data.letters import help_to_descriptions
 from prefine.models.data.samples import DataPair, Samples
 
-NAMES = ("digits", "digits-halved", "cars")
+NAMES = ("digits", "digits-halved", "cars", "letters")
 
 
 def load(task: TaskSettings, folder: Path, seed: int) -> DataPair:
@@ -25,6 +27,8 @@ def load(task: TaskSettings, folder: Path, seed: int) -> DataPair:
 
 
 def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
+    if own_file(data):
+        return factory.load(data, folder)
     if is_there(folder / data):
         return files.load(folder / data)
     if data == "digits":
@@ -33,7 +37,11 @@ def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
         return uci_halves()
     if data == "cars":
         return american_to_imported()
-    raise ValueError(f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file or folder")
+    if data == "letters":
+        return help_to_descriptions()
+    raise ValueError(
+        f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file, a folder or path/to/file.py:factory"
+    )
 
 
 def _subset(samples: Samples, count: int | None, seed: int) -> Samples:

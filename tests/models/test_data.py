@@ -1,4 +1,5 @@
 import gzip
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.task import ShiftSettings
-from prefine.models.data import files, shift
+from prefine.models.data import factory, files, letters, shift
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
 from prefine.models.data.samples import DataPair
@@ -179,3 +181,117 @@ def test_missing_paths(tmp_path: Path) -> None:
         files.load(tmp_path / "absent.npz")
     with pytest.raises(ValueError, match="no folder general"):
         files.load(tmp_path)
+
+
+def test_letters_are_a_text_and_what_follows_it() -> None:
+    pair = letters.help_to_descriptions()
+    alphabet = " abcdefghijklmnopqrstuvwxyz"
+    for part, count in ((pair.general, 5000), (pair.task, 2000), (pair.test, 600)):
+        assert len(part) == pytest.approx(count, rel=0.02)
+        assert part.x.shape[1:] == (1, 8, 27)
+        assert (part.x.sum(axis=3) == 1.0).all()
+    words = "".join(alphabet[symbol] for symbol in pair.general.x[0, 0].argmax(axis=1)) + alphabet[pair.general.y[0]]
+    from pydoc_data.topics import topics
+
+    text = re.sub(r"[^a-z]+", " ", " ".join(topics[name] for name in sorted(topics)).lower())
+    assert text.startswith(words)
+    assert len(np.unique(pair.task.source)) >= 10
+    assert not {x.tobytes() for x in pair.task.x} >= {x.tobytes() for x in pair.test.x}
+
+
+def test_letters_can_be_learnt(workload: Callable[..., Workload]) -> None:
+    made = workload(data="letters", samples=400)
+    learner = made.learner(0, 0.3)
+    for _ in range(150):
+        learner.pretrain(64)
+    chance = learner.evaluate().chance_accuracy
+    assert 0.1 < chance < 0.25  # the space
+    assert learner.evaluate().test_accuracy > chance + 0.04
+
+
+FACTORY = """
+import numpy as np
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+
+def tensors():
+    x, y = torch.arange(60.0).reshape(20, 3), torch.arange(20) % 2
+    return TensorDataset(x, y), TensorDataset(x[:12], y[:12]), TensorDataset(x[12:], y[12:])
+
+
+class Lines(Dataset):
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return [float(index), 1.0], index / 10
+
+
+def items():
+    return {"general": Lines(20), "task": Lines(10), "test": Lines(5)}
+
+
+def arrays():
+    x, y = np.ones((8, 3)), np.arange(8) % 2
+    return (x, y), (x, y), (x, y)
+
+
+def two():
+    return 1, 2
+
+
+def lacking():
+    return {"general": Lines(3), "task": Lines(3)}
+
+
+def broken():
+    raise KeyError("no disk")
+
+
+def empty():
+    return Lines(0), Lines(1), Lines(1)
+
+
+def ragged():
+    return (np.ones((8, 3)), np.zeros(8, int)), (np.ones((8, 2)), np.zeros(8, int)), (np.ones((8, 3)), np.zeros(8, int))
+
+
+thing = 3
+"""
+
+
+def test_data_from_a_function_of_the_users_own(tmp_path: Path, workload: Callable[..., Workload]) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(FACTORY)
+    pair = factory.load(f"{path}:tensors", Path())
+    assert (pair.kind, pair.outputs) == ("classification", 2)
+    assert [len(part) for part in (pair.general, pair.task, pair.test)] == [20, 12, 8]
+    assert pair.task.x[1].tolist() == [3.0, 4.0, 5.0]
+    regression = factory.load(f"{path}:items", Path())
+    assert (regression.kind, regression.task.y[3]) == ("regression", np.float32(0.3))
+    assert factory.load("own.py:arrays", tmp_path).general.x.shape == (8, 3)
+    made = workload(data=f"{path}:tensors", samples=None, model="logistic")
+    made.learner(0, 0.1).pretrain(4)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("two", "must be general, task, test"),
+        ("lacking", "no 'test'"),
+        ("broken", "KeyError.*when it was called"),
+        ("empty", "has 0 samples"),
+        ("ragged", "differ in shape"),
+        ("thing", "must be a function"),
+        ("absent", "has no absent"),
+    ],
+)
+def test_a_wrong_function_is_told_what_is_wrong(function: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(FACTORY)
+    with pytest.raises((ValueError, InputError), match=words) as caught:
+        factory.load("own.py:" + function, tmp_path)
+    assert "\n" not in str(caught.value)
