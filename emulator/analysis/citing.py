@@ -27,6 +27,9 @@ SETTINGS: Mapping[str, Mapping[object, tuple[str, ...]]] = {
         "fedyogi": ("reddi2021",),
         "scaffold": ("karimireddy2020",),
     },
+    "aggregation.mode": {"asynchronous": ("nguyen2022",)},
+    "task.model": {"transformer": ("dosovitskiy2021",)},
+    "task.finetune": {"lora": ("hu2022",), "bias": ("benzaken2022",)},
     "channel.model": {"rayleigh": ("xiao2006",), "rician": ("xiao2006",)},
     "channel.mobility": {"random-waypoint": ("johnson1996",)},
     "task.data": {
@@ -68,6 +71,8 @@ def _used(manifest: Mapping[str, object]) -> Iterator[str]:
     for key, sources in SETTINGS.items():
         for value in _values(manifest, key):
             yield from sources.get(value, ()) if isinstance(value, str) else ()
+    if any(isinstance(value, float) for value in _values(manifest, "aggregation.mixing")):
+        yield "xie2019"
     if _values(manifest, "channel.model") == ["trace"] or _values(manifest, "channel.gain_db"):
         return  # neither path loss nor shadowing
     for value in _values(manifest, "channel.path_loss"):

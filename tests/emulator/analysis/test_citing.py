@@ -31,6 +31,9 @@ def test_what_was_used_is_cited_and_nothing_else(tmp_path: Path) -> None:
     assert used == {"prefine"}
     used = cited(tmp_path, [], {"channel.shadowing_db": [0.0, 8.0]}, channel={"model": "static"})
     assert used == {"prefine", "gudmundson1991"}
+    mixed: dict[str, object] = {"mode": "asynchronous", "mixing": 0.6}
+    used = cited(tmp_path, ["uniform"], {"task.finetune": ["lora", "all"]}, aggregation=mixed)
+    assert used == {"prefine", "nguyen2022", "xie2019", "hu2022"}
     used = cited(tmp_path, ["uniform"], {"training.algorithm": [["fedprox"], {}]}, channel={"path_loss": ["uma"]})
     assert used == {"prefine"}
 
@@ -38,7 +41,7 @@ def test_what_was_used_is_cited_and_nothing_else(tmp_path: Path) -> None:
 def test_every_entry_is_used_and_every_policy_is_installed() -> None:
     named = {key for keys in (*citing.POLICIES.values(), *citing.PATH_LOSS.values()) for key in keys}
     named |= {key for values in citing.SETTINGS.values() for keys in values.values() for key in keys}
-    assert named | {"gudmundson1991"} == set(citing._entries())
+    assert named | {"gudmundson1991", "xie2019"} == set(citing._entries())
     assert set(citing.POLICIES) <= set(prefine.list_policies())
 
 
