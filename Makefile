@@ -90,7 +90,9 @@ sweep-async-dirichlet := stragglers --vary aggregation.mode=synchronous,semi-syn
   --policies joint-ft,uniform --set task.partition=dirichlet --set task.dirichlet_alpha=0.3
 sweep-async-buffers := stragglers --vary aggregation.mode=semi-synchronous,asynchronous \
   --vary aggregation.buffer=1,5,10,15,20 --policies joint-ft --set compare.evaluate_every=1000
-ASYNC := async-modes async-dirichlet async-buffers
+sweep-async-rehearsed := stragglers --vary aggregation.mode=synchronous,semi-synchronous,asynchronous \
+  --policies joint-rehearsed,joint-ft --set policies.joint-rehearsed.effort=100 --set training.preset=practice
+ASYNC := async-modes async-dirichlet async-rehearsed async-buffers
 .PHONY: async $(ASYNC)
 async: $(ASYNC)
 	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)

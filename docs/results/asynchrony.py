@@ -10,7 +10,7 @@ from prefine.emulator.analysis.statistics import estimate
 from prefine.emulator.report.figure import Band, Figure, draw_bands, legend_below, looks, panels, size
 
 RECIPE, STOLEN, MODE, BUFFER = "training.preset", "processor.load.stolen", "aggregation.mode", "aggregation.buffer"
-SWEEPS = ("modes", "dirichlet", "buffers")
+SWEEPS = ("modes", "dirichlet", "rehearsed", "buffers")
 FIGURES = (
     *("finetune_rounds", "delay_s", "energy_j", "wasted_energy_j", "train_loss", "test_accuracy"),
     "time_to_accuracy_s",

@@ -339,6 +339,7 @@ TABLES: dict[str, Table] = {
     "online-overruns": online_overruns,
     "async-modes": _modes("modes", "recipe", "stolen"),
     "async-dirichlet": _modes("dirichlet"),
+    "async-rehearsed": _modes("rehearsed"),
     "async-buffers": async_buffers,
 }
 """By the names that stand in the pages."""

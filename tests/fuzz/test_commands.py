@@ -65,6 +65,8 @@ BASES = (
     ("radio.access=tdma", "radio.slot_s=0.1"),
     ("channel.model=rayleigh", "radio.power_control=target"),
     ("faults.battery_j=0.5", "faults.round_deadline_s=1.0"),
+    ("aggregation.mode=semi-synchronous", "aggregation.buffer=2"),
+    ("aggregation.mode=asynchronous", "aggregation.buffer=2", "aggregation.until=budget"),
 )
 
 
