@@ -214,9 +214,14 @@ class World:
     def _availability(self, name: str, devices: int) -> OnOff:
         return self.files.parsed(name, availability_of, devices)
 
-    def run_spec(self, name: str, policy: Policy, plan: Plan, seed: int) -> RunSpec:
-        """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy."""
-        controller = controller_of(name, policy, plan, self.scenario.aggregation.until)
+    def run_spec(
+        self, name: str, policy: Policy, plan: Plan, seed: int, controller: Controller | None = None
+    ) -> RunSpec:
+        """The run of ``policy`` with ``seed``; all but the policy's decisions is the same for every policy.
+
+        ``controller`` decides in its place, where given.
+        """
+        controller = controller or controller_of(name, policy, plan, self.scenario.aggregation.until)
         return self._spec(plan, controller, seed, self.channel(seed), self.learner(seed), self.charge(policy))
 
     def learner(self, seed: int) -> Learner:

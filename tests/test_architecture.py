@@ -97,7 +97,7 @@ STOREYS = (
     ("simulation",),
     ("scenario", "world", "problem_file", "rehearsal"),
     ("experiment",),
-    ("planning", "policy_check"),
+    ("planning", "policy_check", "encoding", "environment"),
     ("api",),
     ("cli", "terminal"),
 )

@@ -17,7 +17,7 @@ from prefine.emulator.scenario.hardware import DeviceSettings, DevicesSettings, 
 from prefine.emulator.scenario.learning import LearningSettings
 from prefine.emulator.scenario.paths import from_here, policies_from
 from prefine.emulator.scenario.radio import RadioSettings
-from prefine.emulator.scenario.study import BudgetSettings, CompareSettings
+from prefine.emulator.scenario.study import BudgetSettings, CompareSettings, GymSettings
 from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.section import Name, Section, Seed
@@ -56,6 +56,7 @@ class Scenario(Section):
     learning: LearningSettings = LearningSettings()
     policies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     compare: CompareSettings = CompareSettings()
+    gym: GymSettings = GymSettings()
 
     @model_validator(mode="after")
     def _counted(self) -> Self:

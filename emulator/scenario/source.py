@@ -116,6 +116,7 @@ class Source:
                 "name": True,
                 "description": True,
                 "policies": True,
+                "gym": True,
                 "compare": {"policies", "reference", "seeds", "targets"},
             },
         )

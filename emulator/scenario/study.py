@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from prefine.emulator.section import Count, Finite, Positive, Section
+from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
 from prefine.emulator.types import Budget
 
 
@@ -21,6 +21,20 @@ class BudgetSettings(Section):
     def build(self) -> Budget:
         """Both budgets as policies see them."""
         return Budget(self.delay_s, self.energy_j)
+
+
+class GymSettings(Section):
+    """``[gym]``: the scenario as an environment for learning to decide (docs/gym.md).
+
+    ``base`` is the policy whose plan pre-trains and says what the server does. ``reward`` of a round is the ``"loss"``
+    or the test ``"accuracy"`` gained, less what it used of the budgets at ``delay_price`` and ``energy_price``, the
+    prices of a whole budget.
+    """
+
+    base: str = "joint-ft"
+    reward: Literal["loss", "accuracy"] = "loss"
+    delay_price: NonNegative = 0.0
+    energy_price: NonNegative = 0.0
 
 
 class CompareSettings(Section):

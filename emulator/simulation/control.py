@@ -1,12 +1,13 @@
 """From a policy to the decision for each round, with everything a policy returns checked."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import fields
 from itertools import chain, repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import simpy
 
 from prefine.emulator.access import whole_band_hz
 from prefine.emulator.errors import PolicyError
@@ -42,12 +43,24 @@ class Controller(Protocol):
     stop_reason: str
     """What a run reports that ended because `decide` said stop."""
 
+    def wait(self, env: simpy.Environment, observe: Observe) -> Generator[simpy.Event, Any, None]:
+        """What passes on the clock before `decide` can answer; nothing, but where somebody outside decides."""
+        ...
+
     def decide(self, observe: Observe) -> RoundDecision:
         """The next round, or stop; ``observe`` is called only where the answer depends on what is seen now."""
         ...
 
 
-class FollowPlan:
+class AtOnce:
+    """Decides without waiting."""
+
+    def wait(self, env: simpy.Environment, observe: Observe) -> Generator[simpy.Event, Any, None]:
+        """Nothing."""
+        yield from ()
+
+
+class FollowPlan(AtOnce):
     """Does what the plan says: N pre-training rounds, M fine-tuning rounds, stop.
 
     With ``until = "budget"``, a plan that fine-tunes at all goes on doing so until a budget ends.
@@ -68,7 +81,7 @@ class FollowPlan:
         return next(self._decisions)
 
 
-class Adapt:
+class Adapt(AtOnce):
     """Asks an adaptive policy before every round, and checks its answer."""
 
     stop_reason = "policy"
@@ -81,16 +94,21 @@ class Adapt:
         """The policy's decision. Raises PolicyError where it is none."""
         observation = observe()
         decision = calling(self._name, "adapt", observation, self._policy)
-        if not isinstance(decision, RoundDecision) or decision.stage not in ("pretrain", "finetune", "stop"):
-            raise PolicyError(f"policy {self._name}: adapt() returned {decision!r}, not a RoundDecision")
-        if decision.stage != "stop":
-            _check_kinds(self._name, observation.problem, decision)
-        if decision.stage == "pretrain":
-            _check_server(self._name, observation.problem, decision.server)
-        elif decision.stage == "finetune":
-            _check_participants(self._name, observation.problem, decision)
-            _check_devices(self._name, observation.problem, decision.devices, decision.participants)
-        return decision
+        return check_decision(self._name, observation.problem, decision)
+
+
+def check_decision(name: str, problem: Problem, decision: object) -> RoundDecision:
+    """``decision``, if it is one for a round in ``problem``; raises PolicyError naming policy, field and value."""
+    if not isinstance(decision, RoundDecision) or decision.stage not in ("pretrain", "finetune", "stop"):
+        raise PolicyError(f"policy {name}: adapt() returned {decision!r}, not a RoundDecision")
+    if decision.stage != "stop":
+        _check_kinds(name, problem, decision)
+    if decision.stage == "pretrain":
+        _check_server(name, problem, decision.server)
+    elif decision.stage == "finetune":
+        _check_participants(name, problem, decision)
+        _check_devices(name, problem, decision.devices, decision.participants)
+    return decision
 
 
 def controller_of(name: str, policy: Policy, plan: Plan, until: Until = "plan") -> Controller:

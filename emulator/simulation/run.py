@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import simpy
 
@@ -30,18 +29,9 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done.
     """
-    clock = _run(spec)
-    devices = tuple(chain.from_iterable(clock.server.finetuning.books.rounds))
-    clients = client_records(spec.learner, len(spec.problem.devices), devices)
-    result = RunResult(
-        _summary(spec, policy, seed, clock, fairness(clients)),
-        tuple(clock.server.rounds),
-        devices,
-        clients,
-        spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
-    )
-    audit(result, spec, clock.uplink.peak_band_hz, clock.server.finetuning.choices.made)
-    return result
+    emulation = Emulation(spec)
+    emulation.finish()
+    return emulation.result(policy, seed)
 
 
 def play(spec: RunSpec) -> None:
@@ -49,33 +39,45 @@ def play(spec: RunSpec) -> None:
 
     Raises TraceEndError where a trace ends, PolicyError where an adaptive policy decides what cannot be done.
     """
-    _run(spec)
+    Emulation(spec).finish()
 
 
-class _Finished(NamedTuple):
-    """What is left when the clock has stopped: who took part, when, and why it did."""
+class Emulation:
+    """``spec`` set up on a fresh clock that stands still until it is told to run."""
 
-    server: EdgeServer
-    uplink: Uplink
-    account: EnergyAccount
-    now_s: float
-    reason: str
+    def __init__(self, spec: RunSpec) -> None:
+        problem, budget = spec.problem, spec.problem.budget
+        self.spec = spec
+        self.env = env = simpy.Environment(spec.charge.delay_s)
+        self.account = account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
+        self.uplink = uplink = Uplink(env, spec.channel, spec.access, spec.noise_psd_w_hz)
+        devices = [
+            Device(k, env, spec, uplink, account, lambda: self.server.stop("energy"))
+            for k in range(len(problem.devices))
+        ]
+        cohort = Cohort(env, devices, spec)
+        self.server = EdgeServer(env, spec, cohort, _finetuning(env, spec, cohort, account), account)
+        out_of_time = "delay" if spec.stop_at_budget else "no signal"
+        env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: self.server.stop(out_of_time))
 
+    def finish(self) -> None:
+        """Let the clock run to the end."""
+        self.env.run(until=self.server.process)
 
-def _run(spec: RunSpec) -> _Finished:
-    problem, budget = spec.problem, spec.problem.budget
-    env = simpy.Environment(spec.charge.delay_s)
-    account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
-    uplink = Uplink(env, spec.channel, spec.access, spec.noise_psd_w_hz)
-    devices = [
-        Device(k, env, spec, uplink, account, lambda: server.stop("energy")) for k in range(len(problem.devices))
-    ]
-    cohort = Cohort(env, devices, spec)
-    server = EdgeServer(env, spec, cohort, _finetuning(env, spec, cohort, account), account)
-    out_of_time = "delay" if spec.stop_at_budget else "no signal"
-    env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: server.stop(out_of_time))
-    reason = str(env.run(until=server.process))
-    return _Finished(server, uplink, account, env.now, reason)
+    def result(self, policy: str, seed: int) -> RunResult:
+        """The records of the run, which must have ended; raises AuditError where it broke an invariant."""
+        spec, finetuning = self.spec, self.server.finetuning
+        devices = tuple(chain.from_iterable(finetuning.books.rounds))
+        clients = client_records(spec.learner, len(spec.problem.devices), devices)
+        result = RunResult(
+            _summary(spec, policy, seed, self, fairness(clients)),
+            tuple(self.server.rounds),
+            devices,
+            clients,
+            spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
+        )
+        audit(result, spec, self.uplink.peak_band_hz, finetuning.choices.made)
+        return result
 
 
 def _finetuning(env: simpy.Environment, spec: RunSpec, cohort: Cohort, account: EnergyAccount) -> Finetuning:
@@ -84,8 +86,8 @@ def _finetuning(env: simpy.Environment, spec: RunSpec, cohort: Cohort, account: 
     return Rounds(env, spec, cohort, fast_path(spec), account)
 
 
-def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished, served: Fairness) -> RunRecord:
-    budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.now_s
+def _summary(spec: RunSpec, policy: str, seed: int, clock: Emulation, served: Fairness) -> RunRecord:
+    budget, server, account, now_s = spec.problem.budget, clock.server, clock.account, clock.env.now
     delay_s = min(now_s, budget.delay_s) if spec.stop_at_budget else now_s
     record = RunRecord(
         policy=policy,
@@ -111,7 +113,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: _Finished, served: Fa
         mean_grad_norm_sq=_mean_norm(server.rounds),
         train_loss=server.evaluation.train_loss,
         test_accuracy=server.evaluation.test_accuracy,
-        stop_reason=clock.reason,
+        stop_reason=str(server.process.value),
         outside_proof=",".join(dict.fromkeys([*spec.outside_proof, *server.finetuning.choices.outside_proof])),
         calibration_delay_s=spec.charge.delay_s,
         calibration_energy_j=spec.charge.energy_j,

@@ -61,7 +61,11 @@ class EdgeServer:
         """Round after round, as the controller decides."""
         reason, cause = self._spec.controller.stop_reason, "late"
         try:
-            while (decision := self._spec.controller.decide(self._observe)).stage != "stop":
+            while True:
+                yield from self._spec.controller.wait(self._env, self._observe)
+                decision = self._spec.controller.decide(self._observe)
+                if decision.stage == "stop":
+                    break
                 if decision.stage == "pretrain":
                     yield from self._pretrain_round(decision.server)
                 else:
