@@ -10,7 +10,6 @@ optimum, and the dual of docs/theory.md, section 3, holds as it stands (section 
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -21,15 +20,11 @@ from prefine.emulator.physics import LN2, compute_energy
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
 from prefine.policies.device_barrier import LATE, TOLERANCE, BarrierRound, DeviceRound, DeviceStage
 from prefine.policies.device_response import Response
+from prefine.policies.given_bands import GivenBands
+from prefine.policies.headway import Headway
 from prefine.policies.priced_band import Banded, PricedBand
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.uplinks import OwnBands, Sent
-
-_PASSES = 60
-"""Newton passes on shares, barrier and band price together before they are nested instead."""
-
-_PATIENCE = 12
-"""Passes without an error smaller by `_PROGRESS` before they are given up: more wait longer where they cycle."""
 
 _LONGEST_STEP = 6.0
 _FLATTEST = 1e-9
@@ -41,42 +36,8 @@ _ROUGH = 1e-3
 _BARELY = 1e-12
 """How much longer than in an infinite band an upload takes at least, so that its band is finite."""
 
-_NOISE = 1e-7
-"""Relative error from which on Newton's method has arrived where it makes no headway: what is left is rounding."""
-
-_PROGRESS = 0.3
-"""Headway is an error that falls by this factor; near the root it falls with its square."""
-
-_SHORTER, _SHORTEST = 0.5, 0.2
-"""Part of the last step's length that is tried where the error has not fallen, and the least, before a whole one."""
-
 _RANGE = 60.0
 """How far the log of the band's price may lie from its first guess: wider costs nothing where the guess is fair."""
-
-
-class _Headway:
-    """How a Newton search comes along: how long its next step is, and whether it goes on."""
-
-    def __init__(self) -> None:
-        self._before = self._best = math.inf
-        self._length, self._passes, self._since = 1.0, 0, 0
-
-    @property
-    def goes_on(self) -> bool:
-        """Not after too many passes, in all or since the last that was worth it."""
-        return self._passes < _PASSES and self._since < _PATIENCE
-
-    def is_over(self, error: float) -> bool:
-        """Whether ``error`` is what rounding leaves."""
-        return _NOISE >= error >= self._before * _PROGRESS
-
-    def step(self, error: float) -> float:
-        """The length of the next step, as a part of Newton's, after one that led to ``error``."""
-        longer = error < self._before or self._length < _SHORTEST
-        self._length = 1.0 if longer else _SHORTER * self._length
-        self._since = 0 if error < _PROGRESS * self._best else self._since + 1
-        self._before, self._best, self._passes = error, min(error, self._best), self._passes + 1
-        return self._length
 
 
 class _Answer(NamedTuple):
@@ -123,7 +84,7 @@ class SharedBand:
     ) -> DeviceRound:
         """The best round where a second costs ``ratio`` joules and a joule ``energy_price`` (both > 0)."""
         state = first = self._even(ratio) if snr_state is None else snr_state
-        headway = _Headway()
+        headway = Headway()
         while headway.goes_on:
             answer = self._answer(state, energy_price)
             share, finish_s = answer.all.share, answer.all.finish_s
@@ -300,7 +261,7 @@ class SharedBand:
 
     def _by_newton(self, state: FloatArray, finish_s: float, energy_price: float) -> tuple[FloatArray, _Answer] | None:
         """The state at which everyone finishes by ``finish_s``, searched from ``state``; None where that fails."""
-        headway, log_barrier = _Headway(), math.log(finish_s)
+        headway, log_barrier = Headway(), math.log(finish_s)
         while headway.goes_on:
             answer = self._answer(state, energy_price)
             excess, share = np.log(answer.all.finish_s) - log_barrier, answer.all.share
@@ -328,23 +289,3 @@ class SharedBand:
         fall = float(taken @ by_price + band.band_hz @ band.band_by_price)
         price = missing / min(fall, -_FLATTEST * used_hz)
         return self._stepped(state, (late + by_price * price) / slope, price, length)
-
-
-class GivenBands:
-    """The devices with bands that a plan has decided on; else as `prefine.policies.device_barrier.DeviceStage`."""
-
-    def __init__(self, stage: DeviceStage, bands_hz: FloatArray, snr: FloatArray | None) -> None:
-        self._stage, self._bands_hz, self._snr = stage, bands_hz, snr
-
-    def at_batches(self, batch: FloatArray) -> "GivenBands":
-        """The same devices with ``batch`` (K,) given."""
-        return GivenBands(self._stage.at_batches(batch), self._bands_hz, self._snr)
-
-    def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
-        """What every device does to finish by ``finish_s``; a state of other bands is of no use here."""
-        made = self._stage.finish_by(finish_s, energy_price, self._snr)
-        return replace(made, plan=replace(made.plan, bandwidth_hz=self._bands_hz))
-
-    def states_at(self, finish_s: float, energy_price: float) -> Response:
-        """What they do to finish by ``finish_s``."""
-        return self._stage.states_at(finish_s, energy_price, self._stage.ceiling(energy_price))[1]
