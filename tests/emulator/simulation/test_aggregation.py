@@ -243,8 +243,17 @@ def test_a_round_deadline_counts_from_when_a_device_was_sent_out() -> None:
     assert mine
     assert {record.outcome for record in mine} == {"late"}
     assert all(r.outcome == "delivered" or r.round == 11 for r in result.devices if r.device != slowest)
-    again = [after.download_start_s - before.download_start_s for before, after in pairwise(mine)]
-    assert again == pytest.approx([limit_s] * len(again), rel=1e-9)
+    ends_s = [record.end_s for record in result.rounds]
+    for before, after in pairwise(mine):
+        back_s = before.download_start_s + limit_s
+        assert after.download_start_s == min(end_s for end_s in ends_s if end_s >= back_s * (1.0 - 1e-12))
+
+
+def test_a_deadline_that_nobody_can_meet_does_not_send_anyone_out_for_ever() -> None:
+    result = run(spec_of(problem(4), 10, Asynchronous(buffer=1), faults=Faults(round_deadline_s=1e-9)), "p", 0)
+    assert [record.outcome for record in result.devices] == ["late"] * 4
+    assert result.run.stop_reason == "delay"
+    assert result.run.finetune_rounds == 0
 
 
 def test_the_first_so_many_make_a_round_and_the_work_of_the_others_is_lost() -> None:
