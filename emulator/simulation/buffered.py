@@ -33,7 +33,8 @@ class Arrival(NamedTuple):
 class Buffered:
     """An update is made of ``mode.size`` arrivals; nobody waits for it.
 
-    A device does what the decision says that was in force when it was sent out.
+    A device does what the decision says that was in force when it was sent out. Who was late rests until the next
+    update: a deadline that nobody can meet would have them sent out for ever.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Buffered:
         self._at_once = mode.at_once(len(spec.problem.devices), spec.participation)
         self._at_work: dict[int, simpy.Process] = {}
         self._idle = np.ones(len(spec.problem.devices), dtype=np.bool_)
+        self._late: list[int] = []
         self._weight = np.zeros(len(spec.problem.devices))
         self._inbox: deque[DeviceRecord] = deque()
         self._news = env.event()
@@ -69,6 +71,8 @@ class Buffered:
             yield self._something()
         self._learner.merge(self._weights(), "differences" if self._mode.mixing is None else "models")
         self._buffer = []
+        self._idle[self._late] = True
+        self._late = []
         self._close()
         self._number = number + 1
         return Updated(start_s, before_j, self._mode.size)
@@ -132,7 +136,8 @@ class Buffered:
     def _come_back(self, ended: simpy.Event) -> None:
         if isinstance(record := ended.value, DeviceRecord):
             del self._at_work[record.device]
-            self._idle[record.device] = True
+            self._idle[record.device] = record.outcome != "late"
+            self._late += [record.device] * (record.outcome == "late")
             self._inbox.append(record)
         if not self._news.triggered:
             self._news.succeed()
