@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.options import DEFAULT, TableFormat
+from prefine.emulator.options import DEFAULT, DeviceRows, TableFormat
 from prefine.emulator.terminal.ending import status_of
 from prefine.traces.commands import app as trace_app
 
@@ -47,6 +47,10 @@ TablesOption = Annotated[
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
 Hindsight = Annotated[
     bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
+]
+DevicesOption = Annotated[
+    DeviceRows | None,
+    typer.Option("--devices", help="Whose rounds devices.csv has: all, of a sample of 100 devices, or none."),
 ]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
 
@@ -99,6 +103,7 @@ def compare(
     scheduler: Scheduler = None,
     out: Out = None,
     overrides: Set = None,
+    devices: DevicesOption = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
     hindsight: Hindsight = False,
@@ -109,7 +114,7 @@ def compare(
 
     work.compare(
         scenario,
-        overrides or (),
+        _overrides(overrides, devices),
         out,
         quiet,
         policies=_names(policies),
@@ -130,12 +135,13 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
     out: Out = None,
     overrides: Set = None,
+    devices: DevicesOption = None,
     quiet: Quiet = False,
 ) -> None:
     """Emulate one policy with one seed."""
     from prefine.emulator.terminal import work
 
-    work.compare(scenario, overrides or (), out, quiet, suffix="-run", policies=[policy], seeds=[seed])
+    work.compare(scenario, _overrides(overrides, devices), out, quiet, suffix="-run", policies=[policy], seeds=[seed])
 
 
 @app.command(
@@ -152,6 +158,7 @@ def sweep(
     scheduler: Scheduler = None,
     out: Out = None,
     overrides: Set = None,
+    devices: DevicesOption = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
     hindsight: Hindsight = False,
@@ -162,7 +169,7 @@ def sweep(
 
     work.compare(
         scenario,
-        overrides or (),
+        _overrides(overrides, devices),
         out,
         quiet,
         suffix="-sweep",
@@ -280,6 +287,10 @@ def scenarios() -> None:
     from prefine.emulator.terminal import work
 
     work.scenarios()
+
+
+def _overrides(overrides: list[str] | None, devices: DeviceRows | None) -> list[str]:
+    return [*(overrides or ()), *([] if devices is None else [f'compare.devices="{devices}"'])]
 
 
 def _names(policies: str | None) -> list[str] | None:

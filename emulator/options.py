@@ -6,4 +6,7 @@ DEFAULT = "default"
 """The bundled scenario where none is named."""
 
 TableFormat = Literal["csv", "parquet", "latex", "markdown"]
+DeviceRows = Literal["all", "sample", "none"]
+"""Which rows of devices.csv are kept."""
+
 FigureFormat = Literal["svg", "pdf", "png"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from prefine.emulator.analysis.tables import Varied
+from prefine.emulator.experiment.sampled import with_rows
 from prefine.emulator.plugins import Part, make_policy, selection_of
 from prefine.emulator.records import RunResult
 from prefine.emulator.scenario.source import Source
@@ -68,7 +69,8 @@ def execute(job: Job) -> RunResult:
     policy = _made(job.source, job.part)
     adapts = isinstance(policy, AdaptivePolicy)
     plan = world.plan(job.policy, policy) if adapts else _plan(job.source, job.part)
-    return run(world.run_spec(job.policy, policy, plan, job.seed), job.label, job.seed)
+    result = run(world.run_spec(job.policy, policy, plan, job.seed), job.label, job.seed)
+    return with_rows(result, job.source.scenario.compare.devices, job.source.scenario.device_count)
 
 
 @lru_cache(maxsize=PLANS_KEPT)

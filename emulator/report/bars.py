@@ -69,6 +69,8 @@ def _parts(tables: Tables) -> Iterator[Figure]:
         _mean_parts(tables, tables.done, [*ENERGY, "predicted_energy_j"]),
         partial(_draw_stack, tables=tables, parts=ENERGY, predicted="predicted_energy_j", name="energy in J"),
     )
+    if tables.devices.empty and tables.done["finetune_rounds"].any():
+        return  # [compare] devices = "none": who arrived last is not known
     yield _stack(
         tables,
         "delay-by-part",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from prefine.emulator.options import DeviceRows
 from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
 from prefine.emulator.types import Budget
 
@@ -41,7 +42,8 @@ class CompareSettings(Section):
     """What ``prefine compare`` does when the command line does not say.
 
     Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``. ``targets`` are test
-    accuracies; tables say when each run reached them and what it had spent (docs/tables.md, "Targets").
+    accuracies; tables say when each run reached them and what it had spent (docs/tables.md, "Targets"). ``devices``
+    says whose rounds are kept one by one.
     """
 
     policies: tuple[str, ...] = Field(
@@ -51,6 +53,7 @@ class CompareSettings(Section):
     seeds: Count = 5
     evaluate_every: Count = 1
     targets: tuple[Finite, ...] = ()
+    devices: DeviceRows = "all"
 
     @field_validator("targets")
     @classmethod
