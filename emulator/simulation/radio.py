@@ -2,8 +2,8 @@
 
 An access answers each coming and going with the bandwidths that change, in Hz, and until when its answer holds. Power
 control sets each device's transmit power when its round begins. Rates follow Shannon (`prefine.emulator.physics.rate`).
-Left out: guard bands and guard times, the granularity of resource blocks and power steps, interference, and the
-signalling that both need.
+Left out: guard bands and guard times, the granularity of resource blocks and power steps, and the signalling
+that both need.
 """
 
 import math
@@ -51,7 +51,7 @@ class Access(Protocol):
 
 @dataclass(frozen=True)
 class Fdma:
-    """Every device keeps its own band ``own_hz`` (K,), whoever else sends: the planner's model."""
+    """Every device keeps its own band ``own_hz`` (K,), or the one that a plan gave it, whoever else sends."""
 
     own_hz: FloatArray
 

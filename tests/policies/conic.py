@@ -6,6 +6,7 @@ transformation): second-order, power and exponential cones. Nothing here is shar
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import cvxpy
@@ -24,12 +25,20 @@ class InaccurateError(Exception):
     """The conic solver does not vouch for its result."""
 
 
-def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fixed: float | None = None) -> float:
+def solve_conic(
+    problem: Problem,
+    scale: Relaxed,
+    *,
+    finetuned: bool = False,
+    fixed: float | None = None,
+    order: Sequence[int] | None = None,
+) -> float:
     """The optimum of Phi, or of Phi_FT, under FDMA or TDMA; with N = ``fixed`` where it is given, as server noise that
     settles needs it.
 
     Every variable is measured in units of its size in the design ``scale``: any design gives the same optimum, one
     near it spares the interior-point method from badly scaled cones. Bands are those that ``scale`` decides on, if any.
+    With ``order`` uploads under TDMA do not wait for all computing: they follow each other in that order.
     """
     terms, devices, radio, budget = BoundTerms.of(problem), problem.devices, problem.radio, problem.budget
     count, unit = len(devices), _Units(problem, scale)
@@ -61,7 +70,12 @@ def solve_conic(problem: Problem, scale: Relaxed, *, finetuned: bool = False, fi
     finish = unit.finish
     sent = cp.multiply(unit.upload / finish, vk)
     queued = radio.access == "tdma"
-    constraints += [cp.multiply(unit.compute / finish, uk) + (0.0 if queued else sent) <= z]
+    computed = cp.multiply(unit.compute / finish, uk)
+    if order is None:
+        constraints += [computed + (0.0 if queued else sent) <= z]
+    else:
+        constraints += [computed[k] + sum(sent[i] for i in order[j:]) <= z for j, k in enumerate(order)]
+        queued = False
     # g counts exp(nats); the upload energy is watts * upload * (g exp(nats) - v).
     sent_j = cp.multiply(unit.watts * unit.upload * np.exp(unit.nats), gk) - cp.multiply(unit.watts * unit.upload, vk)
     delay = unit.server.delay_s * x + radio.downlink_delay_s * m + finish * (z + (cp.sum(sent) if queued else 0.0))

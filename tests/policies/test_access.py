@@ -1,5 +1,6 @@
 """Designs under TDMA and with the band to divide: against conic programs, a solver in log variables, and by hand."""
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -100,6 +101,18 @@ def test_tdma_against_the_conic_solver_on_random_problems() -> None:
         assert relaxed.bound == pytest.approx(reference, rel=2e-6)
         compared += 1
     assert compared >= 9
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("energy-scarce", 0.03, 0.06), ("both-stages", 0.12, 0.16)])
+def test_what_a_pipeline_would_gain_over_waiting_for_all(name: str, least: float, most: float) -> None:
+    """The best of all orders of four uploads, fine-tuning alone: what docs/access.md says is left."""
+    problem = load(name)
+    devices = problem.devices.at(np.random.default_rng(0).choice(10, 4, replace=False))
+    problem = under("tdma", replace(problem, devices=replace(devices, weight=np.full(4, 0.25))))
+    relaxed = relax(Stages(problem), GivenShare(0.0))[0]
+    orders = itertools.permutations(range(4))
+    best = min(solve_conic(problem, relaxed, fixed=0.0, order=order) for order in orders)
+    assert least <= 1.0 - best / relaxed.bound <= most
 
 
 @pytest.mark.parametrize("access", ["tdma", "optimise"])
