@@ -20,8 +20,8 @@ from prefine.emulator.report.made import mark, source_of
 from prefine.emulator.report.plots import figures
 
 _FIRST = "test-accuracy-over-time-s"
-MOST_BYTES = 2_600_000
-"""Of the pictures together; tables have `MOST_ROWS` at most."""
+MOST_SVG_BYTES = 1_500_000
+"""Beyond that a page of many panels would take long to load; tables have `MOST_ROWS` at most."""
 
 
 def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] = ()) -> Path:
@@ -30,12 +30,13 @@ def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] =
     Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises PrefineError where the
     folder cannot be written.
     """
-    drawn = list(figures(tables))
-    pictures = {figure.name: figure.render("svg") for figure in drawn}
+    drawn = sorted(figures(tables), key=lambda figure: figure.name != _FIRST)
+    pictures = _drawings(drawn)
     for figure in drawn:
         write_csv(folder / "figures" / f"{figure.name}.csv", figure.data)
         for kind in formats:
-            data = pictures[figure.name] if kind == "svg" else figure.render(kind)
+            found = pictures[figure.name]
+            data = found if kind == "svg" and not _is_png(found) else figure.render(kind)
             write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     path = folder / "report.html"
     write_bytes(path, page(tables, drawn, pictures, source_of(folder, formats)).encode())
@@ -43,13 +44,11 @@ def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] =
 
 
 def page(tables: Tables, drawn: Sequence[Figure], pictures: Mapping[str, bytes], source: str = "") -> str:
-    """The report as HTML; ``pictures`` are the figures ``drawn`` as SVG, by name. Accuracy over time comes first.
+    """The report as HTML; ``pictures`` are the figures ``drawn``, SVG or PNG, by name.
 
     ``source`` says what the tables were read from (`prefine.emulator.report.made`).
     """
-    ordered = sorted(drawn, key=lambda figure: figure.name != _FIRST)
-    small = _small_enough(ordered, pictures)
-    shown = [(figure, small[figure.name]) for figure in ordered]
+    shown = [(figure, _embedded(pictures[figure.name])) for figure in drawn]
     leading = [pair for pair in shown if pair[0].name == _FIRST]
     overall, *by_case = tables.verdict.split("\n")
     environment = jinja2.Environment(
@@ -156,15 +155,19 @@ def warnings(tables: Tables) -> list[tuple[str, str, int]]:
     return [(row["policy"], row["warning"], row["count"]) for row in counts.to_dict("records")]
 
 
-def _small_enough(drawn: Sequence[Figure], pictures: Mapping[str, bytes]) -> dict[str, str]:
-    """What the page shows of each figure, by name: its SVG, or of the largest a PNG where all are above the limit."""
-    shown = {figure.name: _embedded(pictures[figure.name], "svg+xml") for figure in drawn}
-    for figure in sorted(drawn, key=lambda figure: -len(pictures[figure.name])):
-        if sum(map(len, shown.values())) <= MOST_BYTES:
-            break
-        shown[figure.name] = _embedded(figure.render("png", SCREEN_DPI), "png")
-    return shown
+def _drawings(drawn: Sequence[Figure]) -> dict[str, bytes]:
+    """What the page shows of each figure, by name: SVG up to `MOST_SVG_BYTES` together, from there on PNG."""
+    pictures: dict[str, bytes] = {}
+    for figure in drawn:
+        has_room = sum(map(len, pictures.values())) < MOST_SVG_BYTES
+        pictures[figure.name] = figure.render("svg") if has_room else figure.render("png", SCREEN_DPI)
+    return pictures
 
 
-def _embedded(picture: bytes, kind: str) -> str:
+def _embedded(picture: bytes) -> str:
+    kind = "png" if _is_png(picture) else "svg+xml"
     return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
+
+
+def _is_png(picture: bytes) -> bool:
+    return picture.startswith(b"\x89PNG")
