@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 JOBS ?= 2
 FUZZ ?= 1
 
-.PHONY: demo test fuzz check bench mutants figures online async clean
+.PHONY: demo test fuzz check bench mutants figures online async selection clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -99,6 +99,14 @@ async: $(ASYNC)
 
 $(ASYNC): %: $(VENV)/.installed
 	$(BIN)/prefine sweep $(sweep-$@) --seeds $(or $(SEEDS),8) --jobs $(JOBS) --quiet --out $(RESULTS)/$@
+
+# The rules of docs/selection.md, each on top of the same plan.
+.PHONY: selection
+selection: $(VENV)/.installed
+	$(BIN)/prefine sweep selection --policies joint-ft --set policies.joint-ft.selection_parameters={} \
+	  --vary policies.joint-ft.selection=random-k,round-robin,best-channel,proportional-fair,fedcs,power-of-choice,oort \
+	  --seeds $(or $(SEEDS),20) --jobs $(JOBS) --quiet --out $(RESULTS)/selection
+	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

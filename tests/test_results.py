@@ -1,4 +1,4 @@
-"""docs/results.md, docs/online.md and docs/async.md say what the files in docs/results say."""
+"""docs/results.md, online.md, async.md and selection.md say what the files in docs/results say."""
 
 import importlib
 import re
@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("results.md", "online.md", "async.md")
+PAGES = ("results.md", "online.md", "async.md", "selection.md")
 
 
 @pytest.fixture

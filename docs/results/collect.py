@@ -1,7 +1,7 @@
-"""Makes the tables of docs/results.md, docs/online.md and docs/async.md, and the picture of the last.
+"""Makes the tables of docs/results.md, online.md, async.md and selection.md, and the picture of async.md.
 
-``python docs/results/collect.py FROM DOCS``: FROM holds what `make figures`, `make online` and `make async` wrote, one
-output folder per question and recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``;
+``python docs/results/collect.py FROM DOCS``: FROM holds what `make figures`, `online`, `async` and `selection` wrote,
+one output folder per question and recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``;
 then the tables of the pages are made anew from these files alone. Where DOCS has no results, it begins as a copy of
 docs/.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import asynchrony
 import pandas as pd
-from result_tables import ONLINE, QUESTIONS, RECIPES, TABLES
+from result_tables import ONLINE, QUESTIONS, RECIPES, RULE, RULE_FIGURES, TABLES
 
 from prefine.emulator.analysis.reading import read_comparison
 
-PAGES = ("results.md", "online.md", "async.md")
+PAGES = ("results.md", "online.md", "async.md", "selection.md")
 FIGURES = (
     *("test_accuracy", "train_loss", "mean_grad_norm_sq", "bound", "bound_ft", "pretrain_rounds", "finetune_rounds"),
     *("delay_s", "energy_j", "wasted_energy_j", "overrun_delay_s", "overrun_energy_j"),
@@ -72,6 +72,10 @@ def held(runs: pd.DataFrame) -> pd.DataFrame:
 def collect(source: Path, results: Path) -> None:
     """For every question and recipe that ``source`` has, its folder in ``results``; others are left as they are."""
     questions = (*QUESTIONS, *(f"online-{world}" for world in ONLINE))
+    if (source / "selection" / "runs.csv").is_file():
+        (results / "selection").mkdir(parents=True, exist_ok=True)
+        runs = pd.read_csv(source / "selection" / "runs.csv", usecols=[RULE, "seed", *RULE_FIGURES])
+        runs.to_csv(results / "selection" / "runs.csv", index=False, float_format=DIGITS)
     for question, recipe in itertools.product(questions, RECIPES):
         folder = source / f"{question}-{recipe}"
         if not (folder / "comparison.csv").is_file():
