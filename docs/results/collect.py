@@ -1,9 +1,9 @@
 """Makes the tables of docs/results.md, online.md, async.md and selection.md, and the picture of async.md.
 
 ``python docs/results/collect.py FROM DOCS``: FROM holds what `make figures`, `online`, `async` and `selection` wrote,
-one output folder per question and recipe. What the pages need of each goes to the folder of that name in ``DOCS/results``;
-then the tables of the pages are made anew from these files alone. Where DOCS has no results, it begins as a copy of
-docs/.
+one output folder per question and recipe. What the pages need of each goes to the folder of that name in
+``DOCS/results``; then the tables of the pages are made anew from these files alone. Where DOCS has no results, it
+begins as a copy of docs/.
 """
 
 import itertools

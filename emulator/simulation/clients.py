@@ -1,5 +1,6 @@
 """What a run meant for each device: its share of the work, and the model's worth on its own data."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord
     spent_j = np.array([_spent_j(record) for record in rounds])
     done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
     columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
-    return tuple(map(ClientRecord._make, zip(*(column.tolist() for column in columns), strict=True)))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    # the same NaN everywhere, so that equal records compare equal
+    return tuple(ClientRecord._make(math.nan if value != value else value for value in row) for row in rows)
 
 
 class Fairness(NamedTuple):

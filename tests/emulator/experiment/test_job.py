@@ -1,7 +1,6 @@
 """One world per scenario, each file read once, and nothing remembered is taken for what files say now."""
 
 import pickle
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -65,13 +64,13 @@ def test_an_edited_trace_is_replayed_anew(traced: Path) -> None:
 
 def test_a_trace_is_read_once_for_all_scenarios_of_a_sweep(traced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
-    parse = tracefile.parse_trace
+    parse = tracefile.plain_trace
 
-    def counted(lines: Iterable[str], source: str) -> Trace:
+    def counted(data: bytes, source: str) -> Trace | None:
         parsed.append(source)
-        return parse(lines, source)
+        return parse(data, source)
 
-    monkeypatch.setattr(tracefile, "parse_trace", counted)
+    monkeypatch.setattr(tracefile, "plain_trace", counted)
     parts = [part(POLICY, name) for name in ("uniform", "finetune-only")]
     jobs = jobs_of(read_source(traced), ["budget.delay_s=3,4,5"], parts, [0, 1])
     assert len({job.source.identity for job in jobs}) == 3
