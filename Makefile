@@ -104,7 +104,7 @@ $(ASYNC): %: $(VENV)/.installed
 .PHONY: selection
 selection: $(VENV)/.installed
 	$(BIN)/prefine sweep selection --policies joint-ft --set policies.joint-ft.selection_parameters={} \
-	  --vary policies.joint-ft.selection=random-k,round-robin,best-channel,proportional-fair,fedcs,power-of-choice,oort \
+	  --vary policies.joint-ft.selection=random-k,priced,round-robin,best-channel,proportional-fair,fedcs,power-of-choice,oort \
 	  --seeds $(or $(SEEDS),20) --jobs $(JOBS) --quiet --out $(RESULTS)/selection
 	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 

@@ -16,6 +16,7 @@ from prefine.policies.selection.base import Selection, planned_round_s
 from prefine.policies.selection.fedcs import FedCS, greedy
 from prefine.policies.selection.oort import Oort
 from prefine.policies.selection.power_of_choice import PowerOfChoice
+from prefine.policies.selection.priced import Priced, filled, systematic
 from prefine.policies.selection.scheduling import BestChannel, ProportionalFair, RandomK, RoundRobin
 from tests.emulator.simulation.worlds import plan, problem
 from tests.policies.seen import facts, seen
@@ -258,3 +259,52 @@ def test_oort_draws_by_utility_above_its_cutoff_and_explores_by_speed() -> None:
 def test_parameters_out_of_range_are_one_line(make: Callable[[], Selection], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_priced_probabilities_are_the_least_noise_for_their_cost() -> None:
+    """Against a general solver: least sum of (rho g)^2 / p + price sum of p c, the sum of p given; and the limits."""
+    generator = np.random.default_rng(2)
+    for count in (1, 2, 4):
+        value, cost = generator.uniform(0.1, 3.0, 6), generator.uniform(0.5, 4.0, 6)
+        found = filled(value / np.sqrt(cost), count)
+        assert found.sum() == pytest.approx(count)
+        inner = found < 1.0
+        price = (value**2 / (cost * found**2))[inner]  # the same for all that are not certain: stationarity
+        assert price == pytest.approx(np.full(inner.sum(), price[0]))
+        assert np.all((value**2 / cost)[~inner] >= price[0] * (1.0 - 1e-12))
+    assert filled(np.array([1.0, 1.0, 100.0]), 2).tolist() == [0.5, 0.5, 1.0]
+    assert filled(np.array([3.0, 1.0]), 2).tolist() == [1.0, 1.0]
+
+
+def test_priced_draws_have_their_probabilities_and_an_unbiased_step() -> None:
+    world = problem(6)
+    share = np.array([0.05, 0.3, 0.15, 0.25, 0.1, 0.15])
+    world = replace(world, devices=replace(world.devices, weight=share))
+    known = facts(world.devices.gain, rms_loss=np.array([1.0, 2.0, np.nan, 0.5, 3.0, 1.5]))
+    observation = seen(world, plan(world), facts=known)
+    rule, gradient = Priced(count=3), np.array([3.0, -1.0, 4.0, 1.0, -5.0, 9.0])
+    hits, sums = np.zeros(6), []
+    for run_seed in range(DRAWS):
+        choice = rule.choose(replace(observation, seed=run_seed), EVERYONE)
+        assert len(choice.devices) == 3
+        assert choice.weight is not None
+        hits[choice.devices] += 1.0
+        sums.append(choice.weight @ gradient[choice.devices])
+        probability = share[choice.devices] / choice.weight
+        assert np.all((probability > 0.0) & (probability <= 1.0 + 1e-12))
+    assert abs(np.mean(sums) - share @ gradient) <= Z * np.std(sums) / math.sqrt(DRAWS)
+    assert hits.sum() == 3 * DRAWS
+    dear = replace(observation, gain=observation.gain * np.array([1.0, 1.0, 1.0, 1.0, 1e-6, 1.0]))
+    cheap_hits = frequencies(rule, observation)[4]
+    assert frequencies(rule, dear)[4] < cheap_hits - 0.05
+    assert rule.choose(observation, np.array([2])).devices.tolist() == [2]
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, 0.999999])
+def test_systematic_draws_are_as_many_as_the_sum(start: float) -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(50):
+        probability = filled(generator.uniform(0.0, 1.0, 9) ** 4, 4)
+        drawn = systematic(probability, start)
+        assert len(set(drawn.tolist())) == 4
+        assert drawn.max() < 9
