@@ -47,14 +47,15 @@ def test_prose_has_no_measured_figure(name: str, collect: ModuleType) -> None:
     assert not re.findall(r"[^\n]*(?:\d*\.\d+|± ?\d)[^\n]*", prose)
 
 
-def test_the_picture_is_that_of_the_files(collect: ModuleType) -> None:
+@pytest.mark.parametrize(("name", "least"), [("async", 1000), ("selection", 100)])
+def test_the_picture_is_that_of_the_files(collect: ModuleType, name: str, least: int) -> None:
     """To a hundredth of a point, so that another build of the drawing library may round otherwise."""
-    drawn = collect.asynchrony.picture(DOCS / "results").decode()
+    drawn = collect.DRAWN[name].picture(DOCS / "results").decode()
     numbers = [
         np.array(re.findall(r"-?\d+\.\d+", text), dtype=float)
-        for text in (drawn, (DOCS / "pictures" / "async.svg").read_text(encoding="utf-8"))
+        for text in (drawn, (DOCS / "pictures" / f"{name}.svg").read_text(encoding="utf-8"))
     ]
-    assert len(numbers[0]) > 1000
+    assert len(numbers[0]) > least
     assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Makes the tables of docs/results.md, online.md, async.md and selection.md, and the picture of async.md.
+"""Makes the tables of docs/results.md, online.md, async.md and selection.md, and the pictures of the last two.
 
 ``python docs/results/collect.py FROM DOCS``: FROM holds what `make figures`, `online`, `async` and `selection` wrote,
 one output folder per question and recipe. What the pages need of each goes to the folder of that name in
@@ -14,9 +14,13 @@ from pathlib import Path
 
 import asynchrony
 import pandas as pd
-from result_tables import ONLINE, QUESTIONS, RECIPES, RULE, RULE_FIGURES, TABLES
+import rules
+from result_tables import ONLINE, QUESTIONS, RECIPES, TABLES
 
 from prefine.emulator.analysis.reading import read_comparison
+
+DRAWN = {"async": asynchrony, "selection": rules}
+"""The pages with a picture, and what draws it."""
 
 PAGES = ("results.md", "online.md", "async.md", "selection.md")
 FIGURES = (
@@ -72,10 +76,6 @@ def held(runs: pd.DataFrame) -> pd.DataFrame:
 def collect(source: Path, results: Path) -> None:
     """For every question and recipe that ``source`` has, its folder in ``results``; others are left as they are."""
     questions = (*QUESTIONS, *(f"online-{world}" for world in ONLINE))
-    if (source / "selection" / "runs.csv").is_file():
-        (results / "selection").mkdir(parents=True, exist_ok=True)
-        runs = pd.read_csv(source / "selection" / "runs.csv", usecols=[RULE, "seed", *RULE_FIGURES])
-        runs.to_csv(results / "selection" / "runs.csv", index=False, float_format=DIGITS)
     for question, recipe in itertools.product(questions, RECIPES):
         folder = source / f"{question}-{recipe}"
         if not (folder / "comparison.csv").is_file():
@@ -107,12 +107,14 @@ def main(source: Path, docs: Path) -> None:
         for name in PAGES:
             shutil.copyfile(here.parent / name, docs / name)
     collect(source, docs / "results")
-    asynchrony.collect(source, docs / "results")
+    for page in DRAWN.values():
+        page.collect(source, docs / "results")
     (docs / "pictures").mkdir(exist_ok=True)
-    (docs / "pictures" / "async.svg").write_bytes(asynchrony.picture(docs / "results"))
+    for name, page in DRAWN.items():
+        (docs / "pictures" / f"{name}.svg").write_bytes(page.picture(docs / "results"))
     for name in PAGES:
-        page = docs / name
-        page.write_text(rendered(page.read_text(encoding="utf-8"), docs / "results"), encoding="utf-8")
+        file = docs / name
+        file.write_text(rendered(file.read_text(encoding="utf-8"), docs / "results"), encoding="utf-8")
 
 
 if __name__ == "__main__":

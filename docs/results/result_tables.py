@@ -6,8 +6,9 @@ from pathlib import Path
 
 import asynchrony
 import pandas as pd
+import rules
 
-from prefine.emulator.analysis.statistics import estimate, kendall_tau, paired
+from prefine.emulator.analysis.statistics import estimate, kendall_tau
 
 POLICIES = ("joint", "joint-ft", "joint-rehearsed", "joint-simple", "finetune-only", "separate", "uniform")
 SPLITS = ("hindsight", "joint", "joint-ft", "joint-rehearsed", "joint-simple", "separate")
@@ -32,8 +33,6 @@ OTHERS = {
     "dirichlet": "Dirichlet(0.3) over devices",
 }
 ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "moving")
-RULE = "policies.joint-ft.selection"
-RULE_FIGURES = ("finetune_rounds", "energy_j", "client_accuracy_worst", "test_accuracy")
 RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
 COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
 HEADINGS = {
@@ -316,17 +315,14 @@ def async_buffers(results: Path) -> str:
 
 def selection(results: Path) -> str:
     """Each rule on top of the same plan, and its paired difference to drawing at random."""
-    runs = pd.read_csv(results / "selection" / "runs.csv")
-    rules = {str(name): group.set_index("seed") for name, group in runs.groupby(RULE, sort=False)}
-    drawn = rules["random-k"]["test_accuracy"]
     rows = []
-    for name, group in rules.items():
-        gain = estimate(paired(group["test_accuracy"], drawn)) if name != "random-k" else None
+    for name, group in rules.rules(results).items():
         figures = [group["finetune_rounds"].mean(), group["energy_j"].mean()]
-        worst, best = (_plus_minus(*estimate(group[key])) for key in ("client_accuracy_worst", "test_accuracy"))
-        rows.append([f"`{name}`", *(f"{x:.0f}" for x in figures), worst, best, _signed(*gain, 3) if gain else "-"])
-    headings = ["rule", "rounds", "energy J", "accuracy, worst tenth of the devices", "accuracy", "minus `random-k`"]
-    return _markdown(headings, rows)
+        worst, all_ = (_plus_minus(*estimate(group[key])) for key in ("client_accuracy_worst", "test_accuracy"))
+        gain = "-" if name == rules.AGAINST else _signed(*rules.gain(results, name), 3)
+        rows.append([f"`{name}`", *(f"{x:.0f}" for x in figures), worst, all_, gain])
+    headings = ["rule", "rounds", "energy J", "accuracy, worst tenth of the devices", "accuracy"]
+    return _markdown([*headings, f"minus `{rules.AGAINST}`"], rows)
 
 
 def _of(read: Callable[[Path], pd.DataFrame], show: Callable[[pd.DataFrame, Sequence[str]], str], *keys: str) -> Table:
