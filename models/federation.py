@@ -1,12 +1,20 @@
 """The data of a scenario as server and devices hold it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from prefine.emulator.types import IntArray
 from prefine.models.data.samples import DataPair
 from prefine.models.objective import Batch
+
+
+def stretches(parts: Sequence[IntArray]) -> tuple[IntArray, ...]:
+    """Rows of each device where the samples of ``parts`` lie one part after the other."""
+    ends = np.cumsum([len(part) for part in parts])
+    return tuple(np.arange(end - len(part), end) for part, end in zip(parts, ends, strict=True))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound, Round
 from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
-from prefine.models.objective import Objective, one_thread, whole
+from prefine.models.objective import Objective, evenly, one_thread
 from prefine.models.recipe import LastIterate, Step, TailAverage
 from prefine.models.sampling import Draws
 from prefine.models.tuning import Tuning
@@ -152,10 +152,10 @@ class Learner:
         objective, rate = self.objective, self._step.rate_at(self._finetune_rounds)
         with objective.at(objective.weights):
             for rows in np.array_split(own, -(-len(own) // PERSONAL_BATCH)) * self._personal_epochs:
-                objective.differentiate(whole(self._data.task, rows))
+                objective.differentiate(evenly(self._data.task, rows))
                 objective.regularise(1.0)
                 objective.weights.add_(objective.gradient, alpha=-rate)
-            return objective.score(whole(self._data.test, test))
+            return objective.score(evenly(self._data.test, test))
 
     def continue_from(self, other: "Learner") -> None:
         """Fine-tune from where ``other``, on the same objective, has pre-trained to: with its velocity."""

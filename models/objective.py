@@ -71,7 +71,7 @@ class Batch:
         return Batch(self.x[start:stop], self.y[start:stop], self.share[start:stop])
 
 
-def whole(batch: Batch, rows: IntArray) -> Batch:
+def evenly(batch: Batch, rows: IntArray) -> Batch:
     """The samples at ``rows`` (m,), each with the share 1/m."""
     index = torch.from_numpy(rows)
     return batch.take(index, torch.full((len(index),), 1.0 / max(1, len(index)), dtype=batch.share.dtype))

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import FloatArray, IntArray
-from prefine.models.federation import Federation
-from prefine.models.objective import Batch
+from prefine.models.federation import Federation, stretches
+from prefine.models.objective import Batch, evenly
 
 SERVER_BATCH = 32
 """Samples of a pre-training round."""
@@ -119,17 +118,12 @@ def looked_at(federation: Federation, held: int, seed: int) -> Federation:
     general = sample(federation.general, held, seed, "general held")
     share = min(1.0, held / len(federation.task))
     kept = [_some(part, share, seed, device) for device, part in enumerate(federation.parts)]
-    rows = np.concatenate(kept)
-    task = federation.task.take(torch.from_numpy(rows), _equal(len(rows), federation.task))
-    ends = np.cumsum([len(part) for part in kept])
-    parts = tuple(np.arange(end - len(part), end) for part, end in zip(kept, ends, strict=True))
-    return Federation(general, task, federation.test, parts)
+    return Federation(general, evenly(federation.task, np.concatenate(kept)), federation.test, stretches(kept))
 
 
 def sample(batch: Batch, most: int, seed: int, purpose: str) -> Batch:
     """At most so many samples of ``batch``, drawn without replacement, each with the same share."""
-    few = torch.from_numpy(stream(seed, purpose).permutation(len(batch))[:most])
-    return batch.take(few, _equal(len(few), batch))
+    return evenly(batch, stream(seed, purpose).permutation(len(batch))[:most])
 
 
 def shares_of(wanted: int, sizes: Sequence[int]) -> list[int]:
@@ -141,7 +135,3 @@ def shares_of(wanted: int, sizes: Sequence[int]) -> list[int]:
 def _some(part: IntArray, share: float, seed: int, device: int) -> IntArray:
     count = max(1, round(share * len(part)))
     return np.sort(stream(seed, "task held", device).permutation(part)[:count])
-
-
-def _equal(count: int, like: Batch) -> torch.Tensor:
-    return torch.full((count,), 1.0 / count, dtype=like.share.dtype)

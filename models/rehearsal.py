@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.types import Fold, IntArray, Schedule, Validation
+from prefine.emulator.types import Fold, Schedule, Validation
 from prefine.models.asynchronous import AsynchronousLearner
-from prefine.models.federation import Federation
-from prefine.models.objective import Batch, Objective
+from prefine.models.federation import Federation, stretches
+from prefine.models.objective import Batch, Objective, evenly
 
 LEAST_HELD_OUT = 2
 """Samples that a fold holds at least: of one sample alone, neither a score nor a spread can be told."""
@@ -48,7 +48,12 @@ def held_out(whole: Federation, fold: Fold, generator: np.random.Generator) -> F
             f"task.samples: {dealt} on devices that hold two or more; rehearsing with {fold.folds} folds needs "
             f"{LEAST_HELD_OUT * fold.folds}"
         )
-    return Federation(whole.general, _rows(whole.task, kept), _rows(whole.task, held), _stretches(kept))
+    return Federation(
+        whole.general,
+        evenly(whole.task, np.concatenate(kept)),
+        evenly(whole.task, np.concatenate(held)),
+        stretches(kept),
+    )
 
 
 def imagined(whole: Federation, fold: Fold, generator: np.random.Generator) -> Federation:
@@ -73,8 +78,8 @@ def imagined(whole: Federation, fold: Fold, generator: np.random.Generator) -> F
     test = order[sizes.sum() : sizes.sum() + held]
     rest = order[sizes.sum() + held :]
     shift = _shift(general.x, generator)
-    task, validation = (_shifted(_rows(general, rows), shift) for rows in (parts, [test]))
-    return Federation(_rows(general, [np.sort(rest)]), task, validation, _stretches(parts))
+    task, validation = (_shifted(evenly(general, rows), shift) for rows in (np.concatenate(parts), test))
+    return Federation(evenly(general, np.sort(rest)), task, validation, stretches(parts))
 
 
 def train(
@@ -112,17 +117,6 @@ def _finetuned(
     for told in schedule.finetuning:
         getattr(branch, told.method)(*told.arguments)
     return branch
-
-
-def _rows(batch: Batch, rows: Sequence[IntArray]) -> Batch:
-    index = torch.from_numpy(np.concatenate(rows))
-    return batch.take(index, torch.full((len(index),), 1.0 / len(index), dtype=batch.share.dtype))
-
-
-def _stretches(parts: Sequence[IntArray]) -> tuple[IntArray, ...]:
-    """Rows of each device where the samples of ``parts`` lie one part after the other."""
-    ends = np.cumsum([len(part) for part in parts])
-    return tuple(np.arange(end - len(part), end) for part, end in zip(parts, ends, strict=True))
 
 
 def _shift(x: Tensor, generator: np.random.Generator) -> Tensor:

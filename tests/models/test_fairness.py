@@ -12,7 +12,7 @@ from prefine.models.data.samples import Samples
 from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
-from prefine.models.objective import Batch, Objective, whole
+from prefine.models.objective import Batch, Objective, evenly
 from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
@@ -31,8 +31,8 @@ def test_all_devices_at_once_are_each_device_alone(
     parts = (*federation.parts, np.zeros(0, dtype=np.int64))
     losses, scores = losses_of(model, batch, parts), scores_of(model, batch, parts)
     for k, part in enumerate(federation.parts):
-        assert losses[k] == pytest.approx(model.loss(whole(batch, part)), rel=1e-9)
-        assert scores[k] == pytest.approx(model.score(whole(batch, part)), rel=1e-9)
+        assert losses[k] == pytest.approx(model.loss(evenly(batch, part)), rel=1e-9)
+        assert scores[k] == pytest.approx(model.score(evenly(batch, part)), rel=1e-9)
     assert np.isnan(losses[-1])
     assert np.isnan(scores[-1])
     assert np.array(federation.weights) @ losses[:-1] == pytest.approx(model.loss(batch), rel=1e-9)
