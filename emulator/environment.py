@@ -107,7 +107,7 @@ class EdgeLearning(gymnasium.Env[Vector, Vector]):
         """One fine-tuning round; its reward is 0 where a budget cut it off."""
         if not self._outside.is_asking:
             raise InputError("the episode has ended; call reset()")
-        decision = decided(np.asarray(action, dtype=np.float64), self._outside.observe())
+        decision = decided(np.asarray(action, dtype=np.float64), self._observation)
         self._outside.answer(check_decision(NAME, self._world.problem, decision))
         self._advance()
         before, self._used = self._used, self._look()
@@ -124,9 +124,10 @@ class EdgeLearning(gymnasium.Env[Vector, Vector]):
         process = self._run.server.process
         while process.is_alive and not self._outside.is_asking:
             self._run.env.step()
+        self._observation = self._outside.observe()  # once for each decision: looking counts in the facts
 
     def _vector(self) -> Vector:
-        return seen(self._outside.observe()).astype(np.float32)
+        return seen(self._observation).astype(np.float32)
 
     def _look(self) -> tuple[float, float, float]:
         """What the reward counts: what is gained, and the shares of both budgets that are used."""

@@ -121,7 +121,7 @@ def test_prices_are_taken_from_the_reward() -> None:
 def test_what_fractions_mean() -> None:
     env = EdgeLearning(SCENARIO)
     env.reset(seed=0)
-    observation = replace(env._outside.observe(), available=np.array([1.0, 0.0, 1.0, 1.0]))
+    observation = replace(env._observation, available=np.array([1.0, 0.0, 1.0, 1.0]))
     devices = observation.problem.devices
     low = decided(np.zeros((4, 4)), observation)
     assert low.participants is not None
@@ -154,3 +154,13 @@ def test_the_example_that_was_learnt_competes() -> None:
     assert runs["finetune_rounds"].min() > 0
     with pytest.raises(InputError, match="trained on 10 devices, not 4"):
         prefine.compare(SCENARIO, [spec, "uniform"], seeds=1, reference="uniform")
+
+
+def test_the_environment_looks_once_for_each_decision() -> None:
+    env = EdgeLearning(SCENARIO)
+    env.reset(seed=2)
+    gains = [env._observation.gain]
+    for _ in range(3):
+        env.step(np.full(16, 0.4, dtype=np.float32))
+        gains.append(env._observation.gain)
+        assert env._observation.facts.mean_gain == pytest.approx(np.mean(gains, axis=0))
