@@ -186,23 +186,13 @@ def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
 
 def weighted_loss(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """F as a pure function of (weights (P,), x (n, ...), y (n,), share (n,)), for torch.func."""
-    both = loss_and_losses(objective)
-
-    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
-        return both(weights, x, y, share)[0]
-
-    return loss
-
-
-def loss_and_losses(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """`weighted_loss`, and beside it the samples' losses (n,), without weight decay."""
     parameters = [(name, p) for name, p in objective.network.named_parameters() if p.requires_grad]
     sizes = [p.numel() for _, p in parameters]
 
-    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(weights: Tensor, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
         pieces = zip(parameters, torch.split(weights, sizes), strict=True)
         views = {name: piece.view(p.shape) for (name, p), piece in pieces}
         losses = sample_losses(functional_call(objective.network, views, (x,)), y, objective.kind)
-        return losses @ share + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum(), losses
+        return losses @ share + 0.5 * objective.weight_decay * weights.dot(weights) * share.sum()
 
     return loss

@@ -7,6 +7,7 @@ update, so nothing is lost for good. All of these but `Exact` leave the bound's 
 from abc import ABC, abstractmethod
 from math import ceil, log2
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,9 +38,10 @@ class _Lossy(ABC):
 
     def send(self, updates: Tensor, devices: IntArray) -> Tensor:
         """What arrives of ``updates`` (k, P) from ``devices`` (k,), with what they still owed."""
-        whole = updates + self._missing[devices]
+        rows = torch.from_numpy(devices)
+        whole = updates + self._missing.index_select(0, rows)
         sent: Tensor = self._compress(whole)
-        self._missing[devices] = whole - sent
+        self._missing.index_copy_(0, rows, whole - sent)
         return sent
 
     @abstractmethod
@@ -70,8 +72,12 @@ class TopK(_Lossy):
         self.bits = float(self._kept * (parameter_bits + ceil(log2(max(2, parameters)))))
 
     def _compress(self, updates: Tensor) -> Tensor:
-        largest = updates.abs().topk(self._kept, dim=1, sorted=False).indices
-        return torch.zeros_like(updates).scatter_(1, largest, updates.gather(1, largest))
+        size, place = updates.abs(), updates.shape[1] - self._kept
+        least = torch.from_numpy(np.partition(size.numpy(), place, axis=1)[:, place, None])
+        kept = size >= least
+        if int(kept.sum()) > kept.shape[0] * self._kept:  # equal entries at the edge
+            kept = torch.zeros_like(kept).scatter_(1, size.topk(self._kept, dim=1, sorted=False).indices, value=True)
+        return updates * kept
 
 
 Upload = Exact | _Lossy

@@ -1,7 +1,7 @@
 """What a run meant for each device: its share of the work, and the model's worth on its own data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord
     told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
     who = np.array([record.device for record in rounds], dtype=np.int64)
     delivered = np.array([record.outcome == "delivered" for record in rounds], dtype=np.float64)
-    spent_j = np.array([_spent_j(record) for record in rounds])
+    spent_j = _known(record.compute_energy_j for record in rounds) + _known(record.uplink_energy_j for record in rounds)
     done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
     columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
     rows = zip(*(column.tolist() for column in columns), strict=True)
@@ -56,8 +56,9 @@ def _jain(values: FloatArray) -> float:
     return float(values.sum()) ** 2 / (len(values) * squares) if values[0] >= 0.0 and squares > 0.0 else np.nan
 
 
-def _spent_j(record: DeviceRecord) -> float:
-    return float(np.nan_to_num(record.compute_energy_j) + np.nan_to_num(record.uplink_energy_j))
+def _known(values: Iterable[float]) -> FloatArray:
+    """``values`` as an array, 0 where they are unknown."""
+    return np.nan_to_num(np.fromiter(values, dtype=np.float64))
 
 
 def _unknown(devices: int) -> ClientResults:

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import foreign
 from prefine.emulator.types import FloatArray, IntArray, Reports
 from prefine.models.algorithms.base import Algorithm
 from prefine.models.algorithms.fedavg import FedAvg
-from prefine.models.objective import Batch, Objective, loss_and_losses
+from prefine.models.objective import Batch, Objective
+from prefine.models.stacked import Stacked
 from prefine.models.uploads import Exact, Upload
 
 HELD = 2**24
@@ -141,10 +141,8 @@ class _Gradients:
     """Gradients of several devices at once, each on a mini-batch of its own."""
 
     def __init__(self, objective: Objective, task: Batch) -> None:
-        self._task, self._dtype = task, objective.weights.dtype
-        gradient = grad(loss_and_losses(objective), has_aux=True)
-        self._common = vmap(gradient, in_dims=(None, 0, 0, 0))
-        self._own = vmap(gradient)
+        self._task, self._models = task, Stacked(objective)
+        self._sizes, self._padding = np.zeros(0, dtype=np.int64), _Padding.of(np.zeros(0, dtype=np.int64), task)
 
     def of(self, rows: list[IntArray], weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(k, P) at ``weights`` (P,) or (k, P), and the samples' losses (k, n) there with their shares (k, n).
@@ -152,18 +150,35 @@ class _Gradients:
         ``rows[i]`` are the task rows of the i-th device's mini-batch; what is beyond it has share zero.
         """
         batch = self._padded(rows)
-        computed = self._common if weights.ndim == 1 else self._own
-        gradients, losses = computed(weights, batch.x, batch.y, batch.share)
-        return gradients, losses, batch.share
+        return *self._models.gradients(weights, batch), batch.share
 
     def _padded(self, rows: list[IntArray]) -> Batch:
         """(k, largest mini-batch, ...) samples, each device's shares summing to one; padding has share zero."""
         sizes = np.array([len(own) for own in rows])
-        filled = np.arange(sizes.max()) < sizes[:, None]
-        index = torch.zeros(filled.shape, dtype=torch.int64)
-        index[torch.from_numpy(filled)] = torch.from_numpy(np.concatenate(rows))
-        share = torch.from_numpy(filled / sizes[:, None]).to(self._dtype)
-        return Batch(self._task.x[index], self._task.y[index], share)
+        if not np.array_equal(sizes, self._sizes):
+            self._sizes, self._padding = sizes, _Padding.of(sizes, self._task)
+        return self._padding.around(rows, self._task)
+
+
+class _Padding(NamedTuple):
+    """Where mini-batches of some sizes lie in a rectangle (k, n), and the shares (k, n) of the samples."""
+
+    rows: Tensor
+    filled: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, sizes: IntArray, task: Batch) -> "_Padding":
+        """For mini-batches of ``sizes`` (k,)."""
+        filled = np.arange(sizes.max(initial=0)) < sizes[:, None]
+        share = torch.from_numpy(filled / sizes[:, None]).to(task.share.dtype)
+        return cls(torch.zeros(filled.shape, dtype=torch.int64), torch.from_numpy(filled.ravel().nonzero()[0]), share)
+
+    def around(self, rows: list[IntArray], task: Batch) -> Batch:
+        """The samples (k, n, ...) of ``task`` at ``rows``; row 0 where there is none."""
+        self.rows.view(-1)[self.filled] = torch.from_numpy(np.concatenate(rows))
+        flat = task.take(self.rows.view(-1), self.share)
+        return Batch(flat.x.view(*self.rows.shape, *flat.x.shape[1:]), flat.y.view_as(self.rows), self.share)
 
 
 @dataclass
