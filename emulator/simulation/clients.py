@@ -21,7 +21,7 @@ def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord
     told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
     who = np.array([record.device for record in rounds], dtype=np.int64)
     delivered = np.array([record.outcome == "delivered" for record in rounds], dtype=np.float64)
-    spent_j = np.array([_spent_j(record) for record in rounds])
+    spent_j = np.array([record.compute_energy_j + record.uplink_energy_j for record in rounds])
     done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
     columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
     rows = zip(*(column.tolist() for column in columns), strict=True)
@@ -54,10 +54,6 @@ def fairness(clients: Sequence[ClientRecord]) -> Fairness:
 def _jain(values: FloatArray) -> float:
     squares = float(values @ values)
     return float(values.sum()) ** 2 / (len(values) * squares) if values[0] >= 0.0 and squares > 0.0 else np.nan
-
-
-def _spent_j(record: DeviceRecord) -> float:
-    return float(np.nan_to_num(record.compute_energy_j) + np.nan_to_num(record.uplink_energy_j))
 
 
 def _unknown(devices: int) -> ClientResults:
