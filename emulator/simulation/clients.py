@@ -6,23 +6,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.records import ClientRecord, DeviceRecord
+from prefine.emulator.device_table import DeviceTable
+from prefine.emulator.records import ClientRecord
 from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, Learner
 
 WORST = 0.1
 """Share of the devices whose mean is that of the worst off (at least one device)."""
 
 
-def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord]) -> tuple[ClientRecord, ...]:
+def client_records(learner: Learner, devices: int, rounds: DeviceTable) -> tuple[ClientRecord, ...]:
     """A record of each of ``devices``, from what they did in ``rounds`` and what ``learner`` says of the final model.
 
     What a learner does not know of single devices is NaN, with no samples.
     """
     told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
-    who = np.array([record.device for record in rounds], dtype=np.int64)
-    delivered = np.array([record.outcome == "delivered" for record in rounds], dtype=np.float64)
-    spent_j = np.array([record.compute_energy_j + record.uplink_energy_j for record in rounds])
-    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
+    who, of = rounds.columns["device"], (rounds.delivered, rounds.energy_j)
+    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in of)
     columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
     rows = zip(*(column.tolist() for column in columns), strict=True)
     # the same NaN everywhere, so that equal records compare equal
