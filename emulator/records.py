@@ -4,6 +4,7 @@ A run does not know its name in tables: whoever writes them puts it there.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -123,6 +124,6 @@ class RunResult:
 
     run: RunRecord
     rounds: tuple[RoundRecord, ...]
-    devices: tuple[DeviceRecord, ...]
+    devices: Sequence[DeviceRecord]
     clients: tuple[ClientRecord, ...] = ()
     rehearsal: tuple[Rehearsed, ...] = ()

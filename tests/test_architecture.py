@@ -83,6 +83,7 @@ STOREYS = (
         "text",
         "options",
         "records",
+        "device_table",
         "archives",
         "bound",
         "charge",

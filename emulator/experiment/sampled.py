@@ -1,10 +1,12 @@
 """Which rows of devices.csv a run leaves behind, where all would be too many to keep."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
+from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.options import DeviceRows
-from prefine.emulator.records import DeviceRecord, RunResult
+from prefine.emulator.records import RunResult
 
 SAMPLED = 100
 """Devices of a sample, at most: at even distances by number, the first among them."""
@@ -18,13 +20,14 @@ def with_rows(result: RunResult, kept: DeviceRows, devices: int) -> RunResult:
     """
     if kept == "all" or (kept == "sample" and devices <= SAMPLED):
         return result
-    return replace(result, devices=tuple(_sample(result.devices, devices)) if kept == "sample" else ())
+    return replace(result, devices=_sample(DeviceTable.of(result.devices), devices) if kept == "sample" else ())
 
 
-def _sample(rows: tuple[DeviceRecord, ...], devices: int) -> Iterator[DeviceRecord]:
-    last: dict[int, DeviceRecord] = {}
-    for row in rows:
-        if row.outcome == "delivered" and (row.round not in last or row.upload_end_s > last[row.round].upload_end_s):
-            last[row.round] = row
-    apart = -(-devices // SAMPLED)
-    return (row for row in rows if row.device % apart == 0 or last.get(row.round) is row)
+def _sample(table: DeviceTable, devices: int) -> DeviceTable:
+    rounds, device = table.columns["round"], table.columns["device"]
+    which = device % -(-devices // SAMPLED) == 0
+    arrived_s = np.where(table.delivered, table.columns["upload_end_s"], -np.inf)
+    order = np.lexsort((-np.arange(len(table)), arrived_s, rounds))  # of those who arrive together, the first is last
+    last = order[np.flatnonzero(np.diff(rounds[order], append=-1))]
+    which[last[table.delivered[last]]] = True
+    return table.taken(which)

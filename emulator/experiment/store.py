@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from prefine.emulator.analysis.tables import column_types
 from prefine.emulator.archives import gunzip
+from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
 from prefine.emulator.types import Rehearsed
@@ -61,7 +62,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
     return {
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
-        "devices": _columns(DeviceRecord, result.devices),
+        "devices": {name: column.tolist() for name, column in DeviceTable.of(result.devices).columns.items()},
         "clients": _columns(ClientRecord, result.clients),
         "rehearsal": result.rehearsal,
     }
@@ -79,8 +80,8 @@ def _decode(data: object) -> RunResult:
     runs = _rows(RunRecord, data["run"])
     if len(runs) != 1 or runs[0].status != "done":
         raise ValueError("is no finished run")
-    rounds, devices = _rows(RoundRecord, data["rounds"]), _rows(DeviceRecord, data["devices"])
-    clients = _rows(ClientRecord, data["clients"])
+    rounds, clients = _rows(RoundRecord, data["rounds"]), _rows(ClientRecord, data["clients"])
+    devices = DeviceTable.of(_rows(DeviceRecord, data["devices"]))
     return RunResult(runs[0], rounds, devices, clients, _rehearsal(data["rehearsal"]))
 
 

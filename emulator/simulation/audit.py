@@ -3,20 +3,20 @@
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.access import whole_band_hz
 from prefine.emulator.charge import Charge
+from prefine.emulator.device_table import Column, DeviceTable
 from prefine.emulator.errors import AuditError
-from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
+from prefine.emulator.records import RunRecord, RunResult
 from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.spec import RunSpec
 
-Columns = Mapping[str, tuple[Any, ...]]
+Columns = Mapping[str, Column]
 Chosen = Mapping[int, NDArray[np.bool_]]
 """Whom the policy chose, (K,), by the number of the fine-tuning round; a round that is not there was open to all."""
 
@@ -44,15 +44,15 @@ def audit(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Chosen)
 
 
 def _problems(result: RunResult, spec: RunSpec, peak_band_hz: float, chosen: Chosen) -> Iterable[str]:
-    names = DeviceRecord._fields
-    columns = dict(zip(names, zip(*result.devices, strict=True) if result.devices else [()] * len(names), strict=True))
+    table = DeviceTable.of(result.devices)
+    columns = table.columns
     yield from _energy(result, columns, spec.charge)
     yield from _budgets(result.run, spec)
-    yield from _batteries(columns, spec)
+    yield from _batteries(table, spec)
     yield from _rounds(result)
-    yield from _participants(result, columns, spec, chosen)
+    yield from _participants(result, table, spec, chosen)
     yield from _times(columns)
-    yield from _limits(columns, spec)
+    yield from _limits(table, spec)
     band_hz = whole_band_hz(spec.problem.devices, spec.problem.radio)
     if peak_band_hz > band_hz * (1.0 + SLACK):
         yield f"{peak_band_hz} Hz in use at once, of {band_hz} Hz"
@@ -63,10 +63,10 @@ def _energy(result: RunResult, columns: Columns, charge: Charge) -> Iterable[str
     parts = math.fsum((run.server_energy_j, run.compute_energy_j, run.uplink_energy_j, run.downlink_energy_j))
     if not _same(parts, run.energy_j):
         yield f"parts sum to {parts} J, total is {run.energy_j} J"
-    compute = math.fsum([charge.compute_j, *columns["compute_energy_j"]])
+    compute = charge.compute_j + float(columns["compute_energy_j"].sum())
     if not _same(compute, run.compute_energy_j):
         yield f"devices computed with {compute} J, total says {run.compute_energy_j} J"
-    uplink = math.fsum([charge.uplink_j, *columns["uplink_energy_j"]])
+    uplink = charge.uplink_j + float(columns["uplink_energy_j"].sum())
     if not _same(uplink, run.uplink_energy_j):
         yield f"devices sent with {uplink} J, total says {run.uplink_energy_j} J"
     rounds = math.fsum([charge.energy_j, *(record.energy_j for record in result.rounds)])
@@ -82,11 +82,10 @@ def _budgets(run: RunRecord, spec: RunSpec) -> Iterable[str]:
         yield f"{run.delay_s} s used of {budget.delay_s} s"
 
 
-def _batteries(columns: Columns, spec: RunSpec) -> Iterable[str]:
+def _batteries(table: DeviceTable, spec: RunSpec) -> Iterable[str]:
     if math.isinf(spec.faults.capacity_j):
         return
-    drawn_j = np.add(columns["compute_energy_j"], columns["uplink_energy_j"])
-    spent_j = np.bincount(columns["device"], drawn_j, len(spec.problem.devices)) if len(drawn_j) else np.zeros(0)
+    spent_j = np.bincount(table.columns["device"], table.energy_j, len(spec.problem.devices))
     for device in np.flatnonzero(spent_j > spec.faults.capacity_j * (1.0 + SLACK))[:1]:
         yield f"device {device} drew {spent_j[device]} J from a battery of {spec.faults.capacity_j} J"
 
@@ -100,15 +99,15 @@ def _rounds(result: RunResult) -> Iterable[str]:
             yield f"round {record.round} ended at {record.end_s} s, before it started at {record.start_s} s"
 
 
-def _participants(result: RunResult, columns: Columns, spec: RunSpec, chosen: Chosen) -> Iterable[str]:
+def _participants(result: RunResult, table: DeviceTable, spec: RunSpec, chosen: Chosen) -> Iterable[str]:
     """Nobody who was not chosen does anything, nobody takes part twice, and who delivered is counted."""
-    count = len(spec.problem.devices)
-    rounds, device, behind = (np.array(columns[name], dtype=np.int64) for name in ("round", "device", "staleness"))
-    open_to_all = np.ones(count, dtype=np.bool_)
-    masks = np.array([chosen.get(number, open_to_all) for number in range(int(rounds.max(initial=0)) + 1)])
-    yield from _name(~masks[rounds - behind, device], columns, "it was not chosen, its outcome:", "outcome")
-    whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
-    delivered = np.bincount(rounds[whole], minlength=len(masks) + len(result.rounds))
+    count, columns, whole = len(spec.problem.devices), table.columns, table.delivered
+    rounds, device, behind = (columns[name] for name in ("round", "device", "staleness"))
+    if chosen:
+        open_to_all = np.ones(count, dtype=np.bool_)
+        masks = np.array([chosen.get(number, open_to_all) for number in range(int(rounds.max(initial=0)) + 1)])
+        yield from _name(~masks[rounds - behind, device], columns, "it was not chosen, its outcome:", "outcome")
+    delivered = np.bincount(rounds[whole], minlength=len(result.rounds) + 1)
     for record in result.rounds:
         if record.stage == "finetune" and record.participants != delivered[record.round]:
             yield f"{delivered[record.round]} devices delivered in round {record.round}, not {record.participants}"
@@ -124,22 +123,22 @@ def _versions(
 ) -> Iterable[str]:
     """Who began while update ``number`` was being made did so between that one and the one before; so did arrivals."""
     ends_s = np.array([-math.inf, *(r.end_s for r in result.rounds if r.stage == "finetune"), math.inf])
-    begun_s, arrived_s = np.array(columns["download_start_s"]), np.array(columns["upload_end_s"])
+    begun_s, arrived_s = columns["download_start_s"], columns["upload_end_s"]
     other = (begun_s < ends_s[number - 1]) | (begun_s > ends_s[number])
     yield from _name(other, columns, "its model is of another version:", "staleness", "download_start_s")
-    rounds = np.array(columns["round"], dtype=np.int64)
+    rounds = columns["round"]
     other = whole & ((arrived_s < ends_s[rounds - 1]) | (arrived_s > ends_s[rounds]))
     yield from _name(other, columns, "it arrived for another update:", "upload_end_s")
 
 
 def _one_at_a_time(columns: Columns, at_once: int) -> Iterable[str]:
     """No device does two things at once, and never more than ``at_once`` are at work."""
-    if not columns["device"]:
+    if not len(columns["device"]):
         return
-    begun_s = np.array(columns["download_start_s"])
+    begun_s = columns["download_start_s"]
     ended_s = np.fmax.reduce(np.array([columns[name] for name in INSTANTS]))
     order = np.lexsort((begun_s, columns["device"]))
-    device = np.array(columns["device"])[order]
+    device = columns["device"][order]
     overlap = np.zeros(len(order), dtype=np.bool_)
     overlap[order[1:]] = (device[1:] == device[:-1]) & (begun_s[order[1:]] < ended_s[order[:-1]])
     yield from _name(overlap, columns, "it had not ended what it began before", "download_start_s")
@@ -155,9 +154,9 @@ def _times(columns: Columns) -> Iterable[str]:
     yield from _name(back, columns, "time ran back between the instants", *INSTANTS)
 
 
-def _limits(columns: Columns, spec: RunSpec) -> Iterable[str]:
-    devices, device = spec.problem.devices, np.array(columns["device"], dtype=np.int64)
-    power_w, frequency_hz = np.array(columns["power_w"]), np.array(columns["frequency_hz"])
+def _limits(table: DeviceTable, spec: RunSpec) -> Iterable[str]:
+    columns, devices = table.columns, spec.problem.devices
+    device, power_w, frequency_hz = columns["device"], columns["power_w"], columns["frequency_hz"]
     most_w = devices.max_power_w[device] * (1.0 + SLACK)
     least_w = devices.least_power_w[device] * (1.0 - SLACK)
     in_range = (power_w > 0.0) & (power_w >= least_w) & (power_w <= most_w)
@@ -166,9 +165,8 @@ def _limits(columns: Columns, spec: RunSpec) -> Iterable[str]:
     most_hz = top_hz[device] * (1.0 + SLACK)
     wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
     yield from _name(wrong, columns, "its frequency is out of range:", "frequency_hz")
-    bits, delivered = spec.problem.radio.uplink_bits, np.array(columns["delivered_bits"])
-    whole = np.array([outcome == "delivered" for outcome in columns["outcome"]], dtype=np.bool_)
-    wrong = whole & (delivered < bits * (1.0 - SLACK)) | ~(delivered <= bits * (1.0 + SLACK))
+    bits, delivered = spec.problem.radio.uplink_bits, columns["delivered_bits"]
+    wrong = table.delivered & (delivered < bits * (1.0 - SLACK)) | ~(delivered <= bits * (1.0 + SLACK))
     yield from _name(wrong, columns, f"of {bits:g} bits it delivered", "delivered_bits")
 
 

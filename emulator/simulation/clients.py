@@ -1,28 +1,27 @@
 """What a run meant for each device: its share of the work, and the model's worth on its own data."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.records import ClientRecord, DeviceRecord
+from prefine.emulator.device_table import DeviceTable
+from prefine.emulator.records import ClientRecord
 from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, Learner
 
 WORST = 0.1
 """Share of the devices whose mean is that of the worst off (at least one device)."""
 
 
-def client_records(learner: Learner, devices: int, rounds: Sequence[DeviceRecord]) -> tuple[ClientRecord, ...]:
+def client_records(learner: Learner, devices: int, rounds: DeviceTable) -> tuple[ClientRecord, ...]:
     """A record of each of ``devices``, from what they did in ``rounds`` and what ``learner`` says of the final model.
 
     What a learner does not know of single devices is NaN, with no samples.
     """
     told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
-    who = np.array([record.device for record in rounds], dtype=np.int64)
-    delivered = np.array([record.outcome == "delivered" for record in rounds], dtype=np.float64)
-    spent_j = _known(record.compute_energy_j for record in rounds) + _known(record.uplink_energy_j for record in rounds)
-    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in (delivered, spent_j))
+    who, of = rounds.columns["device"], (rounds.delivered, rounds.energy_j)
+    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in of)
     columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
     rows = zip(*(column.tolist() for column in columns), strict=True)
     # the same NaN everywhere, so that equal records compare equal
@@ -54,11 +53,6 @@ def fairness(clients: Sequence[ClientRecord]) -> Fairness:
 def _jain(values: FloatArray) -> float:
     squares = float(values @ values)
     return float(values.sum()) ** 2 / (len(values) * squares) if values[0] >= 0.0 and squares > 0.0 else np.nan
-
-
-def _known(values: Iterable[float]) -> FloatArray:
-    """``values`` as an array, 0 where they are unknown."""
-    return np.nan_to_num(np.fromiter(values, dtype=np.float64))
 
 
 def _unknown(devices: int) -> ClientResults:

@@ -5,16 +5,13 @@ begins. Its records are what the devices' own processes would have written (test
 the price of a few array operations. A round that would meet the end of a budget is left to the processes.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from prefine.emulator.device_table import Round
 from prefine.emulator.errors import TraceEndError
 from prefine.emulator.physics import compute_energy, compute_time
-from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.cohort import Assignment
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.transfer import transfers
@@ -27,7 +24,7 @@ class ComputedRound(NamedTuple):
     end_s: float
     compute_j: float
     uplink_j: float
-    records: Iterable[DeviceRecord]
+    records: Round
 
     @property
     def energy_j(self) -> float:
@@ -49,10 +46,6 @@ class NoFastPath:
     def computed(self, assignment: Assignment) -> ComputedRound | None:
         """None: every round is simulated."""
         return None
-
-
-_record = partial(tuple.__new__, DeviceRecord)
-"""``DeviceRecord._make`` in a third of the time: there are as many as devices times rounds."""
 
 
 class IndependentDevices:
@@ -94,25 +87,23 @@ class IndependentDevices:
         records = self._records(assignment, start_s, end_s, compute_j, uplink_j, delivered_bits)
         return ComputedRound(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
 
-    def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Iterator[DeviceRecord]:
-        """Made when they are asked for, which is after the run."""
-        begins_s = start_s.tolist()
-        columns = (
-            repeat(assignment.round),
-            assignment.devices.tolist(),
-            assignment.batch.tolist(),
-            assignment.frequency_hz.tolist(),
-            assignment.power_w.tolist(),
-            repeat(assignment.start_s),
-            assignment.download_end_s,
-            repeat(assignment.start_compute_s),
-            begins_s,
-            begins_s,
-            *(column.tolist() for column in rest),
-            repeat("delivered"),
-            repeat(0),
+    def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Round:
+        values = (
+            assignment.round,
+            assignment.devices,
+            assignment.batch,
+            assignment.frequency_hz,
+            assignment.power_w,
+            assignment.start_s,
+            np.array(assignment.download_end_s),
+            assignment.start_compute_s,
+            start_s,
+            start_s,
+            *rest,
+            "delivered",
+            0,
         )
-        yield from map(_record, zip(*columns, strict=False))  # what is repeated has no end
+        return Round(len(start_s), values)
 
 
 def fast_path(spec: RunSpec) -> FastPath:

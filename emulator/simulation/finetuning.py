@@ -1,10 +1,11 @@
 """What a server's fine-tuning is to it, with or without a barrier, and the books that both ways keep."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from typing import Any, NamedTuple, Protocol
 
 import simpy
 
+from prefine.emulator.device_table import Round
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.choices import Choices
 from prefine.emulator.simulation.energy import EnergyAccount
@@ -38,14 +39,11 @@ class Finetuning(Protocol):
 
 
 class Books:
-    """The records of a run's devices, an entry an update, and on ``account`` what was spent on updates that were lost.
-
-    Records that are made when asked for stay so until then.
-    """
+    """The records of a run's devices, an entry an update; on ``account``, what was spent on updates that were lost."""
 
     def __init__(self, account: EnergyAccount) -> None:
         self._account = account
-        self.rounds: list[Iterable[DeviceRecord]] = []
+        self.rounds: list[Round | list[DeviceRecord]] = []
 
     def add(self, records: list[DeviceRecord]) -> None:
         """Enter the records of an update, or of what was cut off."""

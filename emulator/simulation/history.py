@@ -1,10 +1,10 @@
 """What the server learns of each device as rounds go by: the facts of an observation."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
+from prefine.emulator.device_table import DeviceTable, Round
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.types import DeviceFacts, FloatArray, Learner, ReportingLearner, Reports, frozen_array
 
@@ -20,25 +20,24 @@ class History:
         self._unheard = Reports(np.full(count, math.nan), np.full(count, math.nan))
         self._rounds, self._last_round, self._energy_j = np.zeros(count), np.zeros(count), np.zeros(count)
         self._duration_s = np.full(count, math.nan)
-        self._outcome = [""] * count
+        self._outcome = np.full(count, "", dtype=object)
         self._gain, self._looks = np.zeros(count), 0
 
-    def hear(self, rounds: list[Iterable[DeviceRecord]]) -> None:
-        """Take note of what has been added to ``rounds``; records that are made when asked for are put down there."""
-        for number in range(self._heard, len(rounds)):
-            records = rounds[number] = list(rounds[number])
-            self._add(records)
-        self._heard = len(rounds)
+    def hear(self, rounds: list[Round | list[DeviceRecord]]) -> None:
+        """Take note of what has been added to ``rounds``."""
+        if len(rounds) > self._heard:
+            self._add(DeviceTable.joined(rounds[self._heard :]))
+            self._heard = len(rounds)
 
-    def _add(self, records: Iterable[DeviceRecord]) -> None:
-        for record in records:
-            device = record.device
-            self._rounds[device] += 1.0
-            self._last_round[device] = record.round
-            self._energy_j[device] += record.compute_energy_j + record.uplink_energy_j
-            self._outcome[device] = record.outcome
-            if record.outcome == "delivered":
-                self._duration_s[device] = record.upload_end_s - record.download_start_s
+    def _add(self, table: DeviceTable) -> None:
+        """Where a device is there twice, its last row counts."""
+        rows, whole = table.columns, table.delivered
+        device = rows["device"]
+        np.add.at(self._rounds, device, 1.0)
+        np.add.at(self._energy_j, device, table.energy_j)
+        self._last_round[device] = rows["round"]
+        self._outcome[device] = rows["outcome"]
+        self._duration_s[device[whole]] = (rows["upload_end_s"] - rows["download_start_s"])[whole]
 
     def facts(self, gain: FloatArray) -> DeviceFacts:
         """What is known now, where the gains are ``gain`` (K,)."""
@@ -49,7 +48,7 @@ class History:
             mean_gain=frozen_array(self._gain / self._looks),
             rounds=frozen_array(self._rounds),
             last_round=frozen_array(self._last_round),
-            last_outcome=tuple(self._outcome),
+            last_outcome=tuple(self._outcome.tolist()),
             duration_s=frozen_array(self._duration_s),
             energy_j=frozen_array(self._energy_j),
             loss=frozen_array(reports.loss),

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 
 import simpy
 
+from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.records import RoundRecord, RunRecord, RunResult
 from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.audit import audit
@@ -67,7 +67,7 @@ class Emulation:
     def result(self, policy: str, seed: int) -> RunResult:
         """The records of the run, which must have ended; raises AuditError where it broke an invariant."""
         spec, finetuning = self.spec, self.server.finetuning
-        devices = tuple(chain.from_iterable(finetuning.books.rounds))
+        devices = DeviceTable.joined(finetuning.books.rounds)
         clients = client_records(spec.learner, len(spec.problem.devices), devices)
         result = RunResult(
             _summary(spec, policy, seed, self, fairness(clients)),

@@ -1,0 +1,126 @@
+"""Device records in columns: as many as devices times rounds, so they are made only where one is asked for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, Self, SupportsIndex, get_type_hints, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefine.emulator.records import DeviceRecord
+
+Column = NDArray[Any]
+
+KINDS: Mapping[str, type] = {name: get_type_hints(DeviceRecord)[name] for name in DeviceRecord._fields}
+"""``int``, ``float`` or ``str``, by column; texts are kept as objects."""
+
+AT_ONCE = 20_000
+"""Rows that become records together."""
+
+_record = partial(tuple.__new__, DeviceRecord)
+"""``DeviceRecord._make`` in a third of the time."""
+
+
+class Round(NamedTuple):
+    """The records of ``size`` devices in a round, one value a column: an array (size,), or what all of them have."""
+
+    size: int
+    values: tuple[object, ...]
+
+
+class DeviceTable(Sequence[DeviceRecord]):
+    """The records of many devices and rounds; ``columns`` has an array (n,) for each field of `DeviceRecord`."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = dict(columns)
+
+    @classmethod
+    def of(cls, rows: Iterable[DeviceRecord]) -> Self:
+        """The table of ``rows``; of a table, itself."""
+        if isinstance(rows, cls):
+            return rows
+        values = list(zip(*rows, strict=True)) or [()] * len(KINDS)
+        return cls({name: _array(name, column) for name, column in zip(KINDS, values, strict=True)})
+
+    @classmethod
+    def joined(cls, rounds: Iterable[Round | list[DeviceRecord]]) -> Self:
+        """The table of ``rounds``, one after the other."""
+        blocks = list(_blocks(rounds))
+        sizes = np.array([block.size for block in blocks], dtype=np.int64)
+        return cls({name: _joined(name, sizes, [b.values[i] for b in blocks]) for i, name in enumerate(KINDS)})
+
+    def taken(self, which: NDArray[np.bool_]) -> Self:
+        """The rows for which ``which`` (n,) is true."""
+        return type(self)({name: column[which] for name, column in self.columns.items()})
+
+    @property
+    def delivered(self) -> NDArray[np.bool_]:
+        """Whose work arrived whole, (n,)."""
+        return np.asarray(self.columns["outcome"] == "delivered", dtype=np.bool_)
+
+    @property
+    def energy_j(self) -> NDArray[np.float64]:
+        """What each device spent in each round, (n,)."""
+        spent_j: NDArray[np.float64] = self.columns["compute_energy_j"] + self.columns["uplink_energy_j"]
+        return spent_j
+
+    def __len__(self) -> int:
+        return len(self.columns["device"])
+
+    def __iter__(self) -> Iterator[DeviceRecord]:
+        for first in range(0, len(self), AT_ONCE):
+            yield from self[first : first + AT_ONCE]
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> DeviceRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[DeviceRecord, ...]: ...
+
+    def __getitem__(self, index: Any) -> DeviceRecord | tuple[DeviceRecord, ...]:
+        if isinstance(index, slice):
+            return tuple(map(_record, zip(*(column[index].tolist() for column in self.columns.values()), strict=True)))
+        at = range(len(self))[index]
+        return self[at : at + 1][0]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every record is the same; unknown is equal to unknown."""
+        if not isinstance(other, DeviceTable | tuple | list):
+            return NotImplemented
+        columns = DeviceTable.of(other).columns
+        return all(
+            np.array_equal(mine, columns[name], equal_nan=KINDS[name] is float) for name, mine in self.columns.items()
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays can be changed
+
+
+def _blocks(rounds: Iterable[Round | list[DeviceRecord]]) -> Iterator[Round]:
+    """``rounds``, with lists of records that follow each other as one block."""
+    listed: list[DeviceRecord] = []
+    for part in chain(rounds, [Round(0, ())]):
+        if isinstance(part, list):
+            listed += part
+            continue
+        if listed:
+            columns = DeviceTable.of(listed).columns
+            yield Round(len(listed), tuple(columns.values()))
+            listed = []
+        if part.size:
+            yield part
+
+
+def _joined(name: str, sizes: NDArray[np.int64], values: list[object]) -> Column:
+    """One column of blocks with so many rows each."""
+    if not any(isinstance(value, np.ndarray) for value in values):
+        return np.repeat(_array(name, values), sizes)
+    whole = zip(sizes.tolist(), values, strict=True)
+    return np.concatenate([v if isinstance(v, np.ndarray) else np.full(n, v, _TYPES[name]) for n, v in whole])
+
+
+_TYPES: Mapping[str, Any] = {name: {int: np.int64, float: np.float64}.get(kind, object) for name, kind in KINDS.items()}
+
+
+def _array(name: str, values: Iterable[object]) -> Column:
+    return np.array(list(values), dtype=_TYPES[name])
