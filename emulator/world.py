@@ -6,6 +6,7 @@ from functools import cached_property, partial
 
 from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
+from prefine.emulator.channel.doubts import Doubt, doubts
 from prefine.emulator.channel.interference import Interference, interference_of
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planned_gain, planning_channel, planning_gain, planning_seed
@@ -109,6 +110,14 @@ class World:
     def _disturbed(self, channel: Channel) -> Channel:
         """``channel`` with what varies of the interference."""
         return channel if self.interference is None else self.interference.on(channel, self._noise_w)
+
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What the channel trace, if there is one, gives reason to doubt."""
+        name = self.scenario.channel.trace
+        if name is None or self.own_channel is not None:
+            return ()
+        return doubts(self._trace(name), self.scenario.radio.counted_on_hz(self.bands_hz))
 
     @cached_property
     def downlink(self) -> Downlink:
@@ -266,6 +275,7 @@ class World:
             outside_proof=outside_proof(
                 scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness
             ),
+            doubts=tuple(doubt.word for doubt in self.doubts),
             policy_seed=int(stream(seed, "policy").integers(2**63)),
             aggregation=scenario.aggregation,
         )

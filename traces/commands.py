@@ -19,12 +19,25 @@ app = typer.Typer(
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What the file is; auto looks at its first line.")]
 Column = Annotated[
     list[str] | None,
-    typer.Option(help="csv: column to read, repeatable, a device each. gnettrack: SNR, CQI or RSRP."),
+    typer.Option(
+        help="csv: column to read, a device each; repeatable, * and ? stand for any text. gnettrack: SNR, CQI or RSRP."
+    ),
 ]
 UnitOption = Annotated[Unit | None, typer.Option(help="csv: what the columns measure.")]
 TimeColumn = Annotated[str | None, typer.Option(help="csv: the column of times in seconds.")]
+DeviceColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="csv: the column that says whose row it is (by default one called device, ue, ...; '' for none)."
+    ),
+]
 Step = Annotated[float | None, typer.Option(help="csv, npz: rows are this far apart, in place of a time column.")]
-Bin = Annotated[float, typer.Option(help="mahimahi: packets are counted in bins of this length.")]
+Bin = Annotated[
+    float | None,
+    typer.Option(
+        help="mahimahi: packets are counted in bins of this length \\[default: so that uploads are within 20 ms]."
+    ),
+]
 Bandwidth = Annotated[float, typer.Option(help="Band W of the link that the trace will drive.")]
 Power = Annotated[float, typer.Option(help="Reference transmit power p_ref.")]
 Noise = Annotated[float, typer.Option(help="Noise power spectral density N0.")]
@@ -34,6 +47,9 @@ Scale = Annotated[
 ]
 GapsOption = Annotated[Gaps, typer.Option(help="Where nothing was measured for long: hold, no signal, or refuse.")]
 LongestGap = Annotated[float, typer.Option(help="What is long.")]
+FigureFile = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE", help="Also draw all devices: a .svg, .pdf or .png.")
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help=r"Canonical CSV \[default: the screen].")]
 
 
@@ -45,14 +61,16 @@ def inspect(
     column: Column = None,
     unit: UnitOption = None,
     time_column: TimeColumn = None,
+    device_column: DeviceColumn = None,
     step_s: Step = None,
-    bin_s: Bin = 0.1,
+    bin_s: Bin = None,
     bandwidth_hz: Bandwidth = 20e6,
     power_w: Power = 0.2,
     noise_dbm_hz: Noise = THERMAL_NOISE_DBM_HZ,
     reference_signal_dbm: Reference = 15.0,
     rate_scale: Scale = 1.0,
     max_gap_s: LongestGap = 5.0,
+    figure: FigureFile = None,
 ) -> None:
     """Show length, step, gaps and rate quantiles of a trace, and a small plot of its gain.
 
@@ -60,9 +78,9 @@ def inspect(
     """
     from prefine.traces import work
 
-    reading = work.reading(format, column, unit, time_column, step_s, bin_s)
+    reading = work.reading(format, column, unit, time_column, step_s, bin_s, device_column)
     link = work.link(bandwidth_hz, power_w, noise_dbm_hz, reference_signal_dbm, rate_scale)
-    work.inspect(file, device, reading, link, max_gap_s)
+    work.inspect(file, device, reading, link, max_gap_s, figure)
 
 
 @app.command()
@@ -74,8 +92,9 @@ def convert(
     column: Column = None,
     unit: UnitOption = None,
     time_column: TimeColumn = None,
+    device_column: DeviceColumn = None,
     step_s: Step = None,
-    bin_s: Bin = 0.1,
+    bin_s: Bin = None,
     bandwidth_hz: Bandwidth = 20e6,
     power_w: Power = 0.2,
     noise_dbm_hz: Noise = THERMAL_NOISE_DBM_HZ,
@@ -92,7 +111,7 @@ def convert(
     """
     from prefine.traces import work
 
-    reading = work.reading(format, column, unit, time_column, step_s, bin_s)
+    reading = work.reading(format, column, unit, time_column, step_s, bin_s, device_column)
     link = work.link(bandwidth_hz, power_w, noise_dbm_hz, reference_signal_dbm, rate_scale)
     work.convert(files, out, reading, link, gaps, max_gap_s, _command(context))
 

@@ -11,9 +11,9 @@ from prefine.traces.cooked import parse_cooked
 from prefine.traces.gnettrack import COLUMNS, Column, parse_gnettrack
 from prefine.traces.mahimahi import parse_mahimahi
 from prefine.traces.npz import parse_npz
-from prefine.traces.options import Format, Unit
-from prefine.traces.series import GapRule, Link, Series, gaps_of, to_trace
-from prefine.traces.table import parse_table
+from prefine.traces.options import Format
+from prefine.traces.series import LINKED, GapRule, Link, Series, aligned, gaps_of, to_trace
+from prefine.traces.table import Columns, parse_table
 
 FORMATS = "canonical, mahimahi, gnettrack, cooked, csv or npz"
 
@@ -23,21 +23,22 @@ class Reading:
     """How to read a file: what the importers take as arguments, each for itself."""
 
     format: Format = "auto"
-    columns: tuple[str, ...] = ()
-    unit: Unit | None = None
-    time_column: str | None = None
-    step_s: float | None = None
-    bin_s: float = 0.1
+    columns: Columns = Columns()  # noqa: RUF009  # frozen
+    bin_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A trace and where it came from: format, notes of the importer, and gaps as (device, start, length)."""
+    """A trace and where it came from: format, notes of the importer, and gaps as (device, start, length).
+
+    ``linked`` says whether its gains follow from the link's band.
+    """
 
     trace: Trace
     format: Format
     notes: tuple[str, ...]
-    gaps: tuple[tuple[int, float, float], ...]
+    gaps: tuple[tuple[int, float, float], ...] = ()
+    linked: bool = False
 
 
 def import_trace(data: bytes, source: str, reading: Reading, link: Link, gaps: GapRule) -> Imported:
@@ -45,16 +46,17 @@ def import_trace(data: bytes, source: str, reading: Reading, link: Link, gaps: G
     checksum = hashlib.sha256(data).hexdigest()
     plain = plain_trace(data, source) if reading.format in ("auto", "canonical") else None
     if plain is not None:
-        return Imported(plain, "canonical", (f"sha256 {checksum}",), ())
+        return Imported(plain, "canonical", (f"sha256 {checksum}",))
     lines = [] if data.startswith(b"PK") else decoded(data, source, f"a trace file: {FORMATS}")
     kind = _detected(data, lines, source) if reading.format == "auto" else reading.format
     if kind == "canonical":
         trace = parse_trace(lines, source)
-        return Imported(trace, kind, (f"sha256 {checksum}",), ())
-    series = _series(kind, data, lines, source, reading)
-    notes = (f"sha256 {checksum}", *(note for one in series for note in one.notes))
+        return Imported(trace, kind, (f"sha256 {checksum}",))
+    series = aligned(_series(kind, data, lines, source, reading), source)
+    notes = (f"sha256 {checksum}", *dict.fromkeys(note for one in series for note in one.notes))
     found = tuple((k, *gap) for k, one in enumerate(series) for gap in gaps_of(one, gaps.longest_s))
-    return Imported(to_trace(series, link, gaps, source), kind, notes, found)
+    linked = any(one.quantity in LINKED for one in series)
+    return Imported(to_trace(series, link, gaps, source), kind, notes, found, linked)
 
 
 def joined(traces: Sequence[Trace]) -> Trace:
@@ -68,24 +70,24 @@ def joined(traces: Sequence[Trace]) -> Trace:
 
 def _series(kind: Format, data: bytes, lines: list[str], source: str, reading: Reading) -> tuple[Series, ...]:
     if kind == "npz":
-        return parse_npz(data, source, reading.step_s)
+        return parse_npz(data, source, reading.columns.step_s)
     if kind == "mahimahi":
         return (parse_mahimahi(lines, source, reading.bin_s),)
     if kind == "cooked":
         return (parse_cooked(lines, source),)
     if kind == "gnettrack":
         return tuple(parse_gnettrack(lines, source, column) for column in _gnettrack_columns(reading, source))
-    return parse_table(lines, source, reading.columns, reading.unit, reading.time_column, reading.step_s)
+    return parse_table(lines, source, reading.columns)
 
 
 def _gnettrack_columns(reading: Reading, source: str) -> tuple[Column | None, ...]:
     known: dict[str, Column] = {name: name for name in COLUMNS}
-    for name in reading.columns:
+    for name in reading.columns.values:
         if name not in known:
             raise wrong(
                 source, 1, f"column {quoted(name)} is not read from G-NetTrack logs; allowed: {', '.join(COLUMNS)}"
             )
-    return tuple(known[name] for name in reading.columns) or (None,)
+    return tuple(known[name] for name in reading.columns.values) or (None,)
 
 
 def _detected(data: bytes, lines: list[str], source: str) -> Format:

@@ -9,39 +9,49 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from prefine.emulator.channel.doubts import doubts, link_text
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import channel_model
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import format_trace, write_trace
-from prefine.emulator.errors import InputError
+from prefine.emulator.errors import InputError, one_line
+from prefine.emulator.files import write_bytes
 from prefine.emulator.units import dbm_to_watt, to_db
 from prefine.traces.formats import Reading, import_trace, joined
 from prefine.traces.options import Format, Gaps, Unit
+from prefine.traces.picture import figure_format, picture
 from prefine.traces.screen import plot, table
 from prefine.traces.series import GapRule, Link
 from prefine.traces.synthesize import record
+from prefine.traces.table import Columns
 
 LEAST, MOST = 1e-40, 1e40
 SHORTEST_BIN_S = 1e-6
 
 
-def inspect(file: Path, device: int, reading: Reading, link: Link, max_gap_s: float) -> None:
-    """Print length, step, gaps and rate quantiles of a trace, and a plot of the gain of ``device``."""
+def inspect(file: Path, device: int, reading: Reading, link: Link, max_gap_s: float, figure: Path | None) -> None:
+    """Print length, step, gaps and rate quantiles of a trace, and a plot of the gain of ``device``.
+
+    ``figure`` is where a picture of all devices goes.
+    """
+    kind = None if figure is None else figure_format(figure)
     found = import_trace(_read(file), str(file), reading, link, _gap_rule("hold", max_gap_s))
     if device >= len(found.trace):
         raise InputError(
             f"{file}: has {len(found.trace)} devices, --device {device} is not one of 0 to {len(found.trace) - 1}"
         )
     console = Console()
-    console.print(
-        f"{file}: {found.format}, {len(found.trace)} device(s)", highlight=False, markup=False, soft_wrap=True
-    )
+    _say(console, f"{file}: {found.format}, {len(found.trace)} device(s)")
     for line in (*found.notes, *found.trace.provenance):
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"  {line}")
+    _warn(file, found.trace, link)
     console.print(table(found, link, max_gap_s))
     console.print(f"Gain of device {device}:", highlight=False)
     for line in plot(found.trace, device):
         console.print(line, highlight=False, markup=False, no_wrap=True)
+    if figure is not None and kind is not None:
+        write_bytes(figure, picture(found.trace, file.name).render(kind))
+        _say(console, f"{figure}: {len(found.trace)} device(s)")
 
 
 def convert(
@@ -52,17 +62,18 @@ def convert(
     found = [import_trace(_read(file), str(file), reading, link, rule) for file in files]
     provenance = [f"command: {command}"]
     for file, one in zip(files, found, strict=True):
-        provenance += [
-            f"source: {file.name} ({one.format}, {len(one.trace)} device(s))",
-            *one.notes,
-            *one.trace.provenance,
-        ]
+        source = f"source: {file.name} ({one.format}, {len(one.trace)} device(s))"
+        provenance += [source, *one.notes, *one.trace.provenance]
     if any(one.format != "canonical" for one in found):
-        noise = f"{to_db(link.noise_psd_w_hz / dbm_to_watt(0.0)):g} dBm/Hz"
-        provenance.append(
-            f"link: {link.bandwidth_hz:g} Hz, {link.power_w:g} W, {noise}; gaps over {max_gap_s:g} s: {gaps}"
-        )
+        provenance.append(f"gaps over {max_gap_s:g} s: {gaps}")
+    if any(one.linked for one in found):
+        noise_dbm_hz = to_db(link.noise_psd_w_hz / dbm_to_watt(0.0))
+        provenance.append(link_text(link.bandwidth_hz, link.power_w, round(noise_dbm_hz, 9)))
     _deliver(replace(joined([one.trace for one in found]), provenance=tuple(provenance)), out)
+    for file, one in zip(files, found, strict=True):
+        for note in one.notes[1:]:  # the first is the checksum
+            _say(Console(stderr=True), f"{file}: {note}")
+        _warn(file, one.trace, link)
 
 
 def synthesize(
@@ -92,13 +103,15 @@ def reading(
     unit: Unit | None,
     time_column: str | None,
     step_s: float | None,
-    bin_s: float,
+    bin_s: float | None,
+    device_column: str | None,
 ) -> Reading:
     """How to read a file; raises InputError."""
     if step_s is not None:
         _positive("--step-s", step_s)
-    _positive("--bin-s", bin_s, SHORTEST_BIN_S)
-    return Reading(format, tuple(column or ()), unit, time_column, step_s, bin_s)
+    if bin_s is not None:
+        _positive("--bin-s", bin_s, SHORTEST_BIN_S)
+    return Reading(format, Columns(tuple(column or ()), unit, time_column, step_s, device_column), bin_s)
 
 
 def link(
@@ -126,8 +139,16 @@ def _deliver(trace: Trace, out: Path | None) -> None:
         return
     write_trace(out, trace)
     rows = sum(len(time_s) for time_s in trace.time_s)
-    text = f"{out}: {len(trace)} device(s), {rows} rows"
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    _say(Console(stderr=True), f"{out}: {len(trace)} device(s), {rows} rows")
+
+
+def _warn(file: Path, trace: Trace, link: Link) -> None:
+    for doubt in doubts(trace, np.array([link.bandwidth_hz])):
+        _say(Console(stderr=True), f"{file}: warning: {doubt.line}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _gap_rule(gaps: Gaps, max_gap_s: float) -> GapRule:

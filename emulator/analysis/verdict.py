@@ -23,7 +23,7 @@ ALL_NAMED = 4
 _SAME_COST = 1.01
 """Costs up to this multiple of the least count as the least: a percent decides nothing."""
 
-_WARNINGS = ("diverged", "at chance", "budget unused")
+_WARNINGS = ("diverged", "at chance", "budget unused", "amplifying trace", "trace of another band")
 """Those of column ``warning`` that count run by run; whether a bound is broken shows in the mean."""
 
 

@@ -122,7 +122,7 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: Emulation, served: Fa
         client_accuracy_std=served.std,
         client_accuracy_jain=served.jain,
     )
-    return record._replace(warning=warnings(record, server.untrained, budget))
+    return record._replace(warning=warnings(record, server.untrained, budget, spec.doubts))
 
 
 def _mean_norm(rounds: Sequence[RoundRecord]) -> float:

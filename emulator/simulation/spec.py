@@ -34,7 +34,7 @@ class RunSpec:
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
     drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
     of the bound does not cover, ``charge`` what was spent of the budgets before the first round, ``policy_seed`` what
-    an adaptive policy draws with.
+    an adaptive policy draws with, ``doubts`` what the world's inputs give reason to doubt.
     """
 
     problem: Problem
@@ -55,6 +55,7 @@ class RunSpec:
     stop_at_budget: bool = True
     evaluate_every: int = 1
     outside_proof: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     charge: Charge = NO_CHARGE
     policy_seed: int = 0
     aggregation: Aggregation = Synchronous()  # noqa: RUF009  # frozen

@@ -1,7 +1,7 @@
 """What a reader of one run should know before believing its figures, in a few words (docs/tables.md, "Warnings")."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prefine.emulator.records import RunRecord
 from prefine.emulator.types import Budget, Evaluation
@@ -16,14 +16,14 @@ USED = 0.9
 """Share of a budget from which on it counts as used."""
 
 
-def warnings(run: RunRecord, untrained: Evaluation, budget: Budget) -> str:
+def warnings(run: RunRecord, untrained: Evaluation, budget: Budget, doubts: Sequence[str] = ()) -> str:
     """The warnings on ``run``, separated by commas; ``untrained`` is the model before the first round.
 
     ``diverged``, ``at chance``, ``bound broken`` (the realised mean squared gradient norm is above the plan's bound;
     the bound is on an expectation, so one run may pass it by luck), ``budget unused`` (a plan carried out to its end
-    that used neither budget).
+    that used neither budget), and the ``doubts`` about the world's inputs.
     """
-    return ",".join(_warnings(run, untrained, budget))
+    return ",".join([*_warnings(run, untrained, budget), *doubts])
 
 
 def _warnings(run: RunRecord, untrained: Evaluation, budget: Budget) -> Iterator[str]:

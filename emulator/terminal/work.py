@@ -17,7 +17,7 @@ from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
 from prefine.emulator.options import FigureFormat, TableFormat
 from prefine.emulator.plugins import parameters_of
-from prefine.emulator.scenario.source import read_source
+from prefine.emulator.scenario.source import Source, read_source
 from prefine.emulator.terminal import plans
 from prefine.emulator.terminal.progress import Progress
 from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
@@ -33,6 +33,8 @@ def compare(
     """
     source = read_source(scenario, overrides)
     folder = out or Path("out") / f"{source.scenario.name}{suffix}"
+    if not quiet and not options.get("vary"):
+        _show_doubts(source)
     console = Console()
     progress = Progress(console, quiet)
     before = _policies_in(folder)
@@ -102,6 +104,7 @@ def validate(scenario: str, overrides: Sequence[str], measure: bool) -> None:
     with watching(Progress(Console(stderr=True)).stage):
         problem = api.validate(source, measure=measure)
     plans.show_problem(source.name, problem, Console())
+    _show_doubts(source)
 
 
 def cache(clear: bool) -> None:
@@ -156,6 +159,11 @@ def _policies_in(folder: Path) -> list[str]:
     with suppress(InputError):
         return list(read_table(folder, "runs")["policy"].drop_duplicates())
     return []
+
+
+def _show_doubts(source: Source) -> None:
+    for doubt in source.world().doubts:
+        typer.echo(one_line(f"prefine: {source.scenario.channel.trace}: {doubt.line}"), err=True)
 
 
 def _command() -> str:

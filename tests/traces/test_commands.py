@@ -42,7 +42,7 @@ def test_convert_joins_files_and_says_where_they_came_from(tmp_path: Path) -> No
     assert text.startswith("# command: prefine trace convert bus tram.up --bandwidth-hz 1000000.0\n")
     assert f"# sha256 {hashlib.sha256(b'0 1' + bytes([10]) + b'1 2' + bytes([10])).hexdigest()}" in text
     assert "# source: tram.up (mahimahi, 1 device(s))" in text
-    assert "# link: 1e+06 Hz, 0.2 W, -174 dBm/Hz" in text
+    assert "# link: 1000000 Hz, 0.2 W, -174 dBm/Hz" in text
     assert str(tmp_path) not in text, "a trace does not carry its author's folders"
 
 
@@ -108,6 +108,30 @@ def test_inspect_shows_the_figures_and_a_plot(tmp_path: Path) -> None:
         assert line in shown
     assert "█" in result.stdout
     assert "22 s" in result.stdout
+
+
+def test_doubtful_gains_are_warned_of_and_a_picture_has_all_devices(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("time,a_mbps,b_mbps\n0,1,300\n1,2,90\n")
+    trace = tmp_path / "t.csv"
+    result = prefine("convert", tmp_path / "w.csv", "--bandwidth-hz", "5e6", "--out", trace)
+    said = result.stderr.replace(f"{tmp_path}/", "").splitlines()
+    assert said[:2] == ["t.csv: 2 device(s), 4 rows", "w.csv: 2 columns in Mbit/s: a_mbps, b_mbps"]
+    gain_db = read_trace(trace).gain_db[1][0]
+    assert said[2].startswith(f"w.csv: warning: 1 of 2 devices have gains above 0 dB (device 1: {gain_db:.1f} dB)")
+    picture = tmp_path / "t.svg"
+    shown = prefine("inspect", trace, "--bandwidth-hz", "1e6", "--figure", picture)
+    assert shown.exit_code == 0, shown.exception
+    assert "for a band of 5e+06 Hz, and are not those measured in one of 1e+06 Hz" in shown.stderr
+    first = picture.read_bytes()
+    assert first.count(b'<g id="axes_') == 2
+    prefine("inspect", trace, "--figure", picture)
+    assert picture.read_bytes() == first
+    assert "another" not in prefine("inspect", trace, "--bandwidth-hz", "5e6").stderr
+    many = picture.with_suffix(".png")
+    prefine("synthesize", "--distance-m", ",".join(["50"] * 13), "--duration-s", "1", "--out", trace)
+    prefine("inspect", trace, "--figure", many)
+    assert many.read_bytes().startswith(b"\x89PNG")
+    assert "--figure t.bmp: must end in .svg, .pdf, .png" in refused("inspect", trace, "--figure", "t.bmp")
 
 
 def test_wrong_words_are_one_clear_line(tmp_path: Path) -> None:
