@@ -45,8 +45,8 @@ class TaskSettings(Section):
 
     ``data`` names a pair: ``"digits"`` (MNIST, then UCI digits), ``"digits-halved"`` (UCI digits twice, for synthetic
     shift alone), ``"cars"`` (a regression: American, then imported cars), ``"letters"`` (the next letter of a text:
-    Python's help, then descriptions of data sets), or a path to your own, files or ``path/to/file.py:factory``
-    (docs/learning.md).
+    Python's help, then descriptions of data sets), ``"watch"`` (exercises by a watch's signals: five people, then five
+    others), or a path to your own, files or ``path/to/file.py:factory`` (docs/learning.md).
     ``stretch_columns`` is the shift of ``"digits"``: 20 is mild, 32 is strong.
     ``samples`` is how many task samples all devices hold together (default: all there are).
     ``partition``: ``"iid"``, ``"dirichlet"`` (each class by shares drawn with ``dirichlet_alpha``), or ``"source"``

@@ -12,8 +12,9 @@ from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
 from prefine.models.data.letters import help_to_descriptions
 from prefine.models.data.samples import DataPair, Samples
+from prefine.models.data.watch import other_people
 
-NAMES = ("digits", "digits-halved", "cars", "letters")
+NAMES = ("digits", "digits-halved", "cars", "letters", "watch")
 
 
 def load(task: TaskSettings, folder: Path, seed: int) -> DataPair:
@@ -39,6 +40,8 @@ def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
         return american_to_imported()
     if data == "letters":
         return help_to_descriptions()
+    if data == "watch":
+        return other_people()
     raise ValueError(
         f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file, a folder or path/to/file.py:factory"
     )

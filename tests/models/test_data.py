@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.task import ShiftSettings
-from prefine.models.data import factory, files, letters, shift
+from prefine.models.data import factory, files, letters, shift, watch
 from prefine.models.data.cars import american_to_imported
 from prefine.models.data.digits import mnist_to_uci, uci_halves
 from prefine.models.data.samples import DataPair
@@ -207,6 +207,29 @@ def test_letters_can_be_learnt(workload: Callable[..., Workload]) -> None:
     chance = learner.evaluate().chance_accuracy
     assert 0.1 < chance < 0.25  # the space
     assert learner.evaluate().test_accuracy > chance + 0.04
+
+
+def test_watch_knows_something_of_other_people_but_not_all() -> None:
+    """Neighbours overlap by half, nothing held out is in the task; some people teach about others, but not all."""
+    pair = watch.other_people()
+    assert [len(part) for part in (pair.general, pair.task, pair.test)] == [2289, 2052, 442]
+    assert pair.general.x.mean(axis=(0, 1, 3)) == pytest.approx(0, abs=0.05)
+    assert len(np.unique(pair.task.source)) == 10
+    assert not set(pair.task.source) & set(pair.general.source)
+    flat = [part.x.reshape(len(part), -1) for part in (pair.general, pair.task, pair.test)]
+    assert not {row.tobytes() for row in flat[1]} & {row.tobytes() for row in flat[2]}
+    assert np.allclose(flat[0].reshape(-1, 6, 24)[0, :, 12:], flat[0].reshape(-1, 6, 24)[1, :, :12])
+    scores = [
+        LogisticRegression(C=0.1, tol=0.01, max_iter=500).fit(x, part.y).score(flat[2], pair.test.y)
+        for x, part in ((flat[0], pair.general), (flat[1], pair.task))
+    ]
+    assert 0.6 < scores[0] < scores[1] - 0.05
+
+
+def test_watch_without_its_package_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"prefine\[sensors\]"):
+        watch.other_people()
 
 
 FACTORY = """
