@@ -41,8 +41,8 @@ class Rounds:
         batches = np.rint(plan.batch).astype(np.int64)
         assignment = self._assign(plan, number, members, batches, delivery)
         computed = self._fast_path.computed(assignment)
-        if computed is not None and self._account.covers(delivery.energy_j + computed.energy_j):
-            yield from self._book(computed, delivery)
+        if computed is not None and self._is_powered(computed, members, delivery):
+            yield from self._book(computed, members, delivery)
             arrived = members
         else:
             arrived = yield from self._simulate(assignment, delivery)
@@ -79,12 +79,19 @@ class Rounds:
             limit_s,
         )
 
-    def _book(self, computed: ComputedRound, delivery: Delivery) -> Generator[simpy.Event, Any, None]:
+    def _is_powered(self, computed: ComputedRound, members: IntArray, delivery: Delivery) -> bool:
+        covered = self._account.covers(delivery.energy_j + computed.energy_j)
+        return covered and self._cohort.can_power(members, computed.each_j)
+
+    def _book(
+        self, computed: ComputedRound, members: IntArray, delivery: Delivery
+    ) -> Generator[simpy.Event, Any, None]:
         """Let the computed round pass in one event, and book what it used."""
         yield self._env.timeout(computed.end_s - self._env.now)
         self._account.settle("downlink", 0.0, delivery.energy_j)
         self._account.settle("compute", 0.0, computed.compute_j)
         self._account.settle("uplink", 0.0, computed.uplink_j)
+        self._cohort.drain(members, computed.each_j)
         self.books.rounds.append(computed.records)
 
     def _simulate(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:

@@ -12,6 +12,9 @@ from prefine.emulator.simulation.device import Device, Task
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import FloatArray, IntArray
 
+BATTERY_MARGIN = 1e-9
+"""Relative. Sums round differently in a computed round: what is so near is left to the devices' processes."""
+
 
 class Assignment(NamedTuple):
     """All parts; arrays are (n,), one entry per device that takes part, in the order of ``devices``.
@@ -53,7 +56,8 @@ class Cohort:
         self._fewest = min(spec.faults.min_participants, self._selected)
         self._selection = spec.selection
         self._horizon_s = spec.horizon_s
-        self._can_leave = spec.availability.can_change or math.isfinite(spec.faults.capacity_j)
+        self._on_batteries = math.isfinite(spec.faults.capacity_j)
+        self._can_leave = spec.availability.can_change or self._on_batteries
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
@@ -76,6 +80,19 @@ class Cohort:
             yield self._env.timeout(min(self.next_change_s(), self._horizon_s) - self._env.now)
             if self._env.now >= self._horizon_s:
                 yield self._env.event()
+
+    def can_power(self, devices: IntArray, energy_j: FloatArray) -> bool:
+        """Whether no battery of ``devices`` (n,) comes near its end with ``energy_j`` (n,) more."""
+        if not self._on_batteries:
+            return True
+        left_j = np.array([self._devices[device].battery.left_j for device in devices.tolist()])
+        return bool(np.all(energy_j * (1.0 + BATTERY_MARGIN) < left_j))
+
+    def drain(self, devices: IntArray, energy_j: FloatArray) -> None:
+        """Take ``energy_j`` (n,), booked on the run's account elsewhere, from the batteries of ``devices`` (n,)."""
+        if self._on_batteries:
+            for device, used_j in zip(devices.tolist(), energy_j.tolist(), strict=True):
+                self._devices[device].battery.drain(used_j)
 
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""

@@ -91,7 +91,7 @@ class Device:
         self._radio = spec.problem.radio
         self._channel = spec.channel
         self._uplink = uplink
-        self._battery = Battery(spec.faults.capacity_j, account)
+        self.battery = Battery(spec.faults.capacity_j, account)
         self._processor = Processor(spec.processor, index, float(devices.capacitance[index]), spec.load)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
         self._availability = spec.availability
@@ -100,11 +100,11 @@ class Device:
 
     def available(self) -> bool:
         """Whether it is there now and its battery is not empty."""
-        return not self._battery.is_empty and self._availability.at(self._index, self.env.now)[0]
+        return not self.battery.is_empty and self._availability.at(self._index, self.env.now)[0]
 
     def next_change_s(self) -> float:
         """When it next comes or goes."""
-        return math.inf if self._battery.is_empty else self._availability.at(self._index, self.env.now)[1]
+        return math.inf if self.battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
     def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record."""
@@ -120,7 +120,7 @@ class Device:
             activity.outcome = str(interrupt.cause)
         except BatteryEmptyError:
             activity.outcome = "battery"
-            self._battery.give_up()
+            self.battery.give_up()
         except LostError as error:
             activity.outcome = str(error)
         except EnergyExhaustedError:
@@ -148,7 +148,7 @@ class Device:
         for fault in self._upload_faults:
             yield from fault.before_upload(_BeginningUpload(self, task, activity))
         transfer = self._uplink.send(
-            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self._battery, task.bandwidth_hz
+            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self.battery, task.bandwidth_hz
         )
         try:
             yield transfer.done
@@ -170,7 +170,7 @@ class Device:
         """Draw constant power for a while, at most until the task's limit, and book what was really drawn."""
         start_s = self.env.now
         longest_s = min(duration_s, task.limit_s - start_s)
-        held_j = self._battery.hold(power_w * longest_s)
+        held_j = self.battery.hold(power_w * longest_s)
         elapsed_s = duration_s
         try:
             yield self.env.timeout(duration_s) if math.isfinite(duration_s) else self.env.event()
@@ -179,7 +179,7 @@ class Device:
             raise
         finally:
             energy_j = power_w * elapsed_s
-            self._battery.settle(part, held_j, energy_j)
+            self.battery.settle(part, held_j, energy_j)
             if part == "compute":
                 activity.compute_energy_j += energy_j
             else:

@@ -89,9 +89,18 @@ class Battery:
         self._held_j = 0.0
 
     @property
+    def left_j(self) -> float:
+        """What is not spent; some of it may be held."""
+        return self._left_j
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing can begin any more."""
         return self._left_j <= 0.0
+
+    def drain(self, energy_j: float) -> None:
+        """Take out what is booked on the run's account elsewhere."""
+        self._left_j -= energy_j
 
     def give_up(self) -> None:
         """Count as empty from now on: it could not power what came next."""

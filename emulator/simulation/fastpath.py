@@ -2,7 +2,8 @@
 
 Where every device has its own band, its own idle and cool processor and nothing goes wrong, a round is known when it
 begins. Its records are what the devices' own processes would have written (tests hold the two against each other), for
-the price of a few array operations. A round that would meet the end of a budget is left to the processes.
+the price of a few array operations. A round that would meet the end of a budget or of a battery is left to the
+processes.
 """
 
 from typing import NamedTuple, Protocol
@@ -19,11 +20,12 @@ from prefine.emulator.types import FloatArray
 
 
 class ComputedRound(NamedTuple):
-    """A whole round: when its last upload ends, the energies of all its devices, and their records."""
+    """A whole round: when its last upload ends, the energy of all devices and of each (n,), and their records."""
 
     end_s: float
     compute_j: float
     uplink_j: float
+    each_j: FloatArray
     records: Round
 
     @property
@@ -85,7 +87,7 @@ class IndependentDevices:
             return None
         uplink_j = assignment.power_w * (end_s - start_s)
         records = self._records(assignment, start_s, end_s, compute_j, uplink_j, delivered_bits)
-        return ComputedRound(last_s, float(compute_j.sum()), float(uplink_j.sum()), records)
+        return ComputedRound(last_s, float(compute_j.sum()), float(uplink_j.sum()), compute_j + uplink_j, records)
 
     def _records(self, assignment: Assignment, start_s: FloatArray, *rest: FloatArray) -> Round:
         values = (

@@ -105,8 +105,8 @@ class Faults(Section):
 
     @property
     def can_disturb(self) -> bool:
-        """Whether a round that has begun may go otherwise than planned."""
-        return self != Faults(min_participants=self.min_participants)
+        """Whether a round that has begun may go otherwise than planned, though every battery lasts."""
+        return self != Faults(min_participants=self.min_participants, battery_j=self.battery_j)
 
     @property
     def upload_faults(self) -> tuple[UploadFault, ...]:

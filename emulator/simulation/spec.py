@@ -77,7 +77,10 @@ class RunSpec:
 
     @property
     def is_predictable(self) -> bool:
-        """Whether a round is known when it begins: nothing goes wrong, and devices do not change what others meet."""
+        """Whether a round is known when it begins, if its budgets and batteries last.
+
+        Nothing goes wrong, and devices do not change what others meet.
+        """
         surprises = (self.faults.can_disturb, self.availability.can_change, self.load.can_steal)
         plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
         return not any(surprises) and plain and self.access.is_separate

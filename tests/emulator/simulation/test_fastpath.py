@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.records import RunResult
-from prefine.emulator.simulation import run
+from prefine.emulator.simulation import barrier, run
 from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.cohort import Assignment
 from prefine.emulator.simulation.control import FollowPlan
@@ -75,7 +75,7 @@ def assert_same(one: RunResult, other: RunResult) -> None:
 
 @st.composite
 def quiet_worlds(draw: Any) -> RunSpec:
-    """Worlds in which nothing goes wrong, under any channel, downlink, power control and budget."""
+    """Worlds in which nothing but a budget or a battery ends, under any channel, downlink and power control."""
     world = problem(
         draw(st.integers(1, 5)),
         draw(st.integers(0, 1000)),
@@ -93,7 +93,9 @@ def quiet_worlds(draw: Any) -> RunSpec:
         channel,
         downlink=draw(st.sampled_from([*downlinks, *shared])),
         processor=ProcessorModel(static_power_w=draw(st.sampled_from([0.0, 0.05]))),
-        faults=Faults(min_participants=draw(st.sampled_from([1, 2]))),
+        faults=Faults(
+            min_participants=draw(st.sampled_from([1, 2])), battery_j=draw(st.sampled_from([None, None, 0.3, 1.0, 5.0]))
+        ),
         power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
         participation=draw(st.sampled_from([0.5, 1.0])),
         stop_at_budget=draw(st.booleans()),
@@ -105,9 +107,23 @@ def quiet_worlds(draw: Any) -> RunSpec:
 def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
     fast, simulated, watched = both_ways(world)
     assert_same(fast, simulated)
-    assert watched.asked - watched.computed_rounds <= (fast.run.stop_reason != "plan")
-    if fast.run.stop_reason == "plan":
+    emptied = {record.round for record in fast.devices if record.outcome == "battery"}
+    assert watched.asked - watched.computed_rounds <= len(emptied) + (fast.run.stop_reason != "plan")
+    if fast.run.stop_reason == "plan" and not emptied:
         assert watched.computed_rounds == world.plan.finetune_rounds
+
+
+def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
+    lived: list[int] = []
+    living = barrier.Rounds._simulate
+    world = run_spec(problem(4), plan(problem(4), 0, 12), faults=Faults(battery_j=0.5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(barrier.Rounds, "_simulate", lambda *a: [lived.append(a[1].round), living(*a)][1])
+        fast, simulated, _ = both_ways(world)
+    ends = [record.round for record in fast.devices if record.outcome == "battery"]
+    assert lived[: -len(simulated.rounds)] == sorted(set(ends))
+    assert 0 < len(ends) <= 4
+    assert_same(fast, simulated)
 
 
 def test_most_rounds_are_computed_and_the_last_is_simulated() -> None:
@@ -156,7 +172,6 @@ def test_a_trace_that_ends_after_the_energy_did_is_no_error() -> None:
     "change",
     [
         {"access": Ofdma(problem(3).devices.bandwidth_hz)},
-        {"faults": Faults(battery_j=5.0)},
         {"faults": Faults(round_deadline_s=1e9, min_participants=3)},
         {"availability": Switches((True,) * 3, ((1e8,), (), ()))},
         {"load": OnOffLoad(Switches((False,) * 3, ((1e8,), (), ())), 0.5)},
@@ -169,5 +184,5 @@ def test_worlds_with_surprises_have_no_fast_path(change: dict[str, Any]) -> None
 
 
 def test_a_quiet_world_has_a_fast_path() -> None:
-    world = run_spec(problem(3), plan(problem(3)), faults=Faults(min_participants=2))
+    world = run_spec(problem(3), plan(problem(3)), faults=Faults(min_participants=2, battery_j=5.0))
     assert isinstance(fast_path(world), IndependentDevices)
