@@ -6,7 +6,7 @@ everything else are explicit (`prefine.policies.device_response`). All devices a
 together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, Self
 
 import numpy as np
@@ -15,41 +15,27 @@ from numpy.typing import NDArray
 from prefine.emulator.bound import RoundCost, planned_round
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import DevicesPlan, FloatArray
-from prefine.policies.device_response import PricedDevices, Response
+from prefine.policies.device_response import Response
+from prefine.policies.finishing import FLATTEST, TOLERANCE, FinishingDevices
 from prefine.policies.root import IncreasingRoot
 
 PASSES = 16
 """Newton passes before the search falls back to bisection: more wait longer for rounds where Newton cycles."""
 
-TOLERANCE = 1e-12
-"""Relative error left in the barrier and in the sum of the shares: larger saves passes and loosens the certificate."""
-
 _LONGEST_STEP = 3.0
 """Largest Newton step in the logarithm of a state: larger arrives sooner, but overshoots breakpoints further."""
-
-_FLATTEST = 1e-9
-"""Slope below which a finishing time counts as constant: keeps Newton's divisions finite where every limit binds."""
-
-_NEGLIGIBLE_STATE = 1e-20
-"""Lower end of a device's bracket as a part of its upper: smaller covers shares that no sum would notice."""
-
-_ATTEMPTS = 300
-"""Steps in the devices' brackets at most: mostly 4 are needed; fewer could leave an odd device off the barrier."""
 
 LATE = 1e-11
 """Relative excess over the barrier that counts as late: a little more than `TOLERANCE` leaves."""
 
-_PROGRESS = 0.7
-"""A Newton step is trusted while the error falls by this factor: larger trusts slow steps, smaller bisects too soon."""
-
 _ROUGH_PASSES = 4
 """Newton passes for a rough lower bound: more make it tighter, and cost as much as the search they are to save."""
 
-_PATIENCE = 5
-"""Passes of a first search before a barrier near the soonest one is left to bisection; a warm start has none."""
+_PATIENCE = 2
+"""Passes of a first search before it may look at the soonest barrier: more waste passes, fewer look in vain."""
 
 _NEAR_SOONEST = 1e-3
-"""Relative distance to the soonest barrier at which Newton gives way to bisection: larger does so sooner."""
+"""How near to its soonest the slowest device finishes where the soonest barrier is looked at: larger looks earlier."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +110,7 @@ class FinetuningStage(Protocol):
         ...
 
 
-class DeviceStage(PricedDevices):
+class DeviceStage(FinishingDevices):
     """The devices' subproblem: the shares at which all finish together, and so the round of least noise plus cost.
 
     Source: docs/theory.md, section 3b, "Devices".
@@ -145,15 +131,19 @@ class DeviceStage(PricedDevices):
     ) -> tuple[FloatArray, Response]:
         """The states (K,) of that round, and what everyone does in them."""
         state, patience = (self._even_shares(ratio), _PATIENCE) if snr_state is None else (snr_state, 0)
+        columns, looked = self.no_columns(), False
         for attempt in range(PASSES):
-            response = self._respond(state, energy_price)
+            response = self._respond(state, energy_price, columns)
             barrier_s = float(np.max(response.finish_s))
             total = float(np.sum(response.share))
             idle = barrier_s * total - float(response.share @ response.finish_s)
             if abs(total - ratio) <= tolerance * ratio and idle <= tolerance * total * barrier_s:
                 return state, response
-            if attempt >= patience and barrier_s <= self.soonest_s * (1.0 + _NEAR_SOONEST):
-                break
+            near = response.finish_s[self.slowest] <= self.soonest_s * (1.0 + _NEAR_SOONEST)
+            if near and attempt >= patience and not looked:
+                looked, soonest = True, self._at_soonest(state, ratio, energy_price, tolerance)[1]
+                if soonest is not None:
+                    return soonest
             state = self._newton(state, response, ratio)
         return self._bisect(state, ratio, energy_price, tolerance)
 
@@ -167,7 +157,7 @@ class DeviceStage(PricedDevices):
     def _newton(self, state: FloatArray, response: Response, ratio: float) -> FloatArray:
         """One step of all devices and the barrier: z_k(s_k) = Z for each, shares summing to ``ratio``."""
         step = np.log(response.finish_s)
-        slope = np.maximum(response.finish_slope, _FLATTEST)
+        slope = np.maximum(response.finish_slope, FLATTEST)
         weight = response.share * response.share_slope
         weight /= slope
         excess = float(np.sum(response.share)) - ratio
@@ -201,8 +191,7 @@ class DeviceStage(PricedDevices):
         Where the shares jump at the barrier (devices whose every limit binds for a range of shares) the two sides
         are mixed so that the shares sum to ``ratio``.
         """
-        over, response = self.states_at(self.soonest_s, energy_price, state, tolerance)
-        soonest = self._at_soonest(over, response, ratio, energy_price, tolerance)
+        over, soonest = self._at_soonest(state, ratio, energy_price, tolerance)
         if soonest is not None:
             return soonest
         even = self._respond(self._even_shares(ratio), energy_price)
@@ -226,18 +215,25 @@ class DeviceStage(PricedDevices):
         return state, self._respond(state, energy_price)
 
     def _at_soonest(
-        self, state: FloatArray, response: Response, ratio: float, energy_price: float, tolerance: float
-    ) -> tuple[FloatArray, Response] | None:
-        """``state`` with the rest of ``ratio`` for the slowest devices, if these then finish at the soonest."""
-        slowest = np.flatnonzero(self._soonest_s >= self.soonest_s * (1.0 - TOLERANCE))
+        self, state: FloatArray, ratio: float, energy_price: float, tolerance: float
+    ) -> tuple[FloatArray, tuple[FloatArray, Response] | None]:
+        """The states (K,) at the soonest barrier; with the rest of ``ratio`` for the slowest, if these then make it."""
+        state, response = self.states_at(self.soonest_s, energy_price, state, tolerance)
+        slowest = np.flatnonzero(self.soonest_each_s >= self.soonest_s * (1.0 - TOLERANCE))
         share = response.share
         rest = ratio - (float(np.sum(share)) - float(np.sum(share[slowest])))
         if rest <= 0.0:
-            return None
-        pressed = state.copy()
-        pressed[slowest] = self.uplink.state_of(np.full(len(slowest), rest / len(slowest)), slowest)
-        response = self._respond(pressed, energy_price)
-        return (pressed, response) if np.max(response.finish_s) <= self.soonest_s * (1.0 + 2.0 * tolerance) else None
+            return state, None
+        pressed = self.uplink.state_of(np.full(len(slowest), rest / len(slowest)), slowest)
+        columns = self.respond_block(pressed, energy_price, slowest)
+        others = np.delete(response.finish_s, slowest)
+        if max(np.max(columns[2]), np.max(others, initial=0.0)) > self.soonest_s * (1.0 + 2.0 * tolerance):
+            return state, None
+        over = state.copy()
+        state[slowest] = pressed
+        for field, values in zip(fields(Response), columns, strict=True):
+            getattr(response, field.name)[slowest] = values
+        return over, (state, response)
 
     def divided_as(self, plan: DevicesPlan) -> Self:
         """Itself: by a given barrier each device's decision is its own."""
@@ -258,28 +254,3 @@ class DeviceStage(PricedDevices):
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
         late = response.finish_s > finish_s * (1.0 + LATE)
         return BarrierRound(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
-
-    def states_at(
-        self, finish_s: float | FloatArray, energy_price: float, state: FloatArray, tolerance: float = TOLERANCE
-    ) -> tuple[FloatArray, Response]:
-        """The states (K,) at which every device finishes at its ``finish_s``, or as near as it can."""
-        log_finish, high = np.log(finish_s), self.ceiling(energy_price)
-        low = np.where(self._soonest_s >= finish_s * (1.0 - TOLERANCE), high, high * _NEGLIGIBLE_STATE)
-        state, before = np.clip(state, low, high), np.full(len(state), np.inf)
-        for _ in range(_ATTEMPTS):
-            response = self._respond(state, energy_price)
-            error = np.log(response.finish_s) - log_finish
-            low, high = np.where(error > 0.0, state, low), np.where(error <= 0.0, state, high)
-            there = (np.abs(error) <= tolerance) | (high <= low * (1.0 + TOLERANCE))
-            if np.all(there):
-                break
-            newton = state * np.exp(np.clip(error / np.maximum(response.finish_slope, _FLATTEST), -50.0, 50.0))
-            trusted = (newton > low) & (newton < high) & (np.abs(error) < _PROGRESS * before)
-            before = np.abs(error)
-            state = np.where(there, state, np.where(trusted, newton, np.sqrt(low * high)))
-            flat = np.flatnonzero((response.finish_slope <= _FLATTEST) & ~there)
-            if len(flat):
-                state[flat] = self._next_breakpoints(
-                    flat, response, error[flat] > 0.0, low[flat], high[flat], energy_price
-                )
-        return state, response

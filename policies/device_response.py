@@ -4,6 +4,7 @@ The state of device k is what its share r_k and everything else are explicit in;
 upload does, depends on how it has its band (`prefine.policies.uplinks`).
 """
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, fields
 from typing import Self
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.types import Devices, FloatArray, Radio
 from prefine.policies.effort import MOST_RESPONSES, Effort
-from prefine.policies.uplinks import EVERYONE, Sent, Uplink
+from prefine.policies.uplinks import EVERYONE, Sent, Some, Uplink, between
 
 _BESIDE = 1e-9
 """Relative step past a breakpoint: larger overshoots it more, smaller may still find the limit binding by rounding."""
@@ -55,7 +56,9 @@ class PricedDevices:
         devices = self.devices
         self._least_batch, self._most_batch = least, most
         self.least_compute_s = compute_time(least, devices.cycles_per_sample, devices.max_frequency_hz)
-        self._soonest_s = self.least_compute_s + self.uplink.soonest_s
+        self._given = least is most
+        self.soonest_each_s = self.least_compute_s + self.uplink.soonest_s
+        self.slowest = int(np.argmax(self.soonest_each_s))
 
     def at_batches(self, batch: FloatArray) -> Self:
         """The same devices with ``batch`` (K,) given, so that only energy and delay are priced."""
@@ -72,59 +75,67 @@ class PricedDevices:
     @property
     def soonest_s(self) -> float:
         """The soonest in s that everyone can finish: least batch, full speed, fastest upload."""
-        return float(np.max(self._soonest_s))
+        return float(self.soonest_each_s[self.slowest])
 
-    def _respond(self, state: FloatArray, energy_price: float) -> Response:
-        """Closed forms of section 3 at ``state`` (K,), in blocks that stay in the cache."""
+    def _respond(self, state: FloatArray, energy_price: float, columns: FloatArray | None = None) -> Response:
+        """Closed forms of section 3 at ``state`` (K,), in blocks that stay in the cache; ``columns`` to write them in.
+
+        A search that writes every pass into the same columns spares the machine new memory for each.
+        """
         self.effort.spend()
         count = len(state)
         if count <= _BLOCK:
-            return Response(*self._respond_block(state, energy_price, EVERYONE))
-        columns = np.empty((len(fields(Response)), count))
-        for first in range(0, count, _BLOCK):
-            block = slice(first, first + _BLOCK)
-            for column, values in zip(columns, self._respond_block(state[block], energy_price, block), strict=True):
+            return Response(*self.respond_block(state, energy_price, EVERYONE))
+        columns = self.no_columns() if columns is None else columns
+        for block in blocks(count):
+            for column, values in zip(columns, self.respond_block(state[block], energy_price, block), strict=True):
                 column[block] = values
         return Response(*columns)
 
-    def _respond_block(self, state: FloatArray, energy_price: float, block: slice) -> tuple[FloatArray, ...]:
-        """`_respond` for the devices ``block``, in the order of `Response`'s fields."""
-        return self.beside(self.uplink.respond(state, block), energy_price, block)
+    def no_columns(self) -> FloatArray:
+        """Room for a `Response`: (its fields, K)."""
+        return np.empty((len(fields(Response)), len(self.devices)))
 
-    def beside(self, sent: Sent, energy_price: float, block: slice = EVERYONE) -> tuple[FloatArray, ...]:
-        """What the devices ``block`` compute beside the uploads ``sent``, in the order of `Response`'s fields."""
+    def respond_block(self, state: FloatArray, energy_price: float, which: Some) -> tuple[FloatArray, ...]:
+        """`_respond` for the devices ``which``, in the order of `Response`'s fields."""
+        return self.beside(self.uplink.respond(state, which), energy_price, which)
+
+    def beside(self, sent: Sent, energy_price: float, which: Some = EVERYONE) -> tuple[FloatArray, ...]:
+        """What the devices ``which`` compute beside the uploads ``sent``, in the order of `Response`'s fields."""
         devices = self.devices
-        cycles, capacitance = devices.cycles_per_sample[block], devices.capacitance[block]
+        cycles, capacitance = devices.cycles_per_sample[which], devices.capacitance[which]
         share, share_slope, upload_s, upload_slope, nats = sent
         free = np.cbrt(share / (2.0 * capacitance))
-        frequency = np.clip(free, devices.min_frequency_hz[block], devices.max_frequency_hz[block])
-        cycle_price = share / frequency
-        sample_price = cycles * (cycle_price + compute_energy(1.0, 1.0, frequency, capacitance))
-        wanted = np.sqrt(self.noise[block] / (energy_price * sample_price))
-        batch = np.clip(wanted, self._least_batch[block], self._most_batch[block])
-        compute_s = compute_time(batch, cycles, frequency)
+        frequency = between(free, devices.min_frequency_hz[which], devices.max_frequency_hz[which])
         compute_slope = np.where(frequency == free, 1.0 / 3.0, 0.0)
-        compute_slope += np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
+        batch = self._least_batch[which]
+        if not self._given:
+            cycle_price = share / frequency
+            sample_price = cycles * (cycle_price + compute_energy(1.0, 1.0, frequency, capacitance))
+            wanted = np.sqrt(self.noise[which] / (energy_price * sample_price))
+            batch = between(wanted, batch, self._most_batch[which])
+            compute_slope += np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
+        compute_s = compute_time(batch, cycles, frequency)
         finish_s = compute_s + upload_s
         finish_slope = (upload_s * upload_slope + compute_s * compute_slope * share_slope) / finish_s
         return share, share_slope, finish_s, finish_slope, batch, frequency, nats
 
-    def _next_breakpoints(
+    def next_breakpoints(
         self,
         flat: NDArray[np.intp],
-        response: Response,
+        frequency: FloatArray,
         faster: NDArray[np.bool_],
         low: FloatArray,
         high: FloatArray,
         energy_price: float,
     ) -> FloatArray:
-        """The nearest breakpoints of the devices ``flat``, whose every limit binds, on the side they need.
+        """The nearest breakpoints of the devices ``flat`` (n,), whose every limit binds, on the side they need.
 
         A breakpoint is a state at which a limit (on frequency, batch or power) starts or ceases to bind; between two of
         them with every limit binding, the finishing time is constant and Newton's method has no slope to follow.
         """
         devices = self.devices
-        capacitance, frequency = devices.capacitance[flat], response.frequency_hz[flat]
+        capacitance = devices.capacitance[flat]
         worth = self.noise[flat] / (energy_price * devices.cycles_per_sample[flat])
         cycle_j = compute_energy(1.0, 1.0, frequency, capacitance)
         ends = devices.min_frequency_hz, devices.max_frequency_hz
@@ -138,14 +149,13 @@ class PricedDevices:
         nearest: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))
         return nearest
 
-    def ceiling(self, energy_price: float) -> FloatArray:
-        """States (K,) beyond which nobody can be any faster: full speed, full power and least batch."""
+    def ceiling(self, energy_price: float, which: Some = EVERYONE) -> FloatArray:
+        """States beyond which none of the devices ``which`` can be any faster: full speed, full power, least batch."""
         devices = self.devices
-        cubed = devices.capacitance * devices.max_frequency_hz**3
-        for_batch = (
-            self.noise * devices.max_frequency_hz / (energy_price * devices.cycles_per_sample * self._least_batch**2)
-        )
-        return self.uplink.ceiling(np.maximum(2.0 * cubed, for_batch)) * 2.0
+        frequency, cycles = devices.max_frequency_hz[which], devices.cycles_per_sample[which]
+        cubed = devices.capacitance[which] * frequency**3
+        for_batch = self.noise[which] * frequency / (energy_price * cycles * self._least_batch[which] ** 2)
+        return self.uplink.ceiling(np.maximum(2.0 * cubed, for_batch), which) * 2.0
 
     def most_ratio(self, energy_price: float) -> float:
         """A price of a second, in W, beyond which nobody is any faster."""
@@ -153,3 +163,9 @@ class PricedDevices:
 
     def _shares(self, state: FloatArray) -> FloatArray:
         return self.uplink.respond(state, EVERYONE).share
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """``count`` devices in slices of at most `_BLOCK`."""
+    for first in range(0, count, _BLOCK):
+        yield slice(first, min(first + _BLOCK, count))

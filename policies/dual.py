@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from prefine.emulator.types import Budget, FloatArray, Relaxed
-from prefine.policies.device_barrier import TOLERANCE
+from prefine.policies.finishing import TOLERANCE
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective, Prices, Trial, imbalance
 from prefine.policies.root import IncreasingRoot

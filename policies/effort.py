@@ -25,9 +25,9 @@ class Effort:
     def __init__(self, most: int, search: str) -> None:
         self._most, self._search, self._spent = most, search, 0
 
-    def spend(self) -> None:
-        """One step. Raises PolicyError where it is one too many."""
-        self._spent += 1
+    def spend(self, steps: int = 1) -> None:
+        """So many steps. Raises PolicyError where these are too many."""
+        self._spent += steps
         if self._spent > self._most:
             raise PolicyError(f"the search for {self._search} did not end within {self._most} steps; {OUT_OF_RANGE}")
 

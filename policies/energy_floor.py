@@ -38,7 +38,7 @@ class EnergyFloors(DeviceStage):
         sample_j = devices.cycles_per_sample * (response.share / response.frequency_hz + cycle_j)
         compute_j = response.batch * devices.cycles_per_sample * cycle_j
         least_j = compute_j + power * upload_s + response.share * (response.finish_s - finish_s)
-        return EnergyFloor(least_j, sample_j, self._soonest_s > finish_s * (1.0 + LATE))
+        return EnergyFloor(least_j, sample_j, self.soonest_each_s > finish_s * (1.0 + LATE))
 
     def real_batches(self, finish_s: FloatArray, energy_price: float) -> FloatArray:
         """The real batches (n,) of least noise plus energy by ``finish_s`` (n,); only a guide."""

@@ -123,9 +123,9 @@ class PricedBand:
         """The share."""
         return share
 
-    def ceiling(self, share: FloatArray) -> FloatArray:
+    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
         """See `prefine.policies.uplinks.Uplink`: where the SNR in the band taken is next to nothing."""
-        widest = self._price * self._most_w**2 * 2.0 / _LEAST_SNR**2 / (self._nat_hz_s * self._rho**2)
+        widest = self._price * self._most_w[which] ** 2 * 2.0 / _LEAST_SNR**2 / (self._nat_hz_s * self._rho[which] ** 2)
         most: FloatArray = np.maximum(share, np.minimum(widest, _MOST_SHARE))
         return most
 

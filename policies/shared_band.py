@@ -18,8 +18,9 @@ from prefine.emulator.access import sending_s, whole_band_hz
 from prefine.emulator.bound import planned_round
 from prefine.emulator.physics import LN2, compute_energy
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
-from prefine.policies.device_barrier import LATE, TOLERANCE, BarrierRound, DeviceRound, DeviceStage
+from prefine.policies.device_barrier import LATE, BarrierRound, DeviceRound, DeviceStage
 from prefine.policies.device_response import Response
+from prefine.policies.finishing import TOLERANCE
 from prefine.policies.given_bands import GivenBands
 from prefine.policies.headway import Headway
 from prefine.policies.priced_band import Banded, PricedBand

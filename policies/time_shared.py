@@ -16,7 +16,8 @@ import numpy as np
 from prefine.emulator.bound import planned_round
 from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
-from prefine.policies.device_barrier import LATE, TOLERANCE, BarrierRound, DeviceRound, DeviceStage
+from prefine.policies.device_barrier import LATE, BarrierRound, DeviceRound, DeviceStage
+from prefine.policies.finishing import TOLERANCE
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.uplinks import EVERYONE, NoUpload, OwnBands
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.access import noise_psd_w_hz, planned_bands_hz, sending_s
-from prefine.emulator.physics import LN2
+from prefine.emulator.physics import LN2, Mixed
 from prefine.emulator.types import Devices, FloatArray, Radio
 
 _SMALL_SNR = 0.03
@@ -49,8 +49,8 @@ class Uplink(Protocol):
         """The states at which the devices ``which`` have ``share``."""
         ...
 
-    def ceiling(self, share: FloatArray) -> FloatArray:
-        """States (K,) from which on nobody's share is below ``share`` and nobody's upload is any faster."""
+    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+        """States of ``which`` from which on nobody's share is below ``share`` and nobody's upload is any faster."""
         ...
 
     def limits(self, which: Some) -> list[FloatArray]:
@@ -85,7 +85,7 @@ class OwnBands:
         """See `Uplink`."""
         nats = np.log1p(state)
         psi = snr_price(state, nats)
-        sent_nats = np.clip(nats, self._least_nats[which], self._most_nats[which])
+        sent_nats = between(nats, self._least_nats[which], self._most_nats[which])
         return Sent(
             self._watts[which] * psi,
             state * nats / psi,
@@ -104,9 +104,9 @@ class OwnBands:
             state = state * np.exp(np.log(target / psi) * psi / (state * nats))
         return state
 
-    def ceiling(self, share: FloatArray) -> FloatArray:
+    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
         """See `Uplink`."""
-        most: FloatArray = np.maximum(_more_than_state_of(share / self._watts), np.expm1(self._most_nats))
+        most: FloatArray = np.maximum(_more_than_state_of(share / self._watts[which]), np.expm1(self._most_nats[which]))
         return most
 
     def limits(self, which: Some) -> list[FloatArray]:
@@ -139,7 +139,7 @@ class NoUpload:
         """The share."""
         return share
 
-    def ceiling(self, share: FloatArray) -> FloatArray:
+    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
         """The share."""
         return share
 
@@ -152,15 +152,22 @@ class NoUpload:
         return 0.0 * nats, 0.0 * nats
 
 
+def between(values: FloatArray, low: Mixed, high: Mixed) -> FloatArray:
+    """`numpy.clip`, at a third of what a call of it costs."""
+    result: FloatArray = np.minimum(np.maximum(values, low), high)
+    return result
+
+
 def snr_price(snr: FloatArray, nats: FloatArray) -> FloatArray:
     """psi = (1 + s) ln(1 + s) - s at ``nats`` = ln(1 + s), by its series where the difference would cancel."""
     psi = (1.0 + snr) * nats - snr
-    if np.min(snr) < _SMALL_SNR:
-        series = np.zeros_like(snr)
-        small = np.minimum(snr, _SMALL_SNR)
+    few = snr < _SMALL_SNR
+    if np.any(few):
+        small = snr[few]
+        series = np.zeros_like(small)
         for order in range(11, 1, -1):
             series = series * small + (-1.0) ** order / (order * (order - 1))
-        psi = np.where(snr < _SMALL_SNR, series * small**2, psi)
+        psi[few] = series * small**2
     return psi
 
 
