@@ -132,7 +132,9 @@ class EdgeLearning(gymnasium.Env[Vector, Vector]):
     def _look(self) -> tuple[float, float, float]:
         """What the reward counts: what is gained, and the shares of both budgets that are used."""
         evaluation, budget = self._run.server.evaluation, self._world.problem.budget
-        worth = -evaluation.train_loss if self._settings.reward == "loss" else evaluation.test_accuracy
+        score = evaluation.validation_accuracy
+        score = evaluation.test_accuracy if np.isnan(score) else score
+        worth = -evaluation.train_loss if self._settings.reward == "loss" else score
         return worth, self._run.env.now / budget.delay_s, self._run.account.total_j / budget.energy_j
 
     def _reward(self, before: tuple[float, float, float], after: tuple[float, float, float]) -> float:

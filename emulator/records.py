@@ -53,6 +53,8 @@ class RunRecord(NamedTuple):
     client_accuracy_worst: float = math.nan
     client_accuracy_std: float = math.nan
     client_accuracy_jain: float = math.nan
+    validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
 
 
 class RoundRecord(NamedTuple):
@@ -61,6 +63,7 @@ class RoundRecord(NamedTuple):
     ``grad_norm_sq`` is that of the model the round started from (what the bound averages); ``train_loss`` and
     ``test_accuracy`` are those of the model it ended with. Rounds that were not evaluated leave them NaN.
     ``server_batch`` and ``server_frequency_hz`` are the server's in a pre-training round, else 0 and NaN.
+    ``validation_*`` are NaN where nothing is held out for that.
     """
 
     stage: Literal["pretrain", "finetune"]
@@ -74,6 +77,8 @@ class RoundRecord(NamedTuple):
     participants: int
     server_batch: int = 0
     server_frequency_hz: float = math.nan
+    validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
 
 
 class DeviceRecord(NamedTuple):

@@ -14,13 +14,16 @@ class Evaluation(NamedTuple):
     """The task as the model does now: loss and squared gradient norm on the training set, score on the test set.
 
     ``chance_accuracy`` is the test score of the best constant answer: the share of the commonest class, or 0 for a
-    coefficient of determination; NaN where nobody knows.
+    coefficient of determination; NaN where nobody knows. ``validation_loss`` and ``validation_accuracy`` are loss and
+    score on the validation samples; NaN where there are none.
     """
 
     train_loss: float
     test_accuracy: float
     grad_norm_sq: float
     chance_accuracy: float = math.nan
+    validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
 
 
 class Learner(Protocol):
@@ -262,7 +265,8 @@ class RehearsableWorkload(Workload, Protocol):
     ) -> tuple[list[Validation], int]:
         """Each schedule trained without ``fold`` and validated on it, and how many rounds that took.
 
-        A schedule's numbers do not depend on the others beside it. Test samples are not touched. ``seed`` and
+        A workload with validation samples of its own validates on those instead of a fold of the task's. A schedule's
+        numbers do not depend on the others beside it. Test samples are not touched. ``seed`` and
         ``learning_rate`` are as for `learner`. Raises InputError where there is too little data to hold out.
         """
         ...

@@ -27,7 +27,7 @@ from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.downlink import Downlink
-from prefine.emulator.simulation.spec import OVERRUN_HORIZON, RunSpec
+from prefine.emulator.simulation.spec import OVERRUN_HORIZON, Goal, RunSpec
 from prefine.emulator.types import (
     AsynchronousWorkload,
     BoundedWorkload,
@@ -278,4 +278,5 @@ class World:
             doubts=tuple(doubt.word for doubt in self.doubts),
             policy_seed=int(stream(seed, "policy").integers(2**63)),
             aggregation=scenario.aggregation,
+            goal=Goal(scenario.training.until_accuracy, scenario.training.until_loss),
         )

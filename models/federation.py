@@ -1,14 +1,14 @@
 """The data of a scenario as server and devices hold it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from prefine.emulator.types import IntArray
 from prefine.models.data.samples import DataPair
-from prefine.models.objective import Batch
+from prefine.models.objective import Batch, evenly
 
 
 def stretches(parts: Sequence[IntArray]) -> tuple[IntArray, ...]:
@@ -22,6 +22,7 @@ class Federation:
     """General, task and test data as tensors, and which task rows each device holds; of the test rows too, if known.
 
     Device k's share of the task loss is rho_k = n_k / n, so the task loss F is the plain mean over all task samples.
+    ``validation`` are task samples that were held out of these; None where there are none.
     """
 
     general: Batch
@@ -29,6 +30,7 @@ class Federation:
     test: Batch
     parts: tuple[IntArray, ...]
     test_parts: tuple[IntArray, ...] = ()
+    validation: Batch | None = None
 
     @classmethod
     def of(
@@ -41,6 +43,11 @@ class Federation:
         """Tensors of ``dtype`` for a pair and its partition."""
         general, task, test = (Batch.of(part, dtype=dtype) for part in (pair.general, pair.task, pair.test))
         return cls(general, task, test, parts, test_parts)
+
+    def validated_on(self, rows: IntArray, parts: Sequence[IntArray]) -> "Federation":
+        """The same with the task samples ``rows`` as validation samples, and the others on devices as in ``parts``."""
+        task = evenly(self.task, np.concatenate(parts))
+        return replace(self, task=task, parts=stretches(parts), validation=evenly(self.task, rows))
 
     @property
     def weights(self) -> tuple[float, ...]:

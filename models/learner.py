@@ -14,7 +14,7 @@ from prefine.models.algorithms.round import FusedRound, Round
 from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, evenly, one_thread
-from prefine.models.recipe import LastIterate, Step, TailAverage
+from prefine.models.recipe import KeepLatest, LastIterate, Step, TailAverage
 from prefine.models.sampling import Draws
 from prefine.models.tuning import Tuning
 
@@ -26,8 +26,8 @@ class Learner:
     """Trains when told to; the same arguments give the same bytes, on any number of torch threads.
 
     ``tuning`` says what fine-tuning moves, ``finetuning`` makes the rounds of the federated algorithm on that;
-    ``step`` and ``average`` are the recipe, ``seed`` fixes the samples that are drawn. The objective's weights are the
-    model; they are moved in place.
+    ``step``, ``average`` and ``choice`` are the recipe, ``seed`` fixes the samples that are drawn. The objective's
+    weights are the model; they are moved in place.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class Learner:
         average: LastIterate | TailAverage,
         seed: int,
         personal_epochs: int = 0,
+        choice: KeepLatest = KeepLatest(),  # noqa: B008  # stateless
     ) -> None:
         self._data, self._tuning, self._finetuning, self._seed = federation, tuning, finetuning, seed
-        self._step, self._average = step, average
+        self._step, self._average, self._choice = step, average, choice
         self.objective = objective
         """That of all parameters while pre-training, of those that are tuned once the model was handed over."""
         self._server = Draws(np.arange(len(federation.general)), stream(seed, "general samples"))
@@ -76,6 +77,7 @@ class Learner:
             self.objective = tuned
             self._round = self._finetuning(tuned)
             self._average.restart()
+            self._choice.restart()
         return self._round
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
@@ -114,19 +116,28 @@ class Learner:
         self._average.add(self.objective.weights)
 
     def evaluate(self) -> Evaluation:
-        """Exact task loss and test score of the model that would be kept, squared task gradient at the last iterate.
+        """Exact task loss and scores of the model that would be kept, squared task gradient at the last iterate.
 
-        The two models differ only under tail averaging; the bound speaks of the iterates.
+        The two models differ only under tail averaging, and where the best is kept; the bound speaks of the iterates.
         """
         with one_thread():
             loss = self.objective.full_gradient(self._data.task)
             grad_norm_sq = float(self.objective.gradient.double().square().sum())
-            kept = self._average.kept(self.objective.weights)
-            if kept is self.objective.weights:
-                return Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
-            with self.objective.at(kept):
-                loss = self.objective.loss(self._data.task)
-                return Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+            latest = self._average.kept(self.objective.weights)
+            if latest is self.objective.weights:
+                return self._choice.evaluated(latest, self._scored(loss, grad_norm_sq))
+            with self.objective.at(latest):
+                return self._choice.evaluated(latest, self._scored(self.objective.loss(self._data.task), grad_norm_sq))
+
+    def _scored(self, loss: float, grad_norm_sq: float) -> Evaluation:
+        found = Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
+        held = self._data.validation
+        if held is None:
+            return found
+        return found._replace(validation_loss=self.objective.loss(held), validation_accuracy=self.objective.score(held))
+
+    def _kept(self) -> Tensor:
+        return self._choice.kept(self._average.kept(self.objective.weights))
 
     def client_results(self) -> ClientResults:
         """The model that would be kept on each device's own samples and on held-out ones like them.
@@ -136,7 +147,7 @@ class Learner:
         """
         data, nothing = self._data, np.zeros(0, dtype=np.int64)
         held = data.test_parts or (nothing,) * len(self._devices)
-        with one_thread(), self.objective.at(self._average.kept(self.objective.weights)):
+        with one_thread(), self.objective.at(self._kept()):
             return ClientResults(
                 np.array([len(part) for part in data.parts], dtype=np.int64),
                 losses_of(self.objective, data.task, data.parts),
@@ -163,7 +174,7 @@ class Learner:
 
     def validate(self) -> Validation:
         """Loss and score on the test samples of the model that would be kept."""
-        with one_thread(), self.objective.at(self._average.kept(self.objective.weights)):
+        with one_thread(), self.objective.at(self._kept()):
             return Validation(self.objective.loss(self._data.test), self.objective.score(self._data.test))
 
 

@@ -1,4 +1,5 @@
-"""How a step is made from a gradient: step size, momentum, decay; and which model is kept: the last, or an average.
+"""How a step is made from a gradient: step size, momentum, decay; and which model is kept: the last, an average, or
+the best of those that were validated.
 
 One recipe serves both stages and every policy of a comparison. The bound covers plain SGD with a step of at most 1/L;
 momentum, decay, averaging and larger steps leave its proof.
@@ -6,6 +7,8 @@ momentum, decay, averaging and larger steps leave its proof.
 
 import torch
 from torch import Tensor
+
+from prefine.emulator.types import Evaluation
 
 KEPT = 64
 
@@ -88,3 +91,46 @@ class TailAverage:
         begin = self._count - max(1, round(self._share * self._count))
         count, earlier = min(self._noted, key=lambda noted: abs(noted[0] - begin))
         return ((self._sum - earlier) / (self._count - count)).to(weights.dtype)
+
+
+class KeepLatest:
+    """Of the models that were evaluated, the latest is kept."""
+
+    def restart(self) -> None:
+        """Nothing to forget."""
+
+    def kept(self, latest: Tensor) -> Tensor:
+        """``latest``, the model that `LastIterate` or `TailAverage` keep now."""
+        return latest
+
+    def evaluated(self, latest: Tensor, found: Evaluation) -> Evaluation:
+        """What is known of the model that is kept, now that ``found`` is what was found of ``latest``."""
+        return found
+
+
+class KeepBest(KeepLatest):
+    """Of the models that were evaluated in a stage, the one with the best score on the validation samples is kept.
+
+    Of equal scores the lower loss counts, of equal losses the earlier model.
+    """
+
+    def __init__(self) -> None:
+        self._best: tuple[Tensor, Evaluation] | None = None
+
+    def restart(self) -> None:
+        """Begin anew, as at the hand-over, from where on other parameters may be tuned."""
+        self._best = None
+
+    def kept(self, latest: Tensor) -> Tensor:
+        """The best; ``latest`` where none was evaluated."""
+        return latest if self._best is None else self._best[0]
+
+    def evaluated(self, latest: Tensor, found: Evaluation) -> Evaluation:
+        """The figures of the best; the gradient's are of the last iterate, whichever model is kept."""
+        if self._best is None or _merit(found) > _merit(self._best[1]):
+            self._best = latest.clone(), found
+        return self._best[1]._replace(grad_norm_sq=found.grad_norm_sq)
+
+
+def _merit(found: Evaluation) -> tuple[float, float]:
+    return found.validation_accuracy, -found.validation_loss

@@ -13,11 +13,9 @@ from torch import Tensor
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import Fold, Schedule, Validation
 from prefine.models.asynchronous import AsynchronousLearner
+from prefine.models.data.partition import LEAST_HELD_OUT
 from prefine.models.federation import Federation, stretches
 from prefine.models.objective import Batch, Objective, evenly
-
-LEAST_HELD_OUT = 2
-"""Samples that a fold holds at least: of one sample alone, neither a score nor a spread can be told."""
 
 DISTORTION = 0.25
 """Standard deviation of the entries by which the pseudo-task's random linear map differs from the identity."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +23,13 @@ from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
-from prefine.models.data.partition import split, split_alike
+from prefine.models.data.partition import hold_out, split, split_alike
 from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
 from prefine.models.pilot import OPERATIONS, Pilot, pilot_within
-from prefine.models.recipe import LastIterate, Step, TailAverage, real_rate
+from prefine.models.recipe import KeepBest, KeepLatest, LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.tuning import Everything, tuning_of
 from prefine.models.uploads import Exact, Quantised, TopK, Upload
@@ -51,6 +52,10 @@ class Workload:
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
         alike = split_alike(self._pair.test, self._pair.task, parts, stream(seed, "held-out partition"))
         self._federation = Federation.of(self._pair, parts, test_parts=alike)
+        self._kept = parts
+        if task.validation:
+            self._kept, lent = hold_out(parts, task.validation, stream(seed, "validation"))
+            self._federation = self._federation.validated_on(np.concatenate(lent), self._kept)
         self._tuning = tuning_of(task)
         self._effort: float | None = None
         self._parameters = len(self._tuned(0).weights)
@@ -150,10 +155,16 @@ class Workload:
         """Each schedule trained without the samples of ``fold`` and validated on them; and the rounds that took.
 
         ``fold.on = "task"`` holds out task samples, ``"general"`` uses none of them: it trains and validates on the
-        general data alone. Raises InputError where there are too few samples.
+        general data alone. Where the scenario has validation samples, ``"task"`` validates on these, whatever the fold.
+        Raises InputError where there are too few samples.
         """
         generator = stream(self._seed, f"rehearsal {fold.on}", fold.number // fold.folds)
-        federation = (held_out if fold.on == "task" else imagined)(self._federation, fold, generator)
+        if fold.on == "general":
+            federation = imagined(self._federation, fold, generator)
+        elif (held := self._federation.validation) is not None:
+            federation = replace(self._federation, test=held)
+        else:
+            federation = held_out(self._federation, fold, generator)
         objective = self.objective(seed)
         with one_thread():
             return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
@@ -172,7 +183,15 @@ class Workload:
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
         return AsynchronousLearner(
-            federation, objective, self._tuning, finetuning, step, average, seed, training.personalise
+            federation,
+            objective,
+            self._tuning,
+            finetuning,
+            step,
+            average,
+            seed,
+            training.personalise,
+            KeepBest() if training.keep == "best" else KeepLatest(),
         )
 
     def _upload(self, parameters: int) -> Upload:
@@ -186,6 +205,8 @@ class Workload:
     def provenance(self) -> dict[str, str]:
         """Names, sizes and checksum of the data, and the versions they came with."""
         sizes = {part: str(len(getattr(self._pair, part))) for part in ("general", "task", "test")}
+        if (held := self._federation.validation) is not None:
+            sizes |= {"task": str(len(self._federation.task)), "validation": str(len(held))}
         packages = {name: version(name) for name in ("torch", "scikit-learn", "mlxtend")}
         return {"data": self._pair.name, **sizes, "sha256": self._data_digest(), **packages}
 
@@ -196,7 +217,7 @@ class Workload:
 
     def _content(self) -> bytes:
         """All that the constants depend on."""
-        parts = cache.digest(*(part.tobytes() for part in self._federation.parts))
+        parts = cache.digest(*(part.tobytes() for part in self._kept))
         decay = self._training.weight_decay
         tuned = "" if isinstance(self._tuning, Everything) else f" {self._tuning}"
         return f"{self._data_digest()} {parts} {cache.digest(self._model())} {decay}{tuned}".encode()

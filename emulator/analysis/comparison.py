@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from prefine.emulator.analysis import hindsight, statistics
-from prefine.emulator.analysis.tables import REALISED, SCORE, column_types, varied_keys
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATED, column_types, varied_keys
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.records import RunRecord
 
@@ -21,7 +21,13 @@ _NEITHER_BETTER = (
 )
 """Figures of which neither more nor less is better."""
 
-_MORE_IS_BETTER = (SCORE, "client_accuracy_mean", "client_accuracy_worst", "client_accuracy_jain")
+_MORE_IS_BETTER = (
+    SCORE,
+    "validation_accuracy",
+    "client_accuracy_mean",
+    "client_accuracy_worst",
+    "client_accuracy_jain",
+)
 """Of all others less is."""
 
 FIGURES = tuple(name for name, kind in column_types(RunRecord).items() if kind != "str" and name != "seed")
@@ -43,7 +49,8 @@ def default_reference(runs: pd.DataFrame) -> str:
 
 def figures_of(runs: pd.DataFrame) -> list[str]:
     """The numeric columns of ``runs`` that have a mean: all but the seed and the varied keys."""
-    return [*FIGURES, *(name for name in runs.columns if is_target(name))]
+    absent = set(VALIDATED) - set(runs.columns)
+    return [*(name for name in FIGURES if name not in absent), *(name for name in runs.columns if is_target(name))]
 
 
 def comparison(runs: pd.DataFrame, reference: str, family: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -59,7 +66,7 @@ def comparison(runs: pd.DataFrame, reference: str, family: pd.DataFrame | None =
     its regret (`prefine.emulator.analysis.hindsight`).
     """
     keys, figures = varied_keys(runs), figures_of(runs)
-    yardsticks = _yardsticks(family, keys)
+    yardsticks = _yardsticks(None if family is None else family.reindex(columns=runs.columns), keys)
     return pd.DataFrame(
         [
             row

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from prefine.emulator.analysis.tables import SCORE
+from prefine.emulator.analysis.tables import SCORE, VALIDATION
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 Markup = Literal["latex", "markdown"]
@@ -29,8 +29,10 @@ def cells(comparison: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         "policy": lambda row: str(row["policy"]),
         "rounds": lambda row: f"{number(row['pretrain_rounds_mean'])} + {number(row['finetune_rounds_mean'])}",
         "test accuracy": lambda row: plus_minus(row[f"{SCORE}_mean"], row[f"{SCORE}_ci95"], 3),
-        "gain": difference,
     }
+    if f"{VALIDATION}_mean" in comparison.columns:
+        columns["validation accuracy"] = lambda row: plus_minus(row[f"{VALIDATION}_mean"], row[f"{VALIDATION}_ci95"], 3)
+    columns["gain"] = difference
     if comparison["regret"].notna().any():
         columns["regret"] = regret
     columns["delay in s"] = lambda row: plus_minus(row["delay_s_mean"], row["delay_s_ci95"])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from prefine.emulator.analysis.cells import meant, texts_mapped
 from prefine.emulator.analysis.longform import PARTS, wide
-from prefine.emulator.analysis.tables import FILES, HINDSIGHT, NAME, REHEARSALS, Record, column_types
+from prefine.emulator.analysis.tables import FILES, HINDSIGHT, NAME, REHEARSALS, VALIDATED, Record, column_types
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import atomic_path
@@ -30,7 +30,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     """
     path = folder / f"{name}.csv"
     record = READ[name]
-    types = {"policy" if name == REHEARSALS else NAME: "str", **column_types(record)}
+    types: dict[str, str] = {"policy" if name == REHEARSALS else NAME: "str", **column_types(record)}
     texts = ["policy", *(column for column, kind in types.items() if kind == "str")]
     numbers = [column for column, kind in types.items() if kind != "str"]
     try:
@@ -45,10 +45,13 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {_one_line(error)}") from error
     frame = texts_mapped(frame, meant)
+    types = {column: kind for column, kind in types.items() if column in frame.columns or column not in VALIDATED}
+    numbers = [column for column in numbers if column in types]
     missing = [column for column in types if column not in frame.columns and column not in record._field_defaults]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; its columns are {', '.join(types)}")
-    frame = frame.assign(**{name: value for name, value in record._field_defaults.items() if name not in frame.columns})
+    defaults = {name: value for name, value in record._field_defaults.items() if name in types}
+    frame = frame.assign(**{name: value for name, value in defaults.items() if name not in frame.columns})
     targets = [column for column in frame.columns if is_target(column)]
     frame = frame.assign(**{column: frame[column].replace("", math.nan) for column in targets})
     for column in targets:

@@ -1,5 +1,6 @@
 """Records as pandas tables, and tables as files: column names are field names, floats keep every digit."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,10 @@ SCORE = "test_accuracy"
 
 REALISED = "mean_grad_norm_sq"
 """The column of runs.csv that Phi bounds."""
+
+VALIDATION = "validation_accuracy"
+VALIDATED = ("validation_loss", VALIDATION)
+"""Columns of runs.csv and rounds.csv that are there only where something was validated."""
 
 NAME = "run_id"
 """The first column of runs.csv and of the tables `OF_RUNS`: which run a row belongs to."""
@@ -90,7 +95,7 @@ class _Rows:
         self._record, self._file = record, file
         self._rows: list[tuple[object, ...]] = []
         self._keys: dict[str, list[object]] = {}
-        self._header = True
+        self._header, self._validated = True, False
 
     def add(self, entry: Entry, rows: Sequence[tuple[object, ...]]) -> None:
         """The ``rows`` of one run: its ``run_id``, policy, seed and varied values stand before them."""
@@ -106,9 +111,29 @@ class _Rows:
         """Write what has come."""
         frame = table(self._record, self._rows)
         names = pd.DataFrame(self._keys, dtype=object)
+        if not self._validated:
+            frame = without_unvalidated(frame)
+            self._validated = VALIDATED[0] in frame.columns
+            if self._validated and not self._header:
+                self._widen()
         joined = pd.concat([names, frame], axis="columns")
         joined.to_csv(self._file, index=False, header=self._header, lineterminator="\n")
         self._rows, self._keys, self._header = [], {key: [] for key in self._keys}, False
+
+    def _widen(self) -> None:
+        """Give what is in the file the columns `VALIDATED`: the first validated run came late."""
+        self._file.seek(0)
+        head, *lines = list(csv.reader(self._file))
+        self._file.seek(0)
+        writer = csv.writer(self._file, lineterminator="\n")
+        writer.writerow([*head, *VALIDATED])
+        writer.writerows([*line, *[""] * len(VALIDATED)] for line in lines)
+
+
+def without_unvalidated(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` without the columns `VALIDATED` where it has them and they are empty."""
+    there = [name for name in VALIDATED if name in frame.columns]
+    return frame if frame[there].notna().to_numpy().any() else frame.drop(columns=there)
 
 
 def varied_column(key: str) -> str:
@@ -118,7 +143,7 @@ def varied_column(key: str) -> str:
 
 def runs_table(rows: Sequence[tuple[str, Varied, RunRecord]]) -> pd.DataFrame:
     """One row per run; every varied scenario key is a column after ``seed``, in the order in which it was varied."""
-    runs = table(RunRecord, [run for _, _, run in rows])
+    runs = without_unvalidated(table(RunRecord, [run for _, _, run in rows]))
     runs.insert(0, NAME, pd.Series([run_id for run_id, _, _ in rows], dtype="str"))
     keys = list(dict.fromkeys(key for _, varied, _ in rows for key, _ in varied))
     at = list(runs.columns).index(_VARIED_AFTER) + 1
@@ -155,7 +180,7 @@ def write_tables(
     with ExitStack() as stack:
         paths = {name: stack.enter_context(atomic_path(folder / f"{name}.csv")) for name in OF_RUNS}
         files = {
-            name: _Rows(OF_RUNS[name], stack.enter_context(path.open("w", newline=""))) for name, path in paths.items()
+            name: _Rows(OF_RUNS[name], stack.enter_context(path.open("w+", newline=""))) for name, path in paths.items()
         }
         for entry in results:
             _, varied, result = entry

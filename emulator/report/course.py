@@ -50,6 +50,7 @@ class Course(NamedTuple):
 
 
 ACCURACY = Quantity("test_accuracy", "test accuracy", "end", False)
+VALIDATION = Quantity("validation_accuracy", "validation accuracy", "end", False)
 GRADIENT = Quantity("grad_norm_sq", "squared gradient norm of the task loss", "start", True)
 TIME = Course("time_s", "virtual time in s")
 ENERGY = Course("energy_j", "energy spent in J")
@@ -76,9 +77,11 @@ def figures(tables: Tables) -> Iterator[Figure]:
 
 
 def curves(tables: Tables) -> Iterator[Figure]:
-    """Two quantities over two courses; what was never evaluated has no figure."""
+    """Each quantity over two courses; what was never evaluated has no figure."""
     rounds = _spent(tables)
-    for quantity in (ACCURACY, GRADIENT):
+    for quantity in (ACCURACY, VALIDATION, GRADIENT):
+        if quantity.column not in rounds.columns:
+            continue
         for course in (TIME, ENERGY):
             data = _curves(rounds, tables.keys, quantity, course)
             if not data.empty:
@@ -159,7 +162,7 @@ def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Q
             logarithmic(axes.yaxis)
         axes.set_xlabel(course.name)
     grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
-    draw_bands(grid, bands, accuracy=quantity is ACCURACY)
+    draw_bands(grid, bands, accuracy=quantity in (ACCURACY, VALIDATION))
     legend_below(canvas, grid)
 
 

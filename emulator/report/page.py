@@ -10,7 +10,7 @@ import pandas as pd
 
 from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.analysis.tables import REALISED, SCORE, write_csv
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, write_csv
 from prefine.emulator.files import write_bytes
 from prefine.emulator.options import FigureFormat
 from prefine.emulator.report import predicted, words
@@ -72,6 +72,7 @@ def page(tables: Tables, drawn: Sequence[Figure], pictures: Mapping[str, bytes],
         stops=stop_reasons(tables),
         reference=tables.reference,
         hindsight=len(tables.hindsight) > 0,
+        validated=f"{VALIDATION}_mean" in tables.comparison.columns,
         findings=words.findings(tables),
         gains=words.gains(tables)[:MOST_ROWS],
         others=words.others(tables),
@@ -100,6 +101,7 @@ def comparison_rows(comparison: pd.DataFrame, keys: Sequence[str]) -> list[dict[
             "runs": f"{row['runs']}" + (f" (+{row['failed']} failed)" if row["failed"] else ""),
             "rounds": f"{wording.number(row['pretrain_rounds_mean'])} + {wording.number(row['finetune_rounds_mean'])}",
             "accuracy": _estimate(row, SCORE),
+            "validation": _estimate(row, VALIDATION) if f"{VALIDATION}_mean" in row else "",
             "difference": wording.difference(row),
             "win_rate": wording.number(row[f"{SCORE}_win_rate"], 2),
             "gradient": _estimate(row, REALISED),

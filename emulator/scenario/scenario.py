@@ -80,6 +80,22 @@ class Scenario(Section):
             raise ValueError(f"aggregation.buffer = {mode.buffer} is below faults.min_participants = {least}")
         return self
 
+    @model_validator(mode="after")
+    def _validated(self) -> Self:
+        training = self.training
+        needing = {
+            "keep": training.keep == "best",
+            "until_accuracy": training.until_accuracy is not None,
+            "until_loss": training.until_loss is not None,
+        }
+        for key in (key for key, asked in needing.items() if asked):
+            if not self.task.validation and self.task.workload == TaskSettings().workload:
+                raise ValueError(
+                    f"training.{key} = {json.dumps(getattr(training, key))} needs validation samples: set "
+                    "task.validation, such as 0.2"
+                )
+        return self
+
     @property
     def device_count(self) -> int:
         """K: the number of ``[[device]]`` tables, else ``devices.count``."""

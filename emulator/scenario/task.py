@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from prefine.emulator.section import Count, NonNegative, Positive, Section
+from prefine.emulator.section import MOST_WHOLE, Count, NonNegative, Positive, Section
 
 
 class ShiftSettings(Section):
@@ -40,6 +40,12 @@ class LoraSettings(Section):
     train_a: bool = True
 
 
+def _share_or_number(amount: float) -> float:
+    if amount > 1.0 and not amount.is_integer():
+        raise ValueError("must be a share below 1 or a whole number of samples")
+    return amount
+
+
 class TaskSettings(Section):
     """The learning task.
 
@@ -49,6 +55,7 @@ class TaskSettings(Section):
     others), or a path to your own, files or ``path/to/file.py:factory`` (docs/learning.md).
     ``stretch_columns`` is the shift of ``"digits"``: 20 is mild, 32 is strong.
     ``samples`` is how many task samples all devices hold together (default: all there are).
+    ``validation`` is how many of them are held out for validation, below 1 their share; 0: none.
     ``partition``: ``"iid"``, ``"dirichlet"`` (each class by shares drawn with ``dirichlet_alpha``), or ``"source"``
     (each source, by default each class, on one device).
     ``model``: ``"logistic"``, ``"mlp"``, ``"cnn"``, ``"resnet"``, ``"transformer"``, or your own
@@ -63,6 +70,7 @@ class TaskSettings(Section):
     data: str = "digits"
     stretch_columns: Annotated[int, Field(ge=8, le=32)] = 20
     samples: Count | None = None
+    validation: Annotated[float, Field(ge=0.0, le=MOST_WHOLE), AfterValidator(_share_or_number)] = 0.0
     partition: Literal["iid", "dirichlet", "source"] = "iid"
     dirichlet_alpha: Positive = 0.5
     model: str = "mlp"

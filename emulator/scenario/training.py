@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from prefine.emulator.section import Count, NonNegative, Positive, Section
+from prefine.emulator.section import MOST, Count, NonNegative, Positive, Section
 
 PRESETS: dict[str, dict[str, Any]] = {
     "theory": {"learning_rate": "1/L", "momentum": 0.0, "average_last": 0.0},
@@ -44,6 +44,10 @@ class TrainingSettings(Section):
     ``personalise`` epochs on its own samples, after the run and off the clock, make each device's copy of the final
     model its own: ``personal_accuracy`` in clients.csv.
 
+    With validation samples (``[task] validation``), a run ends after the first evaluated round whose model scores
+    ``until_accuracy`` on them, or has a loss of ``until_loss``; and ``keep = "best"`` keeps, of the evaluated models of
+    a stage, the one that scores best on them.
+
     These change what a round costs: ``local_steps`` mini-batches per device and round (FedAvg); ``upload``
     ``"quantised"`` to ``upload_bits`` a number, or ``"top-k"``: the largest ``upload_share`` of the entries; both with
     error feedback.
@@ -63,6 +67,9 @@ class TrainingSettings(Section):
     upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     personalise: Annotated[int, Field(ge=0, le=1000)] = 0
+    keep: Literal["latest", "best"] = "latest"
+    until_accuracy: Annotated[float, Field(ge=-MOST, le=1.0)] | None = None
+    until_loss: NonNegative | None = None
 
     def bound_rate(self, smoothness: float) -> float:
         """The step size of the bound: the recipe's own, but at most 1/L, which is as far as the bound goes."""

@@ -27,9 +27,10 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     """Emulate ``spec`` and return its records.
 
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
-    adaptive policy decides what cannot be done.
+    adaptive policy decides what cannot be done, InputError where nothing is validated that the run's goal needs.
     """
     emulation = Emulation(spec)
+    spec.goal.check(emulation.server.untrained)
     emulation.finish()
     return emulation.result(policy, seed)
 
@@ -121,6 +122,8 @@ def _summary(spec: RunSpec, policy: str, seed: int, clock: Emulation, served: Fa
         client_accuracy_worst=served.worst,
         client_accuracy_std=served.std,
         client_accuracy_jain=served.jain,
+        validation_loss=server.evaluation.validation_loss,
+        validation_accuracy=server.evaluation.validation_accuracy,
     )
     return record._replace(warning=warnings(record, server.untrained, budget, spec.doubts))
 

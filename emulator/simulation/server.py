@@ -70,6 +70,9 @@ class EdgeServer:
                     yield from self._pretrain_round(decision.server)
                 else:
                     yield from self._finetune(decision)
+                if self._spec.goal.is_reached(self.evaluation):
+                    reason = "target"
+                    break
         except EnergyExhaustedError:
             reason, cause = "energy", "budget"
         except simpy.Interrupt as interrupt:
@@ -130,6 +133,8 @@ class EdgeServer:
                 participants,
                 server_batch,
                 server_frequency_hz,
+                after.validation_loss,
+                after.validation_accuracy,
             )
         )
 
@@ -137,8 +142,12 @@ class EdgeServer:
         """The final model is always evaluated."""
         if not self._evaluated:
             self.evaluation = self._learner.evaluate()
+            found = self.evaluation
             self.rounds[-1] = self.rounds[-1]._replace(
-                train_loss=self.evaluation.train_loss, test_accuracy=self.evaluation.test_accuracy
+                train_loss=found.train_loss,
+                test_accuracy=found.test_accuracy,
+                validation_loss=found.validation_loss,
+                validation_accuracy=found.validation_accuracy,
             )
 
     def _observe(self) -> Observation:

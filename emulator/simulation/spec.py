@@ -1,5 +1,6 @@
 """The specification of one run: everything it is made of, handed in."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from prefine.emulator.access import noise_psd_w_hz
 from prefine.emulator.bound import Prediction
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.charge import NO_CHARGE, Charge
+from prefine.emulator.errors import InputError
 from prefine.emulator.simulation.aggregation import Aggregation, Synchronous
 from prefine.emulator.simulation.availability import AlwaysOn, OnOff
 from prefine.emulator.simulation.control import Controller
@@ -17,13 +19,31 @@ from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.processor import Load, NoLoad, ProcessorModel
 from prefine.emulator.simulation.radio import Access, FixedPower, PowerControl
-from prefine.emulator.types import FloatArray, Learner, Plan, Problem
+from prefine.emulator.types import Evaluation, FloatArray, Learner, Plan, Problem
 
 OVERRUN_HORIZON = 1000.0
 """With ``on_budget = "record"``, a run without signal ends after this multiple of its delay budget."""
 
 WITHOUT_SOME = "rounds without some devices"
 """Outside the proof of the bound, whether the scenario leaves devices out or the policy."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a run trains for besides its plan: a score, or a loss, on the validation samples; None is no such goal."""
+
+    accuracy: float | None = None
+    loss: float | None = None
+
+    def is_reached(self, found: Evaluation) -> bool:
+        """Whether the evaluated model is good enough; what is not known never is."""
+        scores = self.accuracy is not None and found.validation_accuracy >= self.accuracy
+        return scores or (self.loss is not None and found.validation_loss <= self.loss)
+
+    def check(self, found: Evaluation) -> None:
+        """Raises InputError where there is a goal but, in ``found``, no validation."""
+        if self != Goal() and math.isnan(found.validation_loss) and math.isnan(found.validation_accuracy):
+            raise InputError("training.until_accuracy, training.until_loss: the workload validates nothing")
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,8 @@ class RunSpec:
     carry the run's randomness and are used up by it; the rest is frozen. ``participation`` is the share of the devices
     drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
     of the bound does not cover, ``charge`` what was spent of the budgets before the first round, ``policy_seed`` what
-    an adaptive policy draws with, ``doubts`` what the world's inputs give reason to doubt.
+    an adaptive policy draws with, ``doubts`` what the world's inputs give reason to doubt, ``goal`` what ends the run
+    before its plan does.
     """
 
     problem: Problem
@@ -59,6 +80,7 @@ class RunSpec:
     charge: Charge = NO_CHARGE
     policy_seed: int = 0
     aggregation: Aggregation = Synchronous()  # noqa: RUF009  # frozen
+    goal: Goal = Goal()
 
     @cached_property
     def noise_psd_w_hz(self) -> FloatArray:

@@ -12,7 +12,7 @@ from rich.table import Table
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.paper import short
-from prefine.emulator.analysis.tables import REALISED, SCORE
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 
@@ -40,8 +40,9 @@ def show_comparison(tables: Tables, console: Console) -> None:
 
 
 _ROUNDS, _ACCURACY, _GAIN, _REGRET, _STOPPED = "rounds", "accuracy", "gain", "regret", "stopped by"
+_VALIDATION = "validation\naccuracy"
 _BOUND, _DELAY, _ENERGY = "grad²\n(bound)", "delay s\n(plan)", "energy J\n(plan)"
-_FIRST_TO_GO = (_BOUND, _STOPPED, _ROUNDS, _ENERGY, _DELAY, _REGRET, _GAIN)
+_FIRST_TO_GO = (_VALIDATION, _BOUND, _STOPPED, _ROUNDS, _ENERGY, _DELAY, _REGRET, _GAIN)
 """Columns that give way to narrow terminals, in this order; varied keys, policy and accuracy stay."""
 
 _LONG_WORD = 9
@@ -59,6 +60,10 @@ def _columns(tables: Tables) -> dict[str, list[str]]:
     columns["policy"] = [row["policy"] for row in rows]
     columns[_ROUNDS] = [f"{number(row['pretrain_rounds_mean'])}+{number(row['finetune_rounds_mean'])}" for row in rows]
     columns[_ACCURACY] = [_over(plus_minus(row[f"{SCORE}_mean"], row[f"{SCORE}_ci95"], 3)) for row in rows]
+    if f"{VALIDATION}_mean" in tables.comparison.columns:
+        columns[_VALIDATION] = [
+            _over(plus_minus(row[f"{VALIDATION}_mean"], row[f"{VALIDATION}_ci95"], 3)) for row in rows
+        ]
     columns[_GAIN] = [_over(difference(row)) for row in rows]
     if len(tables.hindsight):
         columns[_REGRET] = [_over(regret(row)) for row in rows]

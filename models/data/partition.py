@@ -13,6 +13,9 @@ from prefine.models.data.samples import Samples
 Partition = Literal["iid", "dirichlet", "source"]
 BINS = 10
 
+LEAST_HELD_OUT = 2
+"""Samples that anything is validated on: of one sample alone, neither a score nor a spread can be told."""
+
 
 def split(
     samples: Samples, devices: int, how: Partition, alpha: float, generator: np.random.Generator
@@ -33,6 +36,28 @@ def split(
     if how == "source":
         return _by_source(samples.source if len(samples.source) else _classes(samples), devices, generator)
     return _dirichlet(_classes(samples)[order], order, devices, alpha, generator)
+
+
+def hold_out(
+    parts: tuple[IntArray, ...], amount: float, generator: np.random.Generator
+) -> tuple[tuple[IntArray, ...], tuple[IntArray, ...]]:
+    """What each device keeps of its ``parts``, and what it lends to the validation samples, drawn at random.
+
+    ``amount`` is how many samples all devices lend together, below 1 their share. Each lends in proportion to what it
+    has beyond one sample, which it keeps. Raises ValueError where that leaves fewer than `LEAST_HELD_OUT`.
+    """
+    spare = np.cumsum([len(part) - 1 for part in parts])
+    total = round(amount * sum(map(len, parts))) if amount < 1 else round(amount)
+    if not LEAST_HELD_OUT <= total <= spare[-1]:
+        raise ValueError(
+            f"task.validation = {amount:g}: {total} samples; of {sum(map(len, parts))} on {len(parts)} devices, which "
+            f"keep one each, it must be from {LEAST_HELD_OUT} to {spare[-1]}"
+        )
+    ends = np.floor(total * spare / spare[-1] + 0.5).astype(np.int64)
+    orders = [generator.permutation(part) for part in parts]
+    lent = np.diff(ends, prepend=0)
+    kept = tuple(np.sort(order[count:]) for order, count in zip(orders, lent, strict=True))
+    return kept, tuple(np.sort(order[:count]) for order, count in zip(orders, lent, strict=True))
 
 
 def split_alike(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefine.models.data.partition import Partition, split
+from prefine.models.data.partition import LEAST_HELD_OUT, Partition, hold_out, split
 from prefine.models.data.samples import Samples
 
 
@@ -27,6 +27,28 @@ def test_parts_are_disjoint_whole_and_never_empty(
     assert len(parts) == devices
     assert all(len(part) for part in parts)
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(count))
+
+
+@given(st.integers(1, 8), st.integers(1, 60), st.floats(0.0, 1.0), st.booleans(), st.integers(0, 99))
+def test_validation_samples_come_from_every_device_in_proportion(
+    devices: int, spare: int, fill: float, number: bool, seed: int
+) -> None:
+    count = devices + LEAST_HELD_OUT + spare
+    parts = split(made(count, 3), devices, "dirichlet", 0.3, np.random.default_rng(seed))
+    wanted = LEAST_HELD_OUT + round(fill * spare)
+    kept, lent = hold_out(parts, float(wanted) if number else wanted / count, np.random.default_rng(seed))
+    assert sum(map(len, lent)) == wanted
+    for whole, own, given_away in zip(parts, kept, lent, strict=True):
+        assert len(own) > 0
+        assert np.array_equal(np.sort(np.concatenate([own, given_away])), whole)
+        assert abs(len(given_away) - wanted * (len(whole) - 1) / (count - devices)) <= 1.0
+
+
+@pytest.mark.parametrize("amount", [0.01, 1.0, 0.95, 97.0])
+def test_too_much_or_too_little_to_hold_out_is_one_line(amount: float) -> None:
+    parts = split(made(100, 3), 8, "iid", 1.0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=rf"task.validation = {amount:g}: \d+ samples; .* must be from 2 to 92"):
+        hold_out(parts, amount, np.random.default_rng(0))
 
 
 def test_iid_parts_are_equal() -> None:

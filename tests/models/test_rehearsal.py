@@ -146,6 +146,24 @@ def test_a_rehearsal_is_the_run_that_has_the_same_samples(workload: Make) -> Non
     assert seen.score == learner.evaluate().test_accuracy
 
 
+def test_validation_samples_take_the_place_of_folds(workload: Make) -> None:
+    """What is rehearsed is then the run itself, judged by the validation samples; general samples stay alone."""
+    made = workload(samples=60, validation=0.3)
+    weights = np.array(made.weights)
+    schedules = _schedules(weights, ((5, 8, 4),))
+    first, second = (made.rehearse(schedules, Fold(number, FOLDS, "task"), 9, 0.1)[0] for number in (0, 7))
+    assert first == second
+    learner = made.learner(9, 0.1)
+    for _ in range(5):
+        learner.pretrain(8)
+    for _ in range(4):
+        learner.finetune(np.full(len(weights), 3), weights)
+    found = learner.evaluate()
+    assert first == [Validation(found.validation_loss, found.validation_accuracy)]
+    alone, _ = made.rehearse(schedules, Fold(0, FOLDS, "general"), 9, 0.1)
+    assert alone != first
+
+
 def test_a_rehearsal_without_a_barrier_is_the_run_that_has_the_same_samples(workload: Make) -> None:
     """Two devices are sent out, one comes back twice; each update counts as a round."""
     made = workload(samples=60, training={"preset": "practice"})

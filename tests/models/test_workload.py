@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from prefine.emulator import types
@@ -22,6 +23,51 @@ def test_cost_follows_model_and_uploads(workload: Make) -> None:
     assert workload(model="logistic", parameter_bits=16).cost.uplink_bits == 16 * 650
     sparse = workload(training={"upload": "top-k", "upload_share": 0.1, "local_steps": 3}).cost
     assert (sparse.local_steps, sparse.uplink_bits, sparse.model_bits) == (3, 481 * (32 + 13), 32 * 4810)
+
+
+def test_validation_samples_are_held_out_of_training(workload: Make) -> None:
+    plain, split, again = workload(), workload(validation=0.25), workload(validation=10)
+    assert [plain._content() == split._content(), split._content() == again._content()] == [False, True]
+    assert (split.provenance()["task"], split.provenance()["validation"]) == ("30", "10")
+    assert "validation" not in plain.provenance()
+    data, held, whole = split._federation, split._federation.validation, plain._federation
+    assert held is not None
+    assert torch.equal(data.test.x, whole.test.x)
+    rows = [batch.x.reshape(len(batch), -1).numpy() for batch in (data.task, held, whole.task)]
+    assert np.array_equal(np.unique(np.concatenate(rows[:2]), axis=0), np.unique(rows[2], axis=0))
+    assert sum(split.weights) == pytest.approx(1.0)
+    learner = split.learner(0, 0.2)
+    learner.pretrain(16)
+    found = learner.evaluate()
+    assert found.validation_loss == learner.objective.loss(held)
+    assert found.validation_accuracy == learner.objective.score(held)
+    assert found.train_loss == pytest.approx(learner.objective.loss(data.task))
+    assert np.isnan(plain.learner(0, 0.2).evaluate().validation_loss)
+
+
+@pytest.mark.parametrize("average_last", [0.0, 0.5])
+def test_the_best_of_the_evaluated_models_is_kept(workload: Make, average_last: float) -> None:
+    """Steps so long that the score goes up and down; the latest model of the twin is evaluated beside it."""
+    recipe = {"learning_rate": 1.0, "average_last": average_last}
+    best, latest = (
+        workload(validation=0.5, samples=60, training=recipe | {"keep": keep}).learner(1, 0.2)
+        for keep in ("best", "latest")
+    )
+    earlier, seen = 0, [best.evaluate()]
+    assert seen == [latest.evaluate()]
+    for number in range(24):
+        if number == 12:  # the hand-over begins a new choice
+            seen = []
+        for learner in (best, latest):
+            learner.pretrain(8) if number < 12 else learner.finetune(np.full(4, 2), np.full(4, 0.25))
+        kept, now = best.evaluate(), latest.evaluate()
+        seen.append(now)
+        wanted = max(seen, key=lambda found: (found.validation_accuracy, -found.validation_loss))
+        assert kept == wanted._replace(grad_norm_sq=now.grad_norm_sq)
+        earlier += kept != now
+    assert 0 < earlier < 24
+    shares = np.array(best._data.weights)
+    assert best.client_results().train_loss @ shares == pytest.approx(kept.train_loss, rel=1e-5)
 
 
 def test_scenario_seed_chooses_data_and_run_seed_does_not(workload: Make) -> None:

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prefine.emulator.analysis import tables
+from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.reading import read_table, write_parquet
 from prefine.emulator.analysis.tables import (
     FILES,
+    VALIDATED,
     Entry,
     runs_table,
     table,
@@ -58,7 +61,30 @@ def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
     write_tables(tmp_path, [Entry("r", (), result())])
     for name, record in FILES.items():
         header = (tmp_path / f"{name}.csv").read_text().splitlines()[0]
-        assert header.split(",") == ["run_id", *(() if name == "runs" else ("policy", "seed")), *record._fields]
+        columns = [column for column in record._fields if column not in VALIDATED]
+        assert header.split(",") == ["run_id", *(() if name == "runs" else ("policy", "seed")), *columns]
+
+
+def test_a_validated_run_brings_its_columns_to_rows_that_are_written_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 1)
+    plain = replace(result(), run=result().run._replace(policy='a "b", c'))
+    rounds = tuple(row._replace(validation_loss=0.5, validation_accuracy=0.25) for row in plain.rounds)
+    run = plain.run._replace(validation_loss=0.5, validation_accuracy=0.25)
+    validated = replace(plain, run=run, rounds=rounds)
+    write_tables(tmp_path, [Entry(str(i), (), one) for i, one in enumerate((plain, plain, validated, plain))])
+    for name, of_each in (("rounds", len(rounds)), ("runs", 1)):
+        read = read_table(tmp_path, name)
+        assert list(read.columns[-2:]) == list(VALIDATED)
+        assert set(read["policy"]) == {'a "b", c'}
+        there = read["run_id"] == "2"
+        assert read.loc[there, list(VALIDATED)].to_numpy().tolist() == [[0.5, 0.25]] * of_each
+        assert read.loc[~there, list(VALIDATED)].isna().all(axis=None)
+    figures = set(comparison(read_table(tmp_path, "runs"), 'a "b", c').columns)
+    assert {"validation_loss_mean", "validation_accuracy_win_rate"} <= figures
+    write_tables(tmp_path, [Entry("r", (), plain)])
+    assert "validation_loss_mean" not in comparison(read_table(tmp_path, "runs"), 'a "b", c').columns
 
 
 def test_tables_read_back_equal(tmp_path: Path) -> None:
@@ -81,7 +107,7 @@ def test_varied_keys_become_columns_after_the_seed(tmp_path: Path) -> None:
 
 
 def test_no_runs_still_have_columns(tmp_path: Path) -> None:
-    assert list(runs_table([]).columns) == ["run_id", *RunRecord._fields]
+    assert list(runs_table([]).columns) == ["run_id", *(name for name in RunRecord._fields if name not in VALIDATED)]
 
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
