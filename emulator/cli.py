@@ -14,6 +14,7 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.options import DEFAULT, DeviceRows, TableFormat
 from prefine.emulator.terminal.ending import status_of
 from prefine.traces.commands import app as trace_app
+from prefine.traces.commands import devices as device_tables
 
 app = typer.Typer(
     name="prefine",
@@ -287,6 +288,9 @@ def scenarios() -> None:
     from prefine.emulator.terminal import work
 
     work.scenarios()
+
+
+app.command("devices")(device_tables)
 
 
 def _overrides(overrides: list[str] | None, devices: DeviceRows | None) -> list[str]:

@@ -1,6 +1,6 @@
-"""``prefine trace inspect``, ``convert`` and ``synthesize``: what they take.
+"""``prefine trace inspect``, ``convert`` and ``synthesize``, and ``prefine devices``: what they take.
 
-What they do is in `prefine.traces.work`, which is imported when one is run: help needs none of the libraries.
+What they do is in `prefine.traces.work` and `.profiling`, which are imported when one is run: help needs no library.
 """
 
 import shlex
@@ -141,9 +141,37 @@ def synthesize(
     work.synthesize(model, distance_m, duration_s, seed, layout_seed, assignments or [], out, _command(context))
 
 
-def _command(context: typer.Context) -> str:
+def devices(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="JSON: scores by name, or a list of objects with Model and scores.")],
+    seconds: Annotated[
+        list[str], typer.Option(metavar="NAME=S", help="Time of one sample on one of the devices; repeatable.")
+    ],
+    score: Annotated[str, typer.Option(help="Of a list: the column with the scores.")] = "AI_Score",
+    max_frequency_hz: Annotated[float, typer.Option(help="The clock at which devices take so long.")] = 2e9,
+    users: Annotated[
+        Path | None, typer.Option(help="JSON: names of phones, or users with model, to draw from.")
+    ] = None,
+    aliases: Annotated[Path | None, typer.Option(help="JSON: what users' phones are called in FILE.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Draw so many devices instead of all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help=r"TOML \[default: the screen].")
+    ] = None,
+) -> None:
+    """Make device tables of a scenario from benchmark scores (FLASH, AI-Benchmark).
+
+    Example: prefine devices benchmark2score.json --seconds 'Google Pixel 4=0.018' --count 20 >> mine.toml
+    """
+    from prefine.traces import profiling
+
+    command = _command(context, ("devices",))
+    profiling.devices(file, score, seconds, max_frequency_hz, users, aliases, count, seed, out, command)
+
+
+def _command(context: typer.Context, called: tuple[str, ...] = ()) -> str:
     """The command with what was given on it, the output file aside."""
-    words = ["prefine", "trace", str(context.info_name)]
+    words = ["prefine", *(called or ("trace", str(context.info_name)))]
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
@@ -152,7 +180,12 @@ def _command(context: typer.Context) -> str:
         value = context.params[name]
         values = value if isinstance(value, list | tuple) else [value]
         if parameter.param_type_name == "argument":
-            words += [Path(str(one)).name for one in values]
+            words += [_bare(one) for one in values]
         else:
-            words += [word for one in values for word in (parameter.opts[0], str(one))]
+            words += [word for one in values for word in (parameter.opts[0], _bare(one))]
     return shlex.join(words)
+
+
+def _bare(value: object) -> str:
+    """A file without its folder, which is the author's."""
+    return value.name if isinstance(value, Path) else str(value)

@@ -35,7 +35,7 @@ def inspect(file: Path, device: int, reading: Reading, link: Link, max_gap_s: fl
     ``figure`` is where a picture of all devices goes.
     """
     kind = None if figure is None else figure_format(figure)
-    found = import_trace(_read(file), str(file), reading, link, _gap_rule("hold", max_gap_s))
+    found = import_trace(read_bytes(file), str(file), reading, link, _gap_rule("hold", max_gap_s))
     if device >= len(found.trace):
         raise InputError(
             f"{file}: has {len(found.trace)} devices, --device {device} is not one of 0 to {len(found.trace) - 1}"
@@ -59,7 +59,7 @@ def convert(
 ) -> None:
     """Write the traces in ``files`` as one canonical trace, which says that ``command`` made it."""
     rule = _gap_rule(gaps, max_gap_s)
-    found = [import_trace(_read(file), str(file), reading, link, rule) for file in files]
+    found = [import_trace(read_bytes(file), str(file), reading, link, rule) for file in files]
     provenance = [f"command: {command}"]
     for file, one in zip(files, found, strict=True):
         source = f"source: {file.name} ({one.format}, {len(one.trace)} device(s))"
@@ -91,7 +91,7 @@ def synthesize(
         raise InputError("--model is trace, must be static, rayleigh, rician, block or your own file.py:Class")
     section = channel_model({"model": model, **_assigned(assignments)})
     distances = _distances(distance_m)
-    _positive("--duration-s", duration_s)
+    positive("--duration-s", duration_s)
     channel = section.build(Site(distances, layout_seed), seed)
     trace = record(channel, len(distances), duration_s)
     _deliver(replace(trace, provenance=(f"command: {command}", "synthetic")), out)
@@ -108,9 +108,9 @@ def reading(
 ) -> Reading:
     """How to read a file; raises InputError."""
     if step_s is not None:
-        _positive("--step-s", step_s)
+        positive("--step-s", step_s)
     if bin_s is not None:
-        _positive("--bin-s", bin_s, SHORTEST_BIN_S)
+        positive("--bin-s", bin_s, SHORTEST_BIN_S)
     return Reading(format, Columns(tuple(column or ()), unit, time_column, step_s, device_column), bin_s)
 
 
@@ -119,14 +119,15 @@ def link(
 ) -> Link:
     """What turns measurements into gains; raises InputError."""
     for name, value in (("--bandwidth-hz", bandwidth_hz), ("--power-w", power_w), ("--rate-scale", rate_scale)):
-        _positive(name, value)
+        positive(name, value)
     for name, value in (("--noise-dbm-hz", noise_dbm_hz), ("--reference-signal-dbm", reference_signal_dbm)):
         if not abs(value) < 300.0:
             raise InputError(f"{name} is {value:g}, must be between -300 and 300")
     return Link(bandwidth_hz, power_w, dbm_to_watt(noise_dbm_hz), reference_signal_dbm, rate_scale)
 
 
-def _read(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
+    """What ``file`` holds; raises InputError where it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -152,11 +153,12 @@ def _say(console: Console, text: str) -> None:
 
 
 def _gap_rule(gaps: Gaps, max_gap_s: float) -> GapRule:
-    _positive("--max-gap-s", max_gap_s)
+    positive("--max-gap-s", max_gap_s)
     return GapRule(gaps, max_gap_s)
 
 
-def _positive(name: str, value: float, least: float = LEAST) -> None:
+def positive(name: str, value: float, least: float = LEAST) -> None:
+    """Raises InputError, naming the option ``name``, where ``value`` is no positive number."""
     if not least <= value <= MOST:
         raise InputError(f"{name} is {value:g}, must be above 0, from {least:g} to {MOST:g}")
 
@@ -167,7 +169,7 @@ def _distances(text: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     except ValueError:
         raise InputError(f"--distance-m is {text!r}, must be metres separated by commas, such as 50,120") from None
     for value in values:
-        _positive("--distance-m", float(value))
+        positive("--distance-m", float(value))
     return values
 
 
