@@ -65,7 +65,8 @@ class VisionTransformer(nn.Module):
         self.cut = nn.Unfold(side, stride=side, padding=0)
         self.pad = (0, -width % side, 0, -height % side)
         self.embed = nn.Linear(channels * side * side, WIDTH)
-        self.place = nn.Parameter(0.02 * torch.randn(patches, WIDTH))
+        # A blank patch is its place alone: at the usual 0.02 norms would divide by next to nothing, and L be 30-fold.
+        self.place = nn.Parameter(torch.randn(patches, WIDTH))
         self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, outputs)

@@ -8,6 +8,7 @@ from prefine.models import networks
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.digits import uci_halves
 from prefine.models.objective import Objective
+from prefine.models.transformer import VisionTransformer
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,14 @@ def test_same_seed_same_weights(name: str) -> None:
     flat = [torch.cat([p.reshape(-1) for p in made.parameters()]) for made in (first, again, other)]
     assert torch.equal(flat[0], flat[1])
     assert not torch.equal(flat[0], flat[2])
+
+
+def test_no_norm_of_the_transformer_divides_by_next_to_nothing() -> None:
+    """A blank patch too comes to the first norm at about unit scale; at a fiftieth of it L was 30 times as large."""
+    network = networks.build("transformer", (1, 8, 8), 10, 0)
+    assert isinstance(network, VisionTransformer)
+    deviation = (network.embed(torch.zeros(16, 4)) + network.place).std(dim=1)
+    assert 0.5 < deviation.min() <= deviation.max() < 2.0
 
 
 OWN = """
