@@ -117,8 +117,13 @@ def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
     lived: list[int] = []
     living = barrier.Rounds._simulate
     world = run_spec(problem(4), plan(problem(4), 0, 12), faults=Faults(battery_j=0.5))
+
+    def watched_living(*arguments: Any) -> Any:
+        lived.append(arguments[1].round)
+        return living(*arguments)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(barrier.Rounds, "_simulate", lambda *a: [lived.append(a[1].round), living(*a)][1])
+        patch.setattr(barrier.Rounds, "_simulate", watched_living)
         fast, simulated, _ = both_ways(world)
     ends = [record.round for record in fast.devices if record.outcome == "battery"]
     assert lived[: -len(simulated.rounds)] == sorted(set(ends))
