@@ -92,7 +92,8 @@ class Learner:
         self._finetune_rounds += 1
         if not len(here):
             return
-        self._read_reports()
+        if len(here) < len(self._devices):  # who is in this round reports anew
+            self._read_reports()
         counts = (round_.local_steps * batches[here]).tolist()
         rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
         with one_thread():
