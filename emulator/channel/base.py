@@ -5,7 +5,7 @@ The gain g(t) is received over sent power, linear, so the signal-to-noise ratio 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Channel(ABC):
         """
 
     def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
-        """`steps` of many ``devices`` (n,), each from its own instant of ``time_s`` (n,): ends and gains are (n, m).
+        """`steps` of ``devices`` (n,), none twice, each from its own instant of ``time_s`` (n,): all are (n, m).
 
         Rows with fewer steps than others are filled up with steps that last no time.
         Raises TraceEndError as `steps` does.
@@ -92,6 +92,22 @@ class Process(Protocol):
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """Linear power gain at the instants of ``grid``, shape (count,)."""
+        ...
+
+
+ROW = 16
+"""Instants in a row, and rows in a grid, of a `RowProcess`."""
+
+
+@runtime_checkable
+class RowProcess(Process, Protocol):
+    """A process that can be had by rows: of a grid of `ROW` * `ROW` instants, `ROW` at a time, for many devices."""
+
+    def rows(self, devices: IntArray, start_s: FloatArray, step_s: float, which: IntArray, row: IntArray) -> FloatArray:
+        """Row ``row`` (m,) of the grids that begin at ``start_s`` (n,), of ``devices[which]``, ``which`` (m,).
+
+        Shape (m, `ROW`), to the last bit what `sample` gives on the whole grid.
+        """
         ...
 
 

@@ -1,37 +1,60 @@
 """A step function made of continuous processes: constant on [i s, (i + 1) s), its value taken in the middle."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prefine.emulator.channel.base import Channel, Grid, Process, Steps
-from prefine.emulator.types import FloatArray, frozen_array
+from prefine.emulator.channel.base import ROW, Channel, Grid, Process, RowProcess, Steps
+from prefine.emulator.types import FloatArray, IntArray
 
-CHUNK = 256
-"""Steps evaluated in one call; values are aligned to chunks, so they never depend on what was asked before."""
+CHUNK = ROW * ROW
+"""Steps in one grid; values are aligned to chunks, so they never depend on what was asked before."""
+
+ROWS = np.arange(ROW)
 
 
 class SampledChannel(Channel):
     """The product of a slowly and a fast varying process on a grid of ``step_s``.
 
-    ``hold`` is how many steps the slow one keeps its value; it divides `CHUNK`. The last chunk of each device is kept.
+    ``hold`` is how many steps the slow one keeps its value; it divides `CHUNK`. The last chunk of each device is kept;
+    of a fast process that can be had by rows, no row is evaluated before it is asked for.
     """
 
     def __init__(self, slow: Process, fast: Process, step_s: float, hold: int = CHUNK) -> None:
         self._slow = slow
         self._fast = fast
+        self._rows = fast.rows if isinstance(fast, RowProcess) else None
         self._step_s = step_s
         self._hold = hold
-        self._last: dict[int, tuple[int, FloatArray, FloatArray]] = {}
+        self._chunk = np.empty(0, dtype=np.int64)
+        self._known = np.empty((0, ROW), dtype=np.bool_)
+        self._slow_gain = np.empty((0, CHUNK // hold))
+        self._gain = np.empty((0, ROW, ROW))
 
     def gain(self, device: int, time_s: float) -> float:
         """Linear power gain of the step that holds at ``time_s``."""
-        chunk, offset = divmod(self._index(time_s), CHUNK)
-        return float(self._chunk(device, chunk)[1][offset])
+        return float(self.steps(device, time_s, 1).gain[0])
 
     def steps(self, device: int, start_s: float, count: int) -> Steps:
         """The steps from ``start_s`` on, at most to the end of the chunk they lie in; ends are (index + 1) step_s."""
-        chunk, offset = divmod(self._index(start_s), CHUNK)
-        end_s, gain = self._chunk(device, chunk)
-        return Steps(end_s[offset : offset + count], gain[offset : offset + count])
+        chunk, first = divmod(self._index(start_s), CHUNK)
+        stop = min(first + count, CHUNK)
+        rows = slice(first // ROW, (stop - 1) // ROW + 1)
+        if device >= len(self._chunk) or self._chunk[device] != chunk or not self._known[device, rows].all():
+            self._evaluate(*(np.array([number]) for number in (device, chunk, first, stop - 1)))
+        end_s = np.asarray((chunk * CHUNK + 1 + np.arange(first, stop)) * self._step_s, dtype=np.float64)
+        return Steps(end_s, self._gain[device].ravel()[first:stop].copy())
+
+    def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
+        """As for any channel, all devices at once."""
+        chunk, first = np.divmod(self._indices(time_s), CHUNK)
+        last = np.minimum(first + count, CHUNK) - 1
+        self._evaluate(devices, chunk, first, last)
+        step = first[:, None] + np.arange(int((last - first).max(initial=0)) + 1)
+        filling = step > last[:, None]
+        step = np.minimum(step, last[:, None])
+        gain = self._gain[devices[:, None], step // ROW, step % ROW]
+        gain[filling] = 0.0
+        return Steps((chunk[:, None] * CHUNK + 1 + step) * self._step_s, gain)
 
     def _index(self, time_s: float) -> int:
         """The step with index * step_s <= time_s < (index + 1) * step_s, whatever the division rounded to."""
@@ -42,16 +65,50 @@ class SampledChannel(Channel):
             index -= 1
         return index
 
-    def _chunk(self, device: int, chunk: int) -> tuple[FloatArray, FloatArray]:
-        last = self._last.get(device)
-        if last is None or last[0] != chunk:
-            last = (chunk, *self._evaluate(device, chunk))
-            self._last[device] = last
-        return last[1], last[2]
+    def _indices(self, time_s: FloatArray) -> IntArray:
+        """`_index` of many instants (n,)."""
+        index = (time_s / self._step_s).astype(np.int64)
+        while (early := (index + 1) * self._step_s <= time_s).any():
+            index += early
+        while (late := index * self._step_s > time_s).any():
+            index -= late
+        return index
 
-    def _evaluate(self, device: int, chunk: int) -> tuple[FloatArray, FloatArray]:
-        first, step_s, hold = chunk * CHUNK, self._step_s, self._hold
-        end_s = frozen_array((first + 1 + np.arange(CHUNK)) * step_s)
-        slow = self._slow.sample(device, Grid((first + 0.5 * hold) * step_s, hold * step_s, CHUNK // hold))
-        fast = self._fast.sample(device, Grid((first + 0.5) * step_s, step_s, CHUNK))
-        return end_s, frozen_array(np.repeat(slow, hold) * fast)
+    def _evaluate(self, devices: IntArray, chunk: IntArray, first: IntArray, last: IntArray) -> None:
+        """Know the steps ``first`` to ``last`` of ``chunk`` of each of ``devices``, all (n,), no device twice."""
+        self._make_room(int(devices.max(initial=-1)) + 1)
+        turned = np.flatnonzero(self._chunk[devices] != chunk)
+        for device, number in zip(devices[turned].tolist(), chunk[turned].tolist(), strict=True):
+            start_s, hold_s = (number * CHUNK + 0.5 * self._hold) * self._step_s, self._hold * self._step_s
+            self._slow_gain[device] = self._slow.sample(device, Grid(start_s, hold_s, CHUNK // self._hold))
+            self._chunk[device], self._known[device] = number, False
+        wanted = ((first // ROW)[:, None] <= ROWS) & ((last // ROW)[:, None] >= ROWS) & ~self._known[devices]
+        some = wanted.any(axis=1)
+        if some.any():
+            self._evaluate_rows(devices[some], chunk[some], wanted[some])
+
+    def _evaluate_rows(self, devices: IntArray, chunk: IntArray, wanted: NDArray[np.bool_]) -> None:
+        """Evaluate at least the ``wanted`` rows (n, ROW) of each of ``devices``."""
+        start_s = np.asarray((chunk * CHUNK + 0.5) * self._step_s, dtype=np.float64)
+        if self._rows is not None:
+            which, row = np.nonzero(wanted)
+            fast = self._rows(devices, start_s, self._step_s, which, row)
+        else:
+            which, row = np.divmod(np.arange(len(devices) * ROW), ROW)
+            each = zip(devices.tolist(), start_s.tolist(), strict=True)
+            whole = [self._fast.sample(device, Grid(from_s, self._step_s, CHUNK)) for device, from_s in each]
+            fast = np.reshape(whole, (len(which), ROW))
+        of, held = devices[which], (row[:, None] * ROW + ROWS) // self._hold
+        self._gain[of, row] = self._slow_gain[of[:, None], held] * fast
+        self._known[of, row] = True
+
+    def _make_room(self, devices: int) -> None:
+        """Keep room for so many devices, with some to spare."""
+        if devices <= len(self._chunk):
+            return
+        more = max(devices, 2 * len(self._chunk)) - len(self._chunk)
+        self._chunk = np.append(self._chunk, np.full(more, -1))
+        self._known, self._slow_gain, self._gain = (
+            np.concatenate((kept, np.empty((more, *kept.shape[1:]), kept.dtype)))
+            for kept in (self._known, self._slow_gain, self._gain)
+        )

@@ -96,12 +96,10 @@ def transfers(
     band_hz, watts, noise_psd = (column[longer, None] for column in (bandwidth_hz, power_w, noise_psd_w_hz))
     rates = rate(band_hz, watts, steps.gain[longer], noise_psd)
     end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
-    for i in np.flatnonzero(np.isnan(end_s)).tolist():
-        device, from_s = int(devices[i]), float(start_s[i])
-        own = float(power_w[i]), float(bandwidth_hz[i]), float(noise_psd_w_hz[i])
-        end_s[i] = transfer_end(channel, device, from_s, bits, *own, horizon_s)
-        if math.isfinite(end_s[i]):
-            delivered[i] = delivered_bits(channel, device, from_s, float(end_s[i]), *own)
+    far = np.isnan(end_s)
+    if far.any():
+        own = power_w[far], bandwidth_hz[far], noise_psd_w_hz[far]
+        end_s[far], delivered[far] = _over_chunks(channel, devices[far], start_s[far], bits, *own, horizon_s)
     return end_s, delivered
 
 
@@ -120,6 +118,47 @@ def _over_steps(
     within = np.divide(left, rates[row, last], where=sent[:, -1] >= bits, out=np.full(len(rates), math.nan))
     end_s = begin_s[row, last] + within
     return end_s, _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
+
+
+def _over_chunks(
+    channel: Channel,
+    devices: IntArray,
+    start_s: FloatArray,
+    bits: float,
+    power_w: FloatArray,
+    bandwidth_hz: FloatArray,
+    noise_psd_w_hz: FloatArray,
+    horizon_s: float,
+) -> tuple[FloatArray, FloatArray]:
+    """`transfer_end` and `delivered_bits`, to the last bit, of transfers that take many steps, chunk after chunk."""
+    end_s, delivered = np.full(len(devices), math.inf), np.zeros(len(devices))
+    from_s, left, going, count = start_s.copy(), np.full(len(devices), bits), np.arange(len(devices)), FIRST_STEPS
+    while len(going):
+        steps = channel.ahead(devices[going], from_s[going], count)
+        begin_s = np.concatenate((from_s[going, None], steps.end_s[:, :-1]), axis=1)
+        rates = rate(bandwidth_hz[going, None], power_w[going, None], steps.gain, noise_psd_w_hz[going, None])
+        lasting_s = _after(begin_s, steps.end_s)
+        sent = np.cumsum(_bits(lasting_s, rates), axis=1)
+        over = np.flatnonzero(sent[:, -1] >= left[going])
+        last, ended = np.argmax(sent[over] >= left[going[over], None], axis=1), going[over]
+        before = np.where(last > 0, sent[over, last - 1], 0.0)
+        end_s[ended] = begin_s[over, last] + (left[ended] - before) / rates[over, last]
+        used_s = np.minimum(lasting_s, _after(begin_s, end_s[going, None]))
+        delivered[going] += _sums(_bits(used_s, rates), np.count_nonzero(lasting_s, axis=1))
+        left[going] -= sent[:, -1]
+        from_s[going] = steps.end_s[:, -1]
+        going = going[np.isinf(end_s[going]) & (from_s[going] < horizon_s) & np.isfinite(from_s[going])]
+        count = min(2 * count, MOST_STEPS)
+    return end_s, delivered
+
+
+def _sums(values: FloatArray, lengths: IntArray) -> FloatArray:
+    """Of the first ``lengths`` (n,) of each row of ``values`` (n, m), added up as a row of that length is."""
+    total = np.empty(len(values))
+    for length in np.unique(lengths).tolist():
+        which = lengths == length
+        total[which] = values[which, :length].sum(axis=1)
+    return total
 
 
 def _after(begin_s: FloatArray, end_s: FloatArray) -> FloatArray:

@@ -67,6 +67,9 @@ def test_walking_step_by_step_meets_what_a_longer_question_says(
     assert np.all(np.diff(asked.end_s) > 0.0)
     assert list(zip(asked.end_s, asked.gain, strict=True)) == walked[: len(asked.end_s)]
     assert np.all(np.isfinite(asked.gain) & (asked.gain >= 0.0))
+    ends, gains = channel(keys).ahead(np.array([device]), np.array([start_s]), 12)
+    assert ends[-1][gains[-1] > 0.0].tolist() == asked.end_s.tolist()
+    assert gains[-1][gains[-1] > 0.0].tolist() == asked.gain.tolist()
 
 
 @pytest.mark.parametrize("keys", VARYING, ids=str)

@@ -15,7 +15,7 @@ from prefine.emulator.simulation import barrier, run
 from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.cohort import Assignment
 from prefine.emulator.simulation.control import FollowPlan
-from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, FreeDownlink, Unicast
+from prefine.emulator.simulation.downlink import Broadcast, Delivery, FixedDownlink, FreeDownlink, Unicast
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.fastpath import ComputedRound, IndependentDevices, NoFastPath, fast_path
 from prefine.emulator.simulation.faults import Faults
@@ -117,13 +117,13 @@ def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
     lived: list[int] = []
     living = barrier.Rounds._simulate
     world = run_spec(problem(4), plan(problem(4), 0, 12), faults=Faults(battery_j=0.5))
-
-    def watched_living(*arguments: Any) -> Any:
-        lived.append(arguments[1].round)
-        return living(*arguments)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(barrier.Rounds, "_simulate", watched_living)
+
+        def noting(rounds: barrier.Rounds, assignment: Assignment, delivery: Delivery) -> Any:
+            lived.append(assignment.round)
+            return living(rounds, assignment, delivery)
+
+        patch.setattr(barrier.Rounds, "_simulate", noting)
         fast, simulated, _ = both_ways(world)
     ends = [record.round for record in fast.devices if record.outcome == "battery"]
     assert lived[: -len(simulated.rounds)] == sorted(set(ends))

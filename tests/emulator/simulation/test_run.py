@@ -13,7 +13,7 @@ from prefine.emulator.types import Budget
 from tests.emulator.simulation.worlds import CountingLearner, plan, problem, run_spec
 
 
-@pytest.mark.parametrize("faults", [Faults(), Faults(battery_j=1e9)], ids=["computed", "simulated"])
+@pytest.mark.parametrize("faults", [Faults(), Faults(round_deadline_s=1e9)], ids=["computed", "simulated"])
 def test_static_channel_realises_the_prediction(faults: Faults) -> None:
     world = run_spec(problem(), plan(problem()), faults=faults)
     assert world.is_predictable is (faults == Faults())

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.mobility import Site
+from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.physics import rate
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end, transfers
 from tests.emulator.simulation.worlds import StepChannel
@@ -101,6 +103,21 @@ def test_many_at_once_are_each_as_by_hand(parts: list[tuple[float, float]], link
         assert end_s[k] == pytest.approx(expected, rel=1e-9)
         if math.isfinite(expected):
             assert sent[k] == pytest.approx(3e6, rel=1e-9)
+
+
+@pytest.mark.parametrize("waves", [64, 9])
+def test_many_at_once_under_fading_are_each_as_alone_to_the_last_bit(waves: int) -> None:
+    """From half a step to 400 steps; asked for in both orders, so that neither finds what the other has evaluated."""
+    count, near = 12, Site(np.full(12, 200.0), 1)
+    together, alone = (Rayleigh(sinusoids=waves).build(near, 3) for _ in range(2))
+    start_s, power_w = np.linspace(0.0, 3.0, count), np.geomspace(1e-6, 0.2, count)
+    same = np.ones(count)
+    end_s, sent = transfers(together, np.arange(count), start_s, 1e5, power_w, BAND_HZ * same, NOISE * same, 1e9)
+    assert end_s.max() > 1.0 > end_s.min() - start_s[0]
+    for k in range(count):
+        link = float(power_w[k]), BAND_HZ, NOISE
+        assert transfer_end(alone, k, float(start_s[k]), 1e5, *link) == end_s[k]
+        assert delivered_bits(alone, k, float(start_s[k]), float(end_s[k]), *link) == pytest.approx(sent[k], rel=1e-14)
 
 
 def test_nothing_to_send_is_sent_at_once_even_in_silence() -> None:
