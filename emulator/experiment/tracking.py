@@ -49,7 +49,7 @@ class Tracked:
         """The curves over rounds and the figures of ``result``; what is not finite is left out."""
         run = result.run
         told = {"policy": job.label, "seed": job.seed, **dict(job.varied), "status": run.status}
-        points = [*_curves(result), *_figures(run, len(result.rounds))]
+        points = [*_curves(result), *_figures(run, len(result.rounds))] if run.status == "done" else []
         parameters = tuple((key, str(value)) for key, value in (told | {"stop_reason": run.stop_reason}).items())
         return cls(_safe(job.run_id), parameters, tuple(point for point in points if math.isfinite(point.value)))
 

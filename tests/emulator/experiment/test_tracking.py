@@ -42,7 +42,8 @@ def test_csv_has_the_curves_and_figures_of_each_run(tmp_path: Path) -> None:
     assert found["run/test_accuracy"] == [(len(rounds), run.delay_s, run.test_accuracy)]
     assert "run/bound_ft" not in found, "what is not known is not told"
     failed = (folder / "4-no-such-s0.csv").read_text()
-    assert "# status: failed\n# stop_reason: budget.delay_s = 0.1: one round needs at least 2 s\n" in failed
+    assert "# status: failed\n# stop_reason: budget.delay_s = 0.1: one round needs at least 2 s\nmetric" in failed
+    assert points(folder / "4-no-such-s0.csv") == {}
 
 
 def test_what_was_told_is_not_told_again(tmp_path: Path) -> None:
