@@ -22,9 +22,10 @@ from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
+from prefine.emulator.experiment.tracking import tracked
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
-from prefine.emulator.options import FigureFormat, TableFormat
+from prefine.emulator.options import FigureFormat, TableFormat, TrackFormat
 from prefine.emulator.planning import Scenario, Solution, calibrate, measured_of, plan, validate
 from prefine.emulator.plugins import POLICY, SELECTION, Part, find, policy_parts
 from prefine.emulator.policy_check import faults
@@ -87,6 +88,7 @@ def compare(
     tables: TableFormat = "csv",
     figures: Sequence[FigureFormat] = (),
     hindsight: bool = False,
+    track: TrackFormat | None = None,
     command: str = "prefine.compare",
     watch: Watch = _unheard,
 ) -> Tables:
@@ -98,6 +100,7 @@ def compare(
     combinations or, with ``pairs``, all keys together. ``workload`` and ``channel`` are classes or instances in
     place of the scenario's. ``hindsight`` also runs the family of shares in hindsight: a row ``hindsight`` and a regret
     for each policy (docs/tables.md). ``jobs`` is the number of processes, ``scheduler`` the address of a Dask cluster.
+    ``track`` also tells each run, when it is done, to an experiment tracker below ``out`` (docs/tracking.md).
 
     Files go to ``out``, and the same call with the same ``out`` resumes after an interruption; its tables are those of
     the last call. Without ``out`` only the tables are returned and nothing is drawn. Raises InputError where something
@@ -117,9 +120,13 @@ def compare(
         for each in (*chosen, *source.own):
             each.require_portable()
     check_tables(tables)
+    if track is not None and out is None:
+        raise InputError("track: needs out, the folder in which it is kept")
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         listener = stack.enter_context(watch(len(work)))
+        if track is not None:
+            listener = tracked(track, folder, listener)
         check = (lambda: None) if vary else partial(check_feasible, source, chosen)
         results = run_many(work, execute, where, result_store(folder), listener, check)
         measured = measured_of(source, results.store, costs=not vary)

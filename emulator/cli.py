@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.options import DEFAULT, DeviceRows, TableFormat
+from prefine.emulator.options import DEFAULT, DeviceRows, TableFormat, TrackFormat
 from prefine.emulator.terminal.ending import status_of
 from prefine.traces.commands import app as trace_app
 from prefine.traces.commands import devices as device_tables
@@ -54,6 +54,10 @@ DevicesOption = Annotated[
     typer.Option("--devices", help="Whose rounds devices.csv has: all, of a sample of 100 devices, or none."),
 ]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
+
+Track = Annotated[
+    TrackFormat | None, typer.Option(help="Also tell each finished run to a tracker, below the output folder.")
+]
 
 
 def main() -> None:
@@ -108,6 +112,7 @@ def compare(
     tables: TablesOption = "csv",
     figures: Figures = "",
     hindsight: Hindsight = False,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Compare policies on identical channels, batches and faults; write tables and report.html."""
@@ -126,6 +131,7 @@ def compare(
         tables=tables,
         figures=work.formats(figures),
         hindsight=hindsight,
+        track=track,
     )
 
 
@@ -163,6 +169,7 @@ def sweep(
     tables: TablesOption = "csv",
     figures: Figures = "",
     hindsight: Hindsight = False,
+    track: Track = None,
     quiet: Quiet = False,
 ) -> None:
     """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
@@ -184,6 +191,7 @@ def sweep(
         tables=tables,
         figures=work.formats(figures),
         hindsight=hindsight,
+        track=track,
     )
 
 
