@@ -25,7 +25,7 @@ from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference
 from prefine.emulator.experiment.tracking import tracked
 from prefine.emulator.files import write_bytes
 from prefine.emulator.loading import installed
-from prefine.emulator.options import FigureFormat, TableFormat, TrackFormat
+from prefine.emulator.options import FigureFormat, FigureWidth, TableFormat, TrackFormat
 from prefine.emulator.planning import Scenario, Solution, calibrate, measured_of, plan, validate
 from prefine.emulator.plugins import POLICY, SELECTION, Part, find, policy_parts
 from prefine.emulator.policy_check import faults
@@ -87,6 +87,7 @@ def compare(
     scheduler: str | None = None,
     tables: TableFormat = "csv",
     figures: Sequence[FigureFormat] = (),
+    width: FigureWidth = "page",
     hindsight: bool = False,
     track: TrackFormat | None = None,
     command: str = "prefine.compare",
@@ -137,9 +138,9 @@ def compare(
         content = manifest(own.jobs, described, against.label, command, checksums, source.origin(), members)
         content["calibration"] = measured["calibration"]
         write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
-        if out is None or (tables == "csv" and is_made(folder, figures)):
+        if out is None or (tables == "csv" and is_made(folder, figures, width)):
             return Tables.of(analyse(folder))
-        return report(folder, figures, tables)
+        return report(folder, figures, tables, width)
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:
@@ -165,11 +166,17 @@ def workers(jobs: int, scheduler: str | None = None) -> Workers:
     return Serial() if jobs == 1 else Processes(jobs)
 
 
-def report(folder: str | Path, figures: Sequence[FigureFormat] = (), tables: TableFormat = "csv") -> Tables:
+def report(
+    folder: str | Path,
+    figures: Sequence[FigureFormat] = (),
+    tables: TableFormat = "csv",
+    width: FigureWidth = "page",
+) -> Tables:
     """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
 
-    ``figures`` names formats for plots as files, ``tables`` another form of the tables: "parquet" beside the CSV files,
-    "latex" or "markdown" of the comparison for a paper. Raises InputError where the CSV files are missing or broken.
+    ``figures`` names formats for plots as files, ``width`` what of a paper they fill: a "column" (3.5 in) or a "page"
+    (7.16 in). ``tables`` names another form of the tables: "parquet" beside the CSV files, "latex" or "markdown" of the
+    comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
     from prefine.emulator.report.page import write_report  # half a second to import
 
@@ -179,7 +186,7 @@ def report(folder: str | Path, figures: Sequence[FigureFormat] = (), tables: Tab
         write_parquet(Path(folder))
     elif tables != "csv":
         write_paper(Path(folder), found, tables)
-    write_report(Path(folder), found, figures)
+    write_report(Path(folder), found, figures, width)
     return found
 
 

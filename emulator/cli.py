@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.options import DEFAULT, DeviceRows, TableFormat, TrackFormat
+from prefine.emulator.options import DEFAULT, DeviceRows, FigureWidth, TableFormat, TrackFormat
 from prefine.emulator.terminal.ending import status_of
 from prefine.traces.commands import app as trace_app
 from prefine.traces.commands import devices as device_tables
@@ -46,6 +46,9 @@ TablesOption = Annotated[
     TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
 ]
 Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
+Width = Annotated[
+    FigureWidth, typer.Option(help="Draw those files 3.5 in (column) or 7.16 in (page) wide, as a paper prints them.")
+]
 Hindsight = Annotated[
     bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
 ]
@@ -111,6 +114,7 @@ def compare(
     devices: DevicesOption = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
+    width: Width = "page",
     hindsight: Hindsight = False,
     track: Track = None,
     quiet: Quiet = False,
@@ -129,7 +133,8 @@ def compare(
         jobs=jobs,
         scheduler=scheduler,
         tables=tables,
-        figures=work.formats(figures),
+        figures=work.formats(figures, width),
+        width=width,
         hindsight=hindsight,
         track=track,
     )
@@ -168,6 +173,7 @@ def sweep(
     devices: DevicesOption = None,
     tables: TablesOption = "csv",
     figures: Figures = "",
+    width: Width = "page",
     hindsight: Hindsight = False,
     track: Track = None,
     quiet: Quiet = False,
@@ -189,7 +195,8 @@ def sweep(
         jobs=jobs,
         scheduler=scheduler,
         tables=tables,
-        figures=work.formats(figures),
+        figures=work.formats(figures, width),
+        width=width,
         hindsight=hindsight,
         track=track,
     )
@@ -213,12 +220,13 @@ def plan(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
     figures: Figures = "",
+    width: Width = "page",
     tables: TablesOption = "csv",
 ) -> None:
     """Rebuild plots and report.html from the CSV files of an output folder."""
     from prefine.emulator.terminal import work
 
-    work.report(folder, work.formats(figures), tables)
+    work.report(folder, work.formats(figures, width), tables, width)
 
 
 @app.command()

@@ -10,5 +10,7 @@ DeviceRows = Literal["all", "sample", "none"]
 """Which rows of devices.csv are kept."""
 
 FigureFormat = Literal["svg", "pdf", "png"]
+FigureWidth = Literal["column", "page"]
+"""For which place in a paper a plot is drawn."""
 
 TrackFormat = Literal["csv", "tensorboard", "mlflow"]

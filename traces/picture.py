@@ -13,12 +13,12 @@ from prefine.emulator.channel.trace import Trace
 from prefine.emulator.errors import InputError
 from prefine.emulator.options import FigureFormat
 from prefine.emulator.report.figure import COLOURS, Figure
+from prefine.emulator.report.shape import Shape
 from prefine.emulator.types import FloatArray
 
 MOST_PANELS = 12
 """Devices that have a panel each; more share a map of colours."""
 PIXELS = 600
-WIDTH_IN = 7.16
 _PANEL_IN, _ROW_IN, _MARGIN_IN, _TALLEST_IN = 0.75, 0.12, 0.8, 9.0
 
 
@@ -37,7 +37,9 @@ def picture(trace: Trace, name: str) -> Figure:
     """
     devices, mapped = len(trace), len(trace) > MOST_PANELS
     height_in = min(_MARGIN_IN + devices * (_ROW_IN if mapped else _PANEL_IN), _TALLEST_IN)
-    return Figure("gain", f"Gain of {name}", "", _seen(trace), _map if mapped else _panels, (WIDTH_IN, height_in))
+    return Figure(
+        "gain", f"Gain of {name}", "", _seen(trace), _map if mapped else _panels, Shape(height_in=height_in, free=False)
+    )
 
 
 def _seen(trace: Trace) -> pd.DataFrame:

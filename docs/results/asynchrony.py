@@ -7,7 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.statistics import estimate
-from prefine.emulator.report.figure import Band, Figure, draw_bands, legend_below, looks, panels, size
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.panels import legend_below, name_rows, panels, within
+from prefine.emulator.report.shape import Shape
+from prefine.emulator.report.spread import FEW, Curve, draw_curves
 
 RECIPE, STOLEN, MODE, BUFFER = "training.preset", "processor.load.stolen", "aggregation.mode", "aggregation.buffer"
 SWEEPS = ("modes", "dirichlet", "rehearsed", "buffers")
@@ -109,21 +112,24 @@ def _interval(values: "pd.Series[float]", sign: str = "") -> str:
 def picture(results: Path) -> bytes:
     """Test accuracy over time by mode, one panel a recipe and load, as SVG."""
     course = _table(results, "course")
-    return Figure("async", "", "", course, _draw, size(4, columns=2)).render("svg")
+    return Figure("async", "", "", course, _draw, Shape(4, 2)).render("svg")
 
 
 def _draw(canvas: Canvas, course: pd.DataFrame) -> None:
     worlds = list(course.groupby([RECIPE, STOLEN], sort=False))
     grid = panels(canvas, [f"{recipe}, other work takes {stolen:.0%}" for (recipe, stolen), _ in worlds], columns=2)
-    look, bands = looks(list(course[MODE].unique())), []
-    for axes, (_, world) in zip(grid, worlds, strict=True):
-        for mode, part in world.groupby(MODE, sort=False):
-            own, mean, half = look[str(mode)], part["test_accuracy_mean"], part["test_accuracy_ci95"]
-            axes.plot(part["time_s"], mean, own.line, color=own.colour, marker=own.marker, markevery=12, label=mode)
-            bands.append(Band(axes, part["time_s"], mean - half, mean + half, own.colour))
-    for axes in grid[::2]:
-        axes.set_ylabel("test accuracy")
+    columns = ("time_s", "test_accuracy_mean", "test_accuracy_ci95")
+    curves = [
+        [
+            Curve.of(str(mode), *(part[column].to_numpy(float) for column in columns), FEW)  # or more seeds
+            for mode, part in world.groupby(MODE, sort=False)
+        ]
+        for _, world in worlds
+    ]
+    same = draw_curves(grid, curves, looks(list(course[MODE].unique())), mark_every=12, of_accuracy=True)
+    name_rows(grid, "test accuracy")
     for axes in grid[-2:]:
         axes.set_xlabel("virtual time in s")
-    draw_bands(grid, bands, accuracy=True)
-    legend_below(canvas, grid)
+    for axes in grid:
+        within(axes.xaxis)
+    legend_below(canvas, grid, same=same)

@@ -6,7 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.statistics import Estimate, estimate, paired
-from prefine.emulator.report.figure import Figure, bar_size, few_ticks, looks, panels
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.panels import accuracy, few_ticks, panels
+from prefine.emulator.report.shape import bar_shape
 
 RULE = "policies.joint-ft.selection"
 FIGURES = {"test_accuracy": "all devices", "client_accuracy_worst": "the worst tenth of the devices"}
@@ -37,7 +39,7 @@ def gain(results: Path, rule: str) -> Estimate:
 def picture(results: Path) -> bytes:
     """Test accuracy of each rule, of all devices and of the worst off, as SVG."""
     data = pd.concat(rules(results).values())
-    return Figure("selection", "", "", data, _draw, bar_size(len(FIGURES), data[RULE].nunique())).render("svg")
+    return Figure("selection", "", "", data, _draw, bar_shape(len(FIGURES), data[RULE].nunique())).render("svg")
 
 
 def _draw(canvas: Canvas, data: pd.DataFrame) -> None:
@@ -51,4 +53,5 @@ def _draw(canvas: Canvas, data: pd.DataFrame) -> None:
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel("test accuracy")
+        accuracy(axes.xaxis, 0.0)
         few_ticks(axes)

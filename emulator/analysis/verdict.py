@@ -20,7 +20,7 @@ METHOD = "one-sided paired t-tests, Holm-corrected, 95 %"
 ALL_NAMED = 4
 """Up to so many policies are each named; of more, the first or the extreme ones."""
 
-_SAME_COST = 1.01
+SAME_COST = 1.01
 """Costs up to this multiple of the least count as the least: a percent decides nothing."""
 
 _WARNINGS = ("diverged", "at chance", "budget unused", "amplifying trace", "trace of another band")
@@ -121,7 +121,7 @@ def _cheapest(runs: pd.DataFrame, policies: Sequence[str]) -> list[str]:
 
 def _least(costs: "pd.Series[float]") -> list[str]:
     """The policies whose cost is the least, to within a percent."""
-    return [str(policy) for policy in costs[costs <= _SAME_COST * costs.min()].index]
+    return [str(policy) for policy in costs[costs <= SAME_COST * costs.min()].index]
 
 
 def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:

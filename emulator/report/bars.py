@@ -13,14 +13,10 @@ from prefine.emulator.report.figure import (
     PARTS,
     Figure,
     Part,
-    bar,
-    bar_size,
-    few_ticks,
-    legend_below,
     looks,
-    mark,
-    panels,
 )
+from prefine.emulator.report.panels import bar, few_ticks, legend_below, mark, panels, within
+from prefine.emulator.report.shape import bar_shape
 from prefine.emulator.report.words import cases
 
 ENERGY: Mapping[str, Part] = {
@@ -85,7 +81,7 @@ def _parts(tables: Tables) -> Iterator[Figure]:
 
 def _stack(tables: Tables, name: str, title: str, caption: str, data: pd.DataFrame, draw: "partial[None]") -> Figure:
     count = len(list(cases(data, tables.keys)))
-    return Figure(name, title, caption, data, draw, bar_size(count, len(tables.policies)))
+    return Figure(name, title, caption, data, draw, bar_shape(count, len(tables.policies)))
 
 
 def _mean_parts(tables: Tables, runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -141,7 +137,7 @@ def _draw_stack(
         few_ticks(axes)
         axes.grid(visible=False, axis="y")
     grid[0].invert_yaxis()
-    legend_below(canvas, grid, columns=6)
+    legend_below(canvas, grid)
 
 
 def _choices(tables: Tables) -> Iterator[Figure]:
@@ -153,7 +149,8 @@ def _choices(tables: Tables) -> Iterator[Figure]:
         caption="Bars: rounds carried out, mean over seeds. Diamonds: planned, pre-training hollow, all filled.",
         data=rounds,
         draw=partial(_draw_rounds, tables=tables),
-        size_in=bar_size(len(list(cases(rounds, tables.keys))), len(tables.policies)),
+        shape=bar_shape(len(list(cases(rounds, tables.keys))), len(tables.policies)),
+        topic="choices",
     )
     pretrain = tables.with_run(tables.rounds[tables.rounds["stage"] == "pretrain"])
     yield from _chosen(
@@ -185,7 +182,9 @@ def _chosen(
     if not data.empty:
         count = len(list(cases(data, tables.keys)))
         draw = partial(_draw_choices, tables=tables, columns=columns)
-        yield Figure(name, title, caption, data, draw, bar_size(3 * count, len(tables.policies)))
+        width = len(columns)
+        shape = bar_shape(width * count, len(tables.policies), width, group=width)
+        yield Figure(name, title, caption, data, draw, shape, "choices")
 
 
 def _draw_rounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
@@ -209,7 +208,7 @@ def _draw_choices(canvas: Canvas, data: pd.DataFrame, tables: Tables, columns: C
     split = list(cases(data, tables.keys))
     style = looks(tables.policies)
     width = len(columns)
-    grid = panels(canvas, [title for title, _ in split for _ in columns], columns=width)
+    grid = panels(canvas, [title for title, _ in split for _ in columns], columns=width, group=width)
     for index, (_, case) in enumerate(split):
         for axes, (column, (name, unit)) in zip(grid[width * index :], columns.items(), strict=False):
             for row, policy in enumerate(tables.policies):
@@ -218,5 +217,6 @@ def _draw_choices(canvas: Canvas, data: pd.DataFrame, tables: Tables, columns: C
                 axes.plot(values, np.full(len(values), row), look.marker, color=look.colour, alpha=0.6)
             axes.set_yticks(range(len(tables.policies)), tables.policies)
             axes.set_xlabel(name)
+            within(axes.xaxis)
             few_ticks(axes)
     grid[0].set_ylim(len(tables.policies) - 0.5, -0.5)

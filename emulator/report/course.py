@@ -12,18 +12,10 @@ from numpy.typing import NDArray
 
 from prefine.emulator.analysis import statistics
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.report.figure import (
-    PARTS,
-    Band,
-    Figure,
-    bar,
-    draw_bands,
-    legend_below,
-    logarithmic,
-    looks,
-    panels,
-    size,
-)
+from prefine.emulator.report.figure import PARTS, Figure, looks
+from prefine.emulator.report.panels import bar, legend_below, name_rows, panels, within
+from prefine.emulator.report.shape import Shape
+from prefine.emulator.report.spread import FEW, Curve, draw_curves
 from prefine.emulator.report.words import cases
 
 _POINTS = 120
@@ -51,7 +43,7 @@ class Course(NamedTuple):
 
 ACCURACY = Quantity("test_accuracy", "test accuracy", "end", False)
 VALIDATION = Quantity("validation_accuracy", "validation accuracy", "end", False)
-GRADIENT = Quantity("grad_norm_sq", "squared gradient norm of the task loss", "start", True)
+GRADIENT = Quantity("grad_norm_sq", "squared gradient norm", "start", True)
 TIME = Course("time_s", "virtual time in s")
 ENERGY = Course("energy_j", "energy spent in J")
 
@@ -94,11 +86,12 @@ def _figure(data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Cour
     return Figure(
         name=f"{quantity.column}-over-{course.column}".replace("_", "-"),
         title=f"{quantity.name[0].upper()}{quantity.name[1:]} over {course.name.rpartition(' in ')[0]}",
-        caption=f"{mean} over seeds with its 95 % interval (t). A run that has ended keeps its last value; a curve "
-        "begins where every seed has been evaluated.",
+        caption=f"{mean} over seeds with its 95 % interval (t); of two seeds, their values are the hollow points. A "
+        "run that has ended keeps its last value; a curve begins where every seed has been evaluated.",
         data=data,
         draw=partial(_draw_curves, tables=tables, quantity=quantity, course=course),
-        size_in=size(count) if count > 1 else (8.4, 3.6),
+        shape=Shape(count),
+        topic="bound" if quantity is GRADIENT else "results",
     )
 
 
@@ -113,14 +106,16 @@ def _spent(tables: Tables) -> pd.DataFrame:
 
 
 def _curves(rounds: pd.DataFrame, keys: list[str], quantity: Quantity, course: Course) -> pd.DataFrame:
-    """Columns: varied keys, policy, the course, mean, low95, high95; one grid per combination and policy."""
+    """Columns: varied keys, policy, the course, seeds, mean, low95, high95, least, most; one grid per combination and
+    policy."""
     known = rounds.dropna(subset=[quantity.column])
     parts = []
     for names, group in known.groupby([*keys, "policy"], sort=False, dropna=False):
         x, values = _held(group, f"{course.column}_{quantity.at}", quantity.column)
         labels = dict(zip([*keys, "policy"], ([name] * len(x) for name in names), strict=True))
-        bands = zip(("mean", "low95", "high95"), _bands(values, quantity.logarithmic), strict=True)
-        parts.append(pd.DataFrame({**labels, course.column: x, **dict(bands)}))
+        bands = dict(zip(("mean", "low95", "high95"), _bands(values, quantity.logarithmic), strict=True))
+        ends = {"least": values.min(axis=0), "most": values.max(axis=0)}
+        parts.append(pd.DataFrame({**labels, course.column: x, "seeds": len(values), **bands, **ends}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "policy"])
 
 
@@ -146,24 +141,28 @@ def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDA
 
 
 def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> None:
-    style = looks(tables.policies)
     split = list(cases(data, tables.keys))
     grid = panels(canvas, [title for title, _ in split])
-    bands = []
-    for axes, (_, part) in zip(grid, split, strict=True):
-        for number, policy in enumerate(tables.policies):
-            curve = part[part["policy"] == policy].iloc[:: 1 if len(grid) == 1 else 2]  # small panels, few points
-            x, mean, low, high = (curve[name].to_numpy(float) for name in (course.column, "mean", "low95", "high95"))
-            look = style[policy]
-            every = (number * _MARK_EVERY // len(tables.policies), _MARK_EVERY)  # so that no mark hides another's
-            axes.plot(x, mean, look.line, color=look.colour, marker=look.marker, markevery=every, label=policy)
-            bands.append(Band(axes, x, low, high, look.colour))
-        if quantity.logarithmic:
-            logarithmic(axes.yaxis)
+    step = 1 if len(grid) == 1 else 2  # small panels, few points
+    curves = [
+        [_curve(rows.iloc[::step], course) for _, rows in part.groupby("policy", sort=False)] for _, part in split
+    ]
+    same = draw_curves(
+        grid, curves, looks(tables.policies), mark_every=_MARK_EVERY, of_accuracy=quantity in (ACCURACY, VALIDATION),
+        log=quantity.logarithmic,
+    )  # fmt: skip
+    for axes in grid:
         axes.set_xlabel(course.name)
-    grid[0].set_ylabel(quantity.name if len(grid) < 4 else quantity.column)
-    draw_bands(grid, bands, accuracy=quantity in (ACCURACY, VALIDATION))
-    legend_below(canvas, grid)
+        axes.set_xlim(left=0.0)
+    name_rows(grid, quantity.name)
+    legend_below(canvas, grid, same=same)
+
+
+def _curve(rows: pd.DataFrame, course: Course) -> Curve:
+    seeds = int(rows["seeds"].iloc[0])
+    ends = ("least", "most") if seeds < FEW else ("low95", "high95")
+    x, mean, low, high = (rows[name].to_numpy(float) for name in (course.column, "mean", *ends))
+    return Curve(str(rows["policy"].iloc[0]), x, mean, low, high, seeds)
 
 
 def timeline(tables: Tables) -> Iterator[Figure]:
@@ -172,7 +171,6 @@ def timeline(tables: Tables) -> Iterator[Figure]:
     if not shown:
         return
     data = pd.concat(shown, ignore_index=True)
-    rows = -(-len(shown) // 2)
     yield Figure(
         name="timeline",
         title=f"Timeline of the first {ROUNDS} fine-tuning rounds",
@@ -181,7 +179,8 @@ def timeline(tables: Tables) -> Iterator[Figure]:
         "barrier, when the last device has arrived. A cross marks work that did not arrive.",
         data=data,
         draw=partial(_draw_timeline, policies=list(data["policy"].drop_duplicates())),
-        size_in=(8.4, (1.0 + 0.17 * data["device"].nunique()) * rows + 0.5),
+        shape=Shape(len(shown), 2, 0.85 + 0.14 * data["device"].nunique(), free=False),
+        topic="choices",
     )
 
 
@@ -215,12 +214,12 @@ def _draw_timeline(canvas: Canvas, data: pd.DataFrame, policies: list[str]) -> N
             axes.axvline(end, color="black", linewidth=0.9)
         lost = rows[rows["outcome"] != "delivered"]
         last = lost[[phase.end for phase in PHASES.values()]].max(axis="columns").dropna()
-        axes.plot(last, lost.loc[last.index, "device"], "X", color="black", markersize=6, label="did not arrive")
+        if len(last):
+            axes.plot(last, lost.loc[last.index, "device"], "X", color="black", markersize=5, label="did not arrive")
         axes.set_xlabel("time in s")
         axes.grid(visible=False, axis="y")
         axes.set_yticks(sorted(rows["device"].unique()))
-    grid[0].set_ylabel("device")
-    if len(grid) > 2:
-        grid[2].set_ylabel("device")
+        within(axes.xaxis)
+    name_rows(grid, "device")
     grid[0].invert_yaxis()
     legend_below(canvas, grid)

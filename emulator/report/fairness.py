@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.report.figure import Figure, bar_size, few_ticks, looks, panels
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.panels import accuracy, few_ticks, panels
+from prefine.emulator.report.shape import bar_shape
 from prefine.emulator.report.words import cases
 
 _FEWEST = 2
@@ -34,7 +36,7 @@ def figures(tables: Tables) -> Iterator[Figure]:
         "over seeds. The line joins the worst and the best tenth's means; the large mark is the mean of all devices.",
         data=data,
         draw=partial(_draw, tables=tables),
-        size_in=bar_size(len(list(cases(data, tables.keys))), len(tables.policies)),
+        shape=bar_shape(len(list(cases(data, tables.keys))), len(tables.policies)),
     )
 
 
@@ -54,4 +56,5 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
         axes.set_yticks(range(len(tables.policies)), tables.policies)
         axes.set_ylim(len(tables.policies) - 0.5, -0.5)
         axes.set_xlabel("test accuracy on the device's data")
+        accuracy(axes.xaxis, float(data["test_accuracy"].min()))
         few_ticks(axes)

@@ -12,34 +12,39 @@ from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, write_csv
 from prefine.emulator.files import write_bytes
-from prefine.emulator.options import FigureFormat
-from prefine.emulator.report import predicted, words
+from prefine.emulator.options import FigureFormat, FigureWidth
+from prefine.emulator.report import predicted, tradeoff, words
 from prefine.emulator.report.few import MOST_POLICIES, MOST_ROWS
 from prefine.emulator.report.figure import SCREEN_DPI, Figure
 from prefine.emulator.report.made import mark, source_of
 from prefine.emulator.report.plots import figures
 
-_FIRST = "test-accuracy-over-time-s"
+_FIRST = (tradeoff.NAME, "test-accuracy-over-time-s")
+"""The plots right below the verdict."""
+
 MOST_SVG_BYTES = 1_500_000
 """Beyond that a page of many panels would take long to load; tables have `MOST_ROWS` at most."""
 
 
-def write_report(folder: Path, tables: Tables, formats: Sequence[FigureFormat] = ()) -> Path:
+def write_report(
+    folder: Path, tables: Tables, formats: Sequence[FigureFormat] = (), width: FigureWidth = "page"
+) -> Path:
     """Draw ``tables`` as report.html and figures/ in ``folder``; the report's path.
 
-    Every plot's data go to figures/NAME.csv, its drawings in ``formats`` beside that. Raises PrefineError where the
-    folder cannot be written.
+    Every plot's data go to figures/NAME.csv, its drawings in ``formats``, as wide as a paper's ``width``, beside that.
+    The page's own are as wide as a page. Raises PrefineError where the folder cannot be written.
     """
-    drawn = sorted(figures(tables), key=lambda figure: figure.name != _FIRST)
+    drawn = sorted(figures(tables), key=lambda figure: figure.name not in _FIRST)
     pictures = _drawings(drawn)
     for figure in drawn:
         write_csv(folder / "figures" / f"{figure.name}.csv", figure.data)
         for kind in formats:
             found = pictures[figure.name]
-            data = found if kind == "svg" and not _is_png(found) else figure.render(kind)
+            is_drawn = kind == "svg" and width == "page" and not _is_png(found)
+            data = found if is_drawn else figure.render(kind, width=width)
             write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     path = folder / "report.html"
-    write_bytes(path, page(tables, drawn, pictures, source_of(folder, formats)).encode())
+    write_bytes(path, page(tables, drawn, pictures, source_of(folder, formats, width)).encode())
     return path
 
 
@@ -49,7 +54,7 @@ def page(tables: Tables, drawn: Sequence[Figure], pictures: Mapping[str, bytes],
     ``source`` says what the tables were read from (`prefine.emulator.report.made`).
     """
     shown = [(figure, _embedded(pictures[figure.name])) for figure in drawn]
-    leading = [pair for pair in shown if pair[0].name == _FIRST]
+    leading = [pair for pair in shown if pair[0].name in _FIRST]
     overall, *by_case = tables.verdict.split("\n")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("prefine.emulator", "report"),

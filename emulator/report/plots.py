@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.errors import InputError
-from prefine.emulator.report import bars, course, fairness, predicted, regret, rehearsed, sweeps
+from prefine.emulator.report import bars, course, fairness, predicted, regret, rehearsed, sweeps, tradeoff
 from prefine.emulator.report.few import few_policies
 from prefine.emulator.report.figure import SETTINGS, Figure
 
-_FAMILIES = (sweeps, course, regret, rehearsed, bars, fairness, predicted)
+_FAMILIES = (tradeoff, sweeps, course, regret, rehearsed, bars, fairness, predicted)
 
 
 def figures(tables: Tables) -> Iterator[Figure]:
@@ -41,9 +41,13 @@ class Plots:
         from matplotlib import pyplot  # chooses the display of whoever draws; files need none
 
         with mpl.rc_context(SETTINGS):
-            canvas = pyplot.figure(figsize=drawn[name].size_in, layout="constrained")
+            canvas = pyplot.figure(figsize=drawn[name].shape.size_in("page"), layout="constrained")
             drawn[name].draw(canvas, drawn[name].data)
         return tuple(canvas.axes)
+
+    def trade_off(self) -> tuple[Axes, ...]:
+        """Test accuracy against energy and against time, with the Pareto front."""
+        return self.draw("trade-off")
 
     def accuracy_over_time(self) -> tuple[Axes, ...]:
         """Test accuracy over virtual time, mean over seeds with its 95 % interval."""

@@ -12,7 +12,10 @@ from matplotlib.figure import Figure as Canvas
 from prefine.emulator.analysis.comparison import groups
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE
-from prefine.emulator.report.figure import Figure, bar_size, few_ticks, legend_below, logarithmic, looks, panels
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.panels import accuracy, few_ticks, legend_below, logarithmic, panels, within
+from prefine.emulator.report.shape import Shape, bar_shape
+from prefine.emulator.report.spread import interval
 from prefine.emulator.report.words import cases
 
 _PAIRS = {"delay_s": ("predicted_delay_s", "delay in s"), "energy_j": ("predicted_energy_j", "energy in J")}
@@ -28,10 +31,11 @@ def figures(tables: Tables) -> Iterator[Figure]:
     yield Figure(
         name="predicted-and-realised",
         title="Delay and energy, predicted and realised",
-        caption="Hollow: predicted by the plan. Filled: realised on the clock, mean over seeds with its 95 % interval.",
-        data=data[[*tables.keys, "policy", *columns]].reset_index(drop=True),
+        caption="Hollow: predicted by the plan. Filled: realised on the clock, mean over seeds with its 95 % interval "
+        "(of two seeds: a bar for each).",
+        data=data[[*tables.keys, "policy", "runs", *columns]].reset_index(drop=True),
         draw=partial(_draw_pairs, tables=tables),
-        size_in=bar_size(3 * len(list(cases(data, tables.keys))), len(tables.policies)),
+        shape=bar_shape(2 * len(list(cases(data, tables.keys))), len(tables.policies), 2, group=2),
     )
     bounds = bound_table(tables)
     if np.isfinite(bounds[["bound", REALISED]].to_numpy(float)).all(axis=1).any():
@@ -42,7 +46,8 @@ def figures(tables: Tables) -> Iterator[Figure]:
             "far below it is loose. Right: does the lower bound go with the higher accuracy?",
             data=bounds,
             draw=partial(_draw_bounds, tables=tables),
-            size_in=(8.4, 3.8),
+            shape=Shape(3 if np.isfinite(bounds["bound_ft"]).any() else 2, 3, 2.2),
+            topic="bound",
         )
 
 
@@ -67,16 +72,18 @@ def bound_table(tables: Tables) -> pd.DataFrame:
 def _draw_pairs(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
     split = list(cases(data, tables.keys))
     style = looks(tables.policies)
-    grid = panels(canvas, [title for title, _ in split for _ in _PAIRS], columns=2)
+    grid = panels(canvas, [title for title, _ in split for _ in _PAIRS], columns=2, group=2)
     for index, (_, case) in enumerate(split):
         for axes, (realised, (predicted, name)) in zip(grid[2 * index :], _PAIRS.items(), strict=False):
-            columns = (case["policy"], case[f"{predicted}_mean"], case[f"{realised}_mean"], case[f"{realised}_ci95"])
-            for row, (policy, foretold, mean, band) in enumerate(zip(*columns, strict=True)):
+            columns = ("policy", f"{predicted}_mean", f"{realised}_mean", f"{realised}_ci95", "runs")
+            for row, (policy, foretold, *realisation) in enumerate(zip(*(case[each] for each in columns), strict=True)):
+                mean, half_width, seeds = realisation
                 look = style[policy]
-                axes.plot(foretold, row, look.marker, color=look.colour, markerfacecolor="white", markersize=9)
-                axes.errorbar(mean, row, xerr=band, fmt=look.marker, color=look.colour, capsize=3)
+                axes.plot(foretold, row, look.marker, color=look.colour, markerfacecolor="white", markersize=8)
+                interval(axes, mean, row, half_width, seeds, look)
             axes.set_yticks(range(len(case)), list(case["policy"]))
             axes.set_xlabel(name)
+            within(axes.xaxis)
             few_ticks(axes)
     grid[0].set_ylim(len(tables.policies) - 0.5, -0.5)
 
@@ -91,10 +98,11 @@ def _draw_bounds(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
     grid[0].plot(ends, ends, color="black", linewidth=0.9)
     logarithmic(grid[0].xaxis)
     logarithmic(grid[0].yaxis)
-    grid[0].set_ylabel("realised mean squared gradient norm")
+    grid[0].set_ylabel("realised")
     for axes, bound, name in zip(grid[1:], ("bound", "bound_ft"), ("bound Φ", "predictor Φ$_{FT}$"), strict=False):
         _scatter(axes, data, tables, bound, SCORE, name)
         axes.set_ylabel("test accuracy")
+        accuracy(axes.yaxis, float(data[SCORE].min()))
         logarithmic(axes.xaxis)
     legend_below(canvas, grid)
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.report.figure import Figure, bar_size, few_ticks, looks, panels
+from prefine.emulator.report.figure import Figure, looks
+from prefine.emulator.report.panels import few_ticks, panels
+from prefine.emulator.report.shape import bar_shape
+from prefine.emulator.report.spread import interval
 from prefine.emulator.report.words import cases
 
 _LEAST = 0.01
@@ -24,7 +26,7 @@ def figures(tables: Tables) -> Iterator[Figure]:
     yardstick = tables.comparison[tables.comparison["policy"] == hindsight.NAME]
     if yardstick.empty:
         return
-    data = tables.competitors.dropna(subset="regret")[[*tables.keys, "policy", "regret", "regret_ci95"]]
+    data = tables.competitors.dropna(subset="regret")[[*tables.keys, "policy", "runs", "regret", "regret_ci95"]]
     if tables.keys:
         data = data.merge(yardstick[[*tables.keys, "member"]], on=tables.keys)
     else:
@@ -34,10 +36,11 @@ def figures(tables: Tables) -> Iterator[Figure]:
         title="Test accuracy lost against the best share in hindsight",
         caption="Line at zero: the best of the family in hindsight, chosen on half of the seeds and scored on the "
         "other; its best member over all seeds is named above. Right of the line a policy loses accuracy against it. "
-        "Bars: 95 % intervals (t) of the differences seed by seed; what sticks out of the panel is cut.",
+        "Bars: 95 % intervals (t) of the differences seed by seed (of two seeds: both differences); what sticks out of "
+        "the panel is cut.",
         data=data.reset_index(drop=True),
         draw=partial(_draw, tables=tables),
-        size_in=bar_size(len(list(cases(data, tables.keys))), len(tables.policies) + 1),
+        shape=bar_shape(len(list(cases(data, tables.keys))), len(tables.policies) + 1),
     )
 
 
@@ -52,10 +55,8 @@ def _draw(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:
         axes.axvline(0.0, color="black", linewidth=1.2)
         for row, policy in enumerate(tables.policies):
             look, mine = style[policy], case[case["policy"] == policy]
-            band = np.nan_to_num(mine["regret_ci95"].to_numpy(float))
-            axes.errorbar(
-                mine["regret"], np.full(len(mine), row), xerr=band, fmt=look.marker, color=look.colour, capsize=3
-            )
+            for mean, half_width, seeds in zip(mine["regret"], mine["regret_ci95"], mine["runs"], strict=True):
+                interval(axes, mean, row, half_width, seeds, look)
         axes.set_yticks(range(len(tables.policies)), tables.policies)
         axes.set_ylim(len(tables.policies) - 0.5, -0.5)
         axes.set_xlim(max(low - room, -cut), min(high + room, cut))

@@ -8,7 +8,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure as Canvas
 
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.report.figure import Figure, few_ticks, logarithmic, panels, size
+from prefine.emulator.report.figure import Figure
+from prefine.emulator.report.panels import few_ticks, logarithmic, name_rows, panels, within
+from prefine.emulator.report.shape import Shape
 from prefine.emulator.report.words import cases
 
 _SIZES = (12.0, 60.0)
@@ -31,7 +33,8 @@ def figures(tables: Tables) -> Iterator[Figure]:
         "half of the candidates is left out.",
         data=data.reset_index(drop=True),
         draw=partial(_draw, keys=["policy", *tables.keys]),
-        size_in=size(len(list(cases(data, ["policy", *tables.keys]))), columns=2, height=3.0),
+        shape=Shape(len(list(cases(data, ["policy", *tables.keys]))), 2, 2.4),
+        topic="choices",
     )
 
 
@@ -53,7 +56,8 @@ def _draw(canvas: Canvas, data: pd.DataFrame, keys: list[str]) -> None:
         )
         axes.plot(chosen["pretrain_rounds"], chosen["score"], "o", color="black", markersize=12, markerfacecolor="none")
         few_ticks(axes)
+        within(axes.xaxis)
         axes.set_xlabel("pre-training rounds")
-        axes.set_ylabel("validation score")
+    name_rows(grid, "validation score")
     bar = canvas.colorbar(marks, ax=grid, label="server batch")
     logarithmic(bar.ax.yaxis)

@@ -1,7 +1,7 @@
-"""Figures over the scenario keys that a sweep varied: curves with bands, and surfaces over two keys."""
+"""Figures over the scenario keys that a sweep varied: curves with what lies around them, and surfaces over two keys."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,10 @@ from matplotlib.figure import Figure as Canvas
 from prefine.emulator.analysis.output import Tables
 from prefine.emulator.analysis.tables import REALISED, SCORE
 from prefine.emulator.analysis.wording import shown
-from prefine.emulator.report.figure import Band, Figure, draw_bands, legend_below, logarithmic, looks, panels, size
+from prefine.emulator.report.figure import Figure, Topic, looks
+from prefine.emulator.report.panels import legend_below, logarithmic, name_rows, panels
+from prefine.emulator.report.shape import Shape
+from prefine.emulator.report.spread import Curve, draw_curves
 from prefine.emulator.report.words import cases
 
 _SHOWN = {
@@ -22,6 +25,11 @@ _SHOWN = {
     "bound_ft": "predictor Φ$_{FT}$",
     "pretrain_rounds": "pre-training rounds",
     "finetune_rounds": "fine-tuning rounds",
+}
+
+_TOPICS: Mapping[str, Topic] = {
+    **dict.fromkeys([REALISED, "bound", "bound_ft"], "bound"),
+    **dict.fromkeys(["pretrain_rounds", "finetune_rounds"], "choices"),
 }
 
 _WIDE = 8.0
@@ -71,10 +79,11 @@ def _curves(data: pd.DataFrame, tables: Tables, key: str, others: list[str]) -> 
         yield Figure(
             name=_file_name(f"{figure}-over-{key}"),
             title=f"{name[0].upper()}{name[1:]} over {key}".replace("$_{FT}$", "_FT"),
-            caption="Mean over seeds with its 95 % interval (t).",
-            data=data[[*tables.keys, "policy", mean, band]],
+            caption="Mean over seeds with its 95 % interval (t); of two seeds, their values are the hollow points.",
+            data=data[[*tables.keys, "policy", "runs", mean, band]],
             draw=partial(_draw_curves, tables=tables, key=key, others=others, figure=figure, name=name),
-            size_in=size(count) if count > 1 else (8.4, 3.4),
+            shape=Shape(count),
+            topic=_TOPICS.get(figure, "results"),
         )
 
 
@@ -83,29 +92,33 @@ def _draw_curves(
 ) -> None:
     split = list(cases(data, others))
     grid = panels(canvas, [title for title, _ in split])
-    bands = []
+    curves = [[_curve(case, policy, key, figure) for policy in tables.policies] for _, case in split]
+    same = draw_curves(grid, curves, looks(tables.policies), of_accuracy=figure == SCORE)
     for axes, (_, case) in zip(grid, split, strict=True):
-        for policy, look in looks(tables.policies).items():
-            mine = case[case["policy"] == policy]
-            if pd.api.types.is_numeric_dtype(mine[key]):
-                mine = mine.sort_values(key)
-            mean, band = mine[f"{figure}_mean"].to_numpy(float), mine[f"{figure}_ci95"].to_numpy(float)
-            axes.plot(mine[key], mean, look.line, color=look.colour, marker=look.marker, label=policy)
-            bands.append(Band(axes, mine[key], mean - band, mean + band, look.colour))
         axes.set_xlabel(key)
         _space(axes, case[key])
-    grid[0].set_ylabel(name)
-    draw_bands(grid, bands, accuracy=figure == SCORE)
-    legend_below(canvas, grid)
+    name_rows(grid, name)
+    legend_below(canvas, grid, same=same)
+
+
+def _curve(case: pd.DataFrame, policy: str, key: str, figure: str) -> Curve:
+    mine = case[case["policy"] == policy]
+    if pd.api.types.is_numeric_dtype(mine[key]):
+        mine = mine.sort_values(key)
+    mean, half_width = (mine[f"{figure}_{part}"].to_numpy(float) for part in ("mean", "ci95"))
+    return Curve.of(policy, mine[key], mean, half_width, mine["runs"].max())
 
 
 def _space(axes: Axes, values: pd.Series) -> None:
-    """Budgets that double from one to the next stand at even distances."""
-    if pd.api.types.is_numeric_dtype(values) and values.min() > 0 and values.max() >= _WIDE * values.min():
+    """Budgets that double from one to the next stand at even distances; few values are the ticks."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return
+    wide = values.min() > 0 and values.max() >= _WIDE * values.min()
+    if wide:
         logarithmic(axes.xaxis)
-        if values.nunique() <= _TICKS:
-            axes.set_xticks(values.unique(), [shown(value) for value in values.unique()])
-            axes.minorticks_off()
+    if values.nunique() <= _TICKS and (wide or np.diff(np.sort(values.unique())).min() * _TICKS >= np.ptp(values)):
+        axes.set_xticks(values.unique(), [shown(value) for value in values.unique()])
+        axes.minorticks_off()
 
 
 def _surface(data: pd.DataFrame, tables: Tables, first: str, second: str) -> Figure:
@@ -116,7 +129,7 @@ def _surface(data: pd.DataFrame, tables: Tables, first: str, second: str) -> Fig
         "each combination is printed in bold, whether or not its lead exceeds its interval.",
         data=data[[*tables.keys, "policy", f"{SCORE}_mean", f"{SCORE}_ci95"]],
         draw=partial(_draw_surface, tables=tables, first=first, second=second),
-        size_in=size(len(tables.policies), height=2.6),
+        shape=Shape(len(tables.policies), height_in=2.3),
     )
 
 
@@ -142,6 +155,6 @@ def _draw_surface(canvas: Canvas, data: pd.DataFrame, tables: Tables, first: str
                 leads = value >= best.loc[table.index[row], table.columns[column]]
                 axes.text(
                     column, row, f"{value:.3f}", ha="center", va="center", color="white" if dark else "black",
-                    fontsize=8, fontweight="bold" if leads else "normal",
+                    fontsize=6.5, fontweight="bold" if leads else "normal",
                 )  # fmt: skip
-    grid[0].set_ylabel(second)
+    name_rows(grid, second)

@@ -15,7 +15,7 @@ from prefine.emulator import api
 from prefine.emulator import cache as kept
 from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
-from prefine.emulator.options import FigureFormat, TableFormat
+from prefine.emulator.options import FigureFormat, FigureWidth, TableFormat
 from prefine.emulator.plugins import parameters_of
 from prefine.emulator.scenario.source import Source, read_source
 from prefine.emulator.terminal import plans
@@ -77,9 +77,9 @@ def plan(scenario: str | None, policy: str, overrides: Sequence[str], problem: P
         plans.show_plan(solution, Console())
 
 
-def report(folder: Path, figures: Sequence[Any], tables: TableFormat) -> None:
+def report(folder: Path, figures: Sequence[Any], tables: TableFormat, width: FigureWidth) -> None:
     """Rebuild the report and say where it is."""
-    api.report(folder, figures, tables)
+    api.report(folder, figures, tables, width)
     typer.echo(one_line(f"report: {folder / 'report.html'}"))
 
 
@@ -145,12 +145,14 @@ def scenarios() -> None:
     show_scenarios(list(api.list_scenarios().items()), Console())
 
 
-def formats(figures: str) -> list[Any]:
-    """The formats in a list separated by commas; raises InputError where one is none."""
+def formats(figures: str, width: FigureWidth) -> list[Any]:
+    """The formats in a list separated by commas; raises InputError where one is none, or a width is of no file."""
     wanted = [name.strip() for name in figures.split(",") if name.strip()]
     for name in wanted:
         if name not in get_args(FigureFormat):
             raise InputError(f"--figures {name}: allowed: {', '.join(get_args(FigureFormat))}")
+    if width != "page" and not wanted:
+        raise InputError(f"--width {width}: is of plots as files; name their formats too, such as --figures pdf")
     return wanted
 
 

@@ -9,7 +9,7 @@ from prefine.emulator.analysis.output import analyse
 from prefine.emulator.experiment.executor import Serial
 from prefine.emulator.experiment.folder import manifest, result_store, write_folder
 from prefine.emulator.experiment.runs import run_many
-from prefine.emulator.options import FigureFormat
+from prefine.emulator.options import FigureFormat, FigureWidth
 from prefine.emulator.report.page import write_report
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
@@ -29,9 +29,9 @@ def make_folder(folder: Path, varied: Sequence[Varied], *extra: SyntheticJob) ->
     return folder
 
 
-def draw(folder: Path, formats: Sequence[FigureFormat] = ()) -> Path:
+def draw(folder: Path, formats: Sequence[FigureFormat] = (), width: FigureWidth = "page") -> Path:
     """The report of what the CSV files in ``folder`` say now."""
-    return write_report(folder, analyse(folder), formats)
+    return write_report(folder, analyse(folder), formats, width)
 
 
 @pytest.fixture(scope="session")

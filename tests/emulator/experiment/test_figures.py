@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
+from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.output import Tables, read_tables
+from prefine.emulator.analysis.statistics import estimate
 from prefine.emulator.analysis.tables import REALISED
 from prefine.emulator.analysis.wording import shown
-from prefine.emulator.report import bars, course, predicted, sweeps
+from prefine.emulator.report import bars, course, predicted, spread, sweeps, tradeoff
 from prefine.emulator.report.figure import Figure, looks
 from prefine.emulator.report.words import cases
 from tests.emulator.experiment.synthetic import DEVICES
@@ -29,6 +33,12 @@ def grid(swept: Path) -> Tables:
 def named(figures: list[Figure], name: str) -> pd.DataFrame:
     (found,) = [figure for figure in figures if figure.name == name]
     return found.data
+
+
+def drawn(figure: Figure) -> list[Axes]:
+    canvas = Canvas(figsize=figure.shape.size_in("page"))
+    figure.draw(canvas, figure.data)
+    return canvas.axes
 
 
 def test_parts_of_the_energy_sum_to_the_energy(tables: Tables) -> None:
@@ -132,6 +142,71 @@ def test_choices_are_means_over_rounds(tables: Tables) -> None:
     server = named(figures, "server-choices")
     assert server["server_frequency_hz"].to_numpy() == pytest.approx(4e9)
     assert named(figures, "rounds-chosen").set_index("policy").loc["uniform", "pretrain_rounds"] == 6
+
+
+def test_the_pareto_front_is_what_nobody_dominates() -> None:
+    random = np.random.default_rng(3)
+    scores, costs = random.integers(0, 6, 40) / 5.0, random.uniform(1.0, 1.2, 40)
+
+    def dominates(one: int, other: int) -> bool:
+        cheaper, no_dearer = 1.01 * costs[one] < costs[other], costs[one] <= 1.01 * costs[other]
+        return bool((scores[one] > scores[other] and no_dearer) or (scores[one] >= scores[other] and cheaper))
+
+    front = tradeoff.non_dominated(scores, costs)
+    assert front.tolist() == [not any(dominates(one, other) for one in range(40)) for other in range(40)]
+    assert 0 < front.sum() < 40
+    assert not tradeoff.non_dominated(np.array([np.nan, 0.5]), np.array([1.0, 2.0]))[0]
+
+
+def test_budgets_share_a_panel_of_the_trade_off_and_other_worlds_have_their_own(grid: Tables) -> None:
+    (figure,) = tradeoff.figures(grid)
+    assert figure.shape.panels == 2
+    assert len(figure.data) == 12
+    best = figure.data.nlargest(1, "test_accuracy_mean")
+    assert best[["front_energy_j", "front_delay_s"]].all(axis=None)
+    names = {"budget.delay_s": "devices.count"}
+    runs, compared = grid.runs.rename(columns=names), grid.comparison.rename(columns=names)
+    (figure,) = tradeoff.figures(replace(grid, runs=runs, comparison=compared))
+    assert figure.shape.panels == 4
+
+
+def test_two_seeds_are_points_and_three_a_band(tables: Tables) -> None:
+    pair = tables.runs[tables.runs["seed"] < 2]
+    two = replace(tables, runs=pair, comparison=comparison(pair, "joint"))
+    for each, bands in ((tables, 3), (two, 0)):
+        (axes,) = drawn(next(course.curves(each)))
+        assert len(axes.collections) == bands
+    line = axes.get_lines()[1]
+    marks = named(list(course.curves(two)), "test-accuracy-over-time-s").query("policy == 'joint'").iloc[::20]
+    assert line.get_ydata() == pytest.approx(marks["least"].to_numpy())
+    scores = pair.loc[pair["policy"] == "joint", "test_accuracy"]
+    assert marks["least"].iloc[-1] <= scores.max()
+    spread.interval(axes, scores.mean(), 0.0, estimate(scores).half_width, 2, looks(["joint"])["joint"])
+    assert axes.get_lines()[-1].get_xdata() == pytest.approx(sorted(scores))
+
+
+def test_curves_that_coincide_are_one_entry_and_take_turns(tables: Tables) -> None:
+    data = next(course.curves(tables)).data
+    joint = data[data["policy"] == "joint"]
+    twins = pd.concat([data[data["policy"] != "uniform"], joint.assign(policy="uniform")])
+    figure = replace(next(course.curves(tables)), data=twins)
+    (axes,) = drawn(figure)
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["joint = uniform", "pretrain-only"]
+    assert len({line.get_linestyle() for line in axes.get_lines()}) == 2  # dashes of both, and the other's own
+    assert axes.get_xlim()[0] == 0.0
+    (axes,) = drawn(replace(figure, data=data))
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None
+    assert len(canvas.legends[0].get_texts()) == 3
+
+
+def test_a_legend_names_only_what_is_drawn(tables: Tables) -> None:
+    (axes, *_) = drawn(next(course.timeline(tables)))
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["download", "compute on devices", "upload"]
 
 
 def test_sweep_figures_cover_each_key_and_the_surface_of_two(grid: Tables) -> None:

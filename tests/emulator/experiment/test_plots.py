@@ -27,13 +27,20 @@ def test_each_method_draws_what_the_report_draws(compared: Path, swept: Path) ->
     assert [line.get_label() for line in axes.get_lines()][:2] == ["joint", "uniform"]
     low, high = axes.get_ylim()
     assert 0.0 <= low < high <= 1.0  # its bands reach further
-    methods = ("accuracy_over_energy", "gradient_over_time", "gradient_over_energy", "timeline", "energy_by_part")
+    methods = (
+        "trade_off",
+        "accuracy_over_energy",
+        "gradient_over_time",
+        "gradient_over_energy",
+        "timeline",
+        "energy_by_part",
+    )
     for name in (*methods, "delay_by_part", "rounds_chosen"):
         assert len(getattr(plot, name)()) >= 1
     assert dict(mpl.rcParams) == before
     assert set(plot.names) == {path.stem for path in (compared / "figures").glob("*.csv")}
     assert len(DrawableTables.of(read_tables(swept)).plot.accuracy_over_time()) == 4  # one for each combination
-    with pytest.raises(InputError, match="plot 'pie': these tables have test-accuracy-over-time-s"):
+    with pytest.raises(InputError, match="plot 'pie': these tables have trade-off, test-accuracy-over-time-s"):
         plot.draw("pie")
     pyplot.close("all")
 

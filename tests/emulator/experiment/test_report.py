@@ -96,11 +96,17 @@ def test_a_plot_as_a_file_is_the_same_bytes_twice(compared: Path, kind: FigureFo
 def test_every_plot_is_written_in_the_formats_asked_for(compared: Path, tmp_path: Path) -> None:
     for name in ("runs.csv", "rounds.csv", "devices.csv", "manifest.json"):
         shutil.copy(compared / name, tmp_path / name)
-    draw(tmp_path, ("pdf",))
+    draw(tmp_path, ("pdf",), "column")
+    assert is_made(tmp_path, ("pdf",), "column")
+    assert not is_made(tmp_path, ("pdf",))
     drawings = sorted((tmp_path / "figures").glob("*.pdf"))
     assert {path.stem for path in drawings} == {path.stem for path in (tmp_path / "figures").glob("*.csv")}
     assert all(path.read_bytes().startswith(b"%PDF") for path in drawings)
-    assert all(b"/Type3" not in path.read_bytes().replace(b" ", b"") for path in drawings)
+    for path in drawings:
+        content = path.read_bytes().replace(b" ", b"")
+        assert b"/Type3" not in content
+        assert b"/FontFile2" in content  # TrueType, embedded
+        assert b"/MediaBox[00252" in content  # 3.5 in
 
 
 def test_what_comes_from_users_is_escaped(compared: Path) -> None:
