@@ -260,7 +260,7 @@ def predict(
 ) -> Prediction:
     """Delay, energy and both bounds of ``plan`` on the gains of ``problem``."""
     pretraining = server_round(problem.server, plan.server)
-    finetuning = _NO_ROUND
+    finetuning = NO_ROUND
     if plan.finetune_rounds:
         finetuning = finetuning_round(problem.devices, problem.radio, plan.devices)
     terms, as_trained = BoundTerms.of(problem), BoundTerms.of(problem.as_trained)
@@ -273,4 +273,4 @@ def predict(
     )
 
 
-_NO_ROUND = RoundCost(0.0, 0.0)
+NO_ROUND = RoundCost(0.0, 0.0)

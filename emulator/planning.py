@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prefine.emulator.bound import Prediction, predict
+from prefine.emulator.bound import NO_ROUND, Prediction, RoundCost, predict
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.store import Store
@@ -30,9 +30,9 @@ Scenario = str | Path | Mapping[str, Any] | Source | None
 class Solution:
     """What a policy plans for a problem, what that promises, and how long it took.
 
-    ``charge`` is what measuring the constants took of the scenario's budgets; the budgets of ``problem`` are what is
-    left, and ``predicted`` is of the plan alone. No plan of whole numbers has an objective below
-    ``integer_lower_bound``; None where the policy does not say.
+    ``charge`` is what measuring the constants took of the scenario's budgets, ``handover`` what is set aside to send
+    devices the base model once; the budgets of ``problem`` are what is left, and ``predicted`` is of the plan alone. No
+    plan of whole numbers has an objective below ``integer_lower_bound``; None where the policy does not say.
     """
 
     policy: str
@@ -42,15 +42,18 @@ class Solution:
     solve_s: float
     charge: Charge = NO_CHARGE
     integer_lower_bound: float | None = None
+    handover: RoundCost = NO_ROUND
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
         document = plan_document(
             self.policy, self.problem, self.plan, self.predicted, self.solve_s, self.integer_lower_bound
         )
-        if self.charge == NO_CHARGE:
-            return document
-        return document | {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
+        if self.charge != NO_CHARGE:
+            document |= {"calibration": {"delay_s": self.charge.delay_s, "energy_j": self.charge.energy_j}}
+        if self.handover != NO_ROUND:
+            document |= {"handover": self.handover._asdict()}
+        return document
 
 
 def plan(
@@ -75,7 +78,8 @@ def plan(
         world, parameters = source.world(), source.scenario.policies.get(wanted.name, {})
         made = make_policy(wanted, parameters)
         posed, charge = world.problem_of(made), world.charge(made)
-        return _solution(wanted, made, posed, lambda: world.plan(wanted.name, made), charge)
+        found = _solution(wanted, made, posed, lambda: world.plan(wanted.name, made), charge)
+        return replace(found, handover=world.handover)
     if scenario is not None or workload is not None or channel is not None:
         raise InputError("give a scenario (with what goes with it) or a problem, not both")
     posed = problem if isinstance(problem, Problem) else _read_problem(Path(problem))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from prefine.emulator.bound import predict
+from prefine.emulator.bound import NO_ROUND, RoundCost, predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.doubts import Doubt, doubts
 from prefine.emulator.channel.interference import Interference, interference_of
@@ -26,11 +26,12 @@ from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
-from prefine.emulator.simulation.downlink import Downlink
+from prefine.emulator.simulation.downlink import Downlink, DownlinkSection
 from prefine.emulator.simulation.spec import OVERRUN_HORIZON, Goal, RunSpec
 from prefine.emulator.types import (
     AsynchronousWorkload,
     BoundedWorkload,
+    Budget,
     Constants,
     FloatArray,
     Learner,
@@ -125,11 +126,22 @@ class World:
         return self.scenario.radio.downlink_of(self.workload.cost)
 
     @cached_property
+    def handover(self) -> RoundCost:
+        """What it takes to send all devices at once, on the planner's gains, what fine-tuning leaves as it is."""
+        base = self.downlink.bearing(self.workload.cost.base_bits)
+        return NO_ROUND if base is None else self._to_everyone(base)
+
+    def _to_everyone(self, downlink: DownlinkSection) -> RoundCost:
+        gain, budget = self._planned_gain, self.scenario.budget
+        noise, patience_s = self.scenario.radio.noise_psd_w_hz, budget.delay_s * OVERRUN_HORIZON
+        delivery = downlink.deliver(StaticChannel(gain), range(len(gain)), 0.0, noise, patience_s)
+        return RoundCost(max(delivery.end_s), delivery.energy_j)
+
+    @cached_property
     def problem(self) -> Problem:
         """What policies see. Raises InputError where the scenario's parts do not fit together."""
-        scenario, cost, gain = self.scenario, self.workload.cost, self._planning_gain()
-        noise, patience_s = scenario.radio.noise_psd_w_hz, scenario.budget.delay_s * OVERRUN_HORIZON
-        delivery = self.downlink.deliver(StaticChannel(gain), range(len(gain)), 0.0, noise, patience_s)
+        scenario, cost, gain = self.scenario, self.workload.cost, self._planned_gain
+        delivery = self._to_everyone(self.downlink)
         return Problem(
             budget=scenario.budget.build(),
             learning=learning(
@@ -144,11 +156,12 @@ class World:
                 self.bands_hz,
                 None if self.interference is None else self.interference.mean_w,
             ),
-            radio=scenario.radio.build(cost, self.bands_hz, max(delivery.end_s), delivery.energy_j),
+            radio=scenario.radio.build(cost, self.bands_hz, *delivery),
             name=scenario.name,
         )
 
-    def _planning_gain(self) -> FloatArray:
+    @cached_property
+    def _planned_gain(self) -> FloatArray:
         """The gain (K,) that policies reckon with."""
         scenario, section = self.scenario, self.scenario.channel
         power_w, bits = scenario.fleet.max_power_w, scenario.radio.uplink_bits(self.workload.cost)
@@ -201,11 +214,19 @@ class World:
         return charge_of(self.problem, self.constants.work) if charged else NO_CHARGE
 
     def problem_of(self, policy: object) -> Problem:
-        """What ``policy`` sees: `problem` with what measuring the constants leaves of the budgets.
+        """What ``policy`` sees: `problem` with what measuring the constants and the hand-over leave of the budgets.
 
-        Raises InfeasibleError where it leaves nothing.
+        Where the hand-over leaves nothing, no round fits. Raises InfeasibleError where measuring leaves
+        nothing.
         """
-        return replace(self.problem, budget=self.charge(policy).left(self.problem.budget))
+        problem, handover = self.problem, self.handover
+        left = self.charge(policy).left(problem.budget)
+        after = Budget(left.delay_s - handover.delay_s, left.energy_j - handover.energy_j)
+        if after.delay_s > 0.0 and after.energy_j > 0.0:
+            return replace(problem, budget=after)
+        radio = problem.radio  # of which the first round alone is too much
+        first_s, first_j = radio.downlink_delay_s + handover.delay_s, radio.downlink_energy_j + handover.energy_j
+        return replace(problem, budget=left, radio=replace(radio, downlink_delay_s=first_s, downlink_energy_j=first_j))
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
@@ -251,11 +272,13 @@ class World:
     ) -> RunSpec:
         """The run of ``plan``; its prediction and budgets are those of the run and of ``charge``, spent before it."""
         scenario, planned = self.scenario, predict(self.problem, plan)
+        handover = self.handover if plan.finetune_rounds else NO_ROUND
         return RunSpec(
             problem=self.problem,
             plan=plan,
             prediction=planned._replace(
-                delay_s=charge.delay_s + planned.delay_s, energy_j=charge.energy_j + planned.energy_j
+                delay_s=charge.delay_s + handover.delay_s + planned.delay_s,
+                energy_j=charge.energy_j + handover.energy_j + planned.energy_j,
             ),
             charge=charge,
             controller=controller,
@@ -278,5 +301,7 @@ class World:
             doubts=tuple(doubt.word for doubt in self.doubts),
             policy_seed=int(stream(seed, "policy").integers(2**63)),
             aggregation=scenario.aggregation,
+            base_bits=self.workload.cost.base_bits,
+            handover=self.handover,
             goal=Goal(scenario.training.until_accuracy, scenario.training.until_loss),
         )

@@ -58,7 +58,9 @@ class Workload:
             self._federation = self._federation.validated_on(np.concatenate(lent), self._kept)
         self._tuning = tuning_of(task)
         self._effort: float | None = None
-        self._parameters = len(self._tuned(0).weights)
+        tuned = self._tuned(0)
+        self._parameters = len(tuned.weights)
+        self._frozen = sum(p.numel() for p in tuned.network.parameters() if not p.requires_grad)
         self._algorithm = algorithm_class(training, folder)
         build_algorithm(self._algorithm, training)  # so that what is wrong with it is said before anything is measured
 
@@ -86,6 +88,7 @@ class Workload:
             uplink_bits=self._upload(self._parameters).bits + (self._algorithm.payloads - 1) * model_bits,
             model_bits=self._algorithm.payloads * model_bits,
             finetune_flops_per_sample=self._flops(self._tuned(0)),
+            base_bits=float(self._frozen * self._task.parameter_bits),
         )
 
     def _flops(self, objective: Objective) -> float:

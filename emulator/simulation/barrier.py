@@ -37,9 +37,10 @@ class Rounds:
         plan, chosen = decision.devices, self.choices.of(decision, number)
         members = yield from self._cohort.gather(chosen)
         start_s, before_j = self._env.now, self._account.total_j
-        delivery = self._deliver(members)
+        limit_s = self._limit_s(start_s)
+        delivery = self._deliver(members, limit_s)
         batches = np.rint(plan.batch).astype(np.int64)
-        assignment = self._assign(plan, number, members, batches, delivery)
+        assignment = self._assign(plan, number, members, batches, delivery, limit_s)
         computed = self._fast_path.computed(assignment)
         if computed is not None and self._is_powered(computed, members, delivery):
             yield from self._book(computed, members, delivery)
@@ -55,17 +56,27 @@ class Rounds:
         yield from self._cohort.recall(self._busy, cause)
         self._collect()
 
-    def _deliver(self, members: IntArray) -> Delivery:
+    def _limit_s(self, start_s: float) -> float:
+        """When a round that begins at ``start_s`` ends at the latest."""
+        spec = self._spec
+        return min(start_s + min(spec.faults.deadline_s, spec.aggregation.limit_s), spec.horizon_s)
+
+    def _deliver(self, members: IntArray, limit_s: float) -> Delivery:
         spec, noise_psd_w_hz = self._spec, self._spec.problem.radio.noise_psd_w_hz
-        return spec.downlink.deliver(
-            spec.channel.undisturbed, members.tolist(), self._env.now, noise_psd_w_hz, spec.patience_s
+        return spec.deliveries.deliver(
+            spec.channel.undisturbed, members.tolist(), self._env.now, noise_psd_w_hz, spec.patience_s, limit_s
         )
 
     def _assign(
-        self, plan: DevicesPlan, number: int, members: IntArray, batches: IntArray, delivery: Delivery
+        self,
+        plan: DevicesPlan,
+        number: int,
+        members: IntArray,
+        batches: IntArray,
+        delivery: Delivery,
+        limit_s: float,
     ) -> Assignment:
         start_s, spec = self._env.now, self._spec
-        limit_s = min(start_s + min(spec.faults.deadline_s, spec.aggregation.limit_s), spec.horizon_s)
         return Assignment(
             number,
             members,

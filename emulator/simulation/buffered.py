@@ -162,15 +162,16 @@ class Buffered:
         spec, begin_s = self._spec, max(self._env.now, self._downlink_free_s)
         if begin_s >= limit_s:
             return (np.inf,) * len(devices)
-        delivery = spec.downlink.deliver(
+        delivery = spec.deliveries.deliver(
             spec.channel.undisturbed,
             devices.tolist(),
             begin_s,
             spec.problem.radio.noise_psd_w_hz,
             min(limit_s, spec.patience_s),
+            limit_s,
         )
         end_s = min(max(delivery.end_s), limit_s)
-        if spec.downlink.transmits:
+        if spec.deliveries.transmits:
             self._downlink_free_s = end_s
         if delivery.energy_j > 0.0:
             held_j = self._account.hold(delivery.energy_j)

@@ -28,6 +28,9 @@ class DownlinkSection(Section):
 
     ``delay_s`` and ``energy_j`` a round are those of ``fixed``. The modes that transmit send ``payload_bits`` at
     ``power_w`` over ``bandwidth_hz``, at Shannon's rate.
+
+    ``base = "sent"`` sends each device, when it first takes part, the ``base_bits`` of what fine-tuning leaves as it
+    is; with ``"held"`` devices have that already.
     """
 
     transmits: ClassVar[bool] = True
@@ -39,9 +42,13 @@ class DownlinkSection(Section):
     power_w: Positive = 1.0
     bandwidth_hz: Positive = 1e6
     payload_bits: Positive | None = None
+    base: Literal["held", "sent"] = "held"
+    base_bits: Positive | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.mode == "fixed" and self.base == "sent":
+            raise ValueError('base = "sent" needs a mode that transmits: mode = "fixed" says what a round takes')
         if self.mode != "fixed" and (self.delay_s or self.energy_j):
             raise ValueError(f'delay_s and energy_j belong to mode = "fixed", mode is "{self.mode}"')
         return self
@@ -49,6 +56,13 @@ class DownlinkSection(Section):
     def carrying(self, bits: float) -> Self:
         """The same with a payload of ``bits``, unless the section gives one."""
         return self if self.payload_bits is not None else self.model_copy(update={"payload_bits": bits})
+
+    def bearing(self, bits: float) -> "DownlinkSection | None":
+        """The delivery of the base model, of ``bits`` unless the section gives them; None where nothing is sent."""
+        needed = self.base_bits or bits
+        if self.base == "held" or not self.transmits or not needed:
+            return None
+        return self.model_copy(update={"payload_bits": needed})
 
     @property
     def bits(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from prefine.emulator.bound import NO_ROUND
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.records import RoundRecord
 from prefine.emulator.simulation.cohort import Cohort
@@ -155,13 +156,14 @@ class EdgeServer:
         everyone = np.arange(len(self._problem.devices))
         gain = frozen_array(spec.channel.ahead(everyone, np.full(len(everyone), now_s), 1).gain[:, 0])
         self._history.hear(self.finetuning.books.rounds)
+        aside = NO_ROUND if self.rounds_done["finetune"] else spec.handover
         return Observation(
             self._problem,
             spec.plan,
             self.rounds_done["pretrain"],
             self.rounds_done["finetune"],
             now_s,
-            Budget(budget.delay_s - now_s, budget.energy_j - self._account.total_j),
+            Budget(budget.delay_s - now_s - aside.delay_s, budget.energy_j - self._account.total_j - aside.energy_j),
             gain,
             frozen_array(self._cohort.available()),
             self.evaluation.train_loss,

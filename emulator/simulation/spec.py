@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from prefine.emulator.access import noise_psd_w_hz
-from prefine.emulator.bound import Prediction
+from prefine.emulator.bound import NO_ROUND, Prediction, RoundCost
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.charge import NO_CHARGE, Charge
 from prefine.emulator.errors import InputError
@@ -17,6 +17,7 @@ from prefine.emulator.simulation.control import Controller
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.handover import Deliveries, deliveries
 from prefine.emulator.simulation.processor import Load, NoLoad, ProcessorModel
 from prefine.emulator.simulation.radio import Access, FixedPower, PowerControl
 from prefine.emulator.types import Evaluation, FloatArray, Learner, Plan, Problem
@@ -55,7 +56,8 @@ class RunSpec:
     drawn for a round, ``evaluate_every`` the rounds from one evaluation to the next, ``outside_proof`` what the proof
     of the bound does not cover, ``charge`` what was spent of the budgets before the first round, ``policy_seed`` what
     an adaptive policy draws with, ``doubts`` what the world's inputs give reason to doubt, ``goal`` what ends the run
-    before its plan does.
+    before its plan does, ``base_bits`` what a device is sent before its first round, ``handover`` what a design sets
+    aside for that.
     """
 
     problem: Problem
@@ -81,11 +83,18 @@ class RunSpec:
     policy_seed: int = 0
     aggregation: Aggregation = Synchronous()  # noqa: RUF009  # frozen
     goal: Goal = Goal()
+    base_bits: float = 0.0
+    handover: RoundCost = NO_ROUND
 
     @cached_property
     def noise_psd_w_hz(self) -> FloatArray:
         """Noise and interference that each device's signal meets at the server, (K,) in W/Hz."""
         return np.broadcast_to(noise_psd_w_hz(self.problem.devices, self.problem.radio), len(self.problem.devices))
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """The downlink of this one run, which remembers who has been served."""
+        return deliveries(self.downlink, self.base_bits)
 
     @property
     def patience_s(self) -> float:

@@ -27,6 +27,12 @@ def show_plan(solution: Solution, console: Console) -> None:
     )
     console.print(_rounds(problem, plan))
     console.print(_budgets(solution))
+    if solution.handover.delay_s > 0.0:
+        console.print(
+            f"set aside of the budgets for sending devices the base model once: {solution.handover.delay_s:.4g} s and "
+            f"{solution.handover.energy_j:.4g} J (radio.downlink.base)",
+            highlight=False,
+        )
     if solution.charge.delay_s > 0.0:
         charge = solution.charge
         console.print(

@@ -19,7 +19,8 @@ learner_type: type[types.Learner] = Learner
 
 
 def test_cost_follows_model_and_uploads(workload: Make) -> None:
-    assert tuple(workload().cost) == (4 * 4096 + 6 * 640, 1, 32 * 4810, 32 * 4810, 4 * 4096 + 6 * 640)
+    assert tuple(workload().cost) == (4 * 4096 + 6 * 640, 1, 32 * 4810, 32 * 4810, 4 * 4096 + 6 * 640, 0.0)
+    assert workload(finetune="last", parameter_bits=8).cost.base_bits == 8 * (64 * 64 + 64)
     assert workload(model="logistic", parameter_bits=16).cost.uplink_bits == 16 * 650
     sparse = workload(training={"upload": "top-k", "upload_share": 0.1, "local_steps": 3}).cost
     assert (sparse.local_steps, sparse.uplink_bits, sparse.model_bits) == (3, 481 * (32 + 13), 32 * 4810)

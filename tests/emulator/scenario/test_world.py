@@ -43,6 +43,63 @@ def test_static_channel_realises_every_policys_prediction(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["broadcast", "unicast"])
+@pytest.mark.parametrize("name", ["finetune-only", "joint-ft", "uniform", "pretrain-only"])
+def test_static_channel_realises_the_hand_over(name: str, mode: str) -> None:
+    small = world(f"radio.downlink.mode={mode}", "radio.downlink.base=sent", "task.finetune=last")
+    frozen_bits, everyone = 32 * (64 * 64 + 64), small.problem.devices
+    noise_w = small.problem.radio.noise_psd_w_hz * 1e6
+    once_s = frozen_bits / (1e6 * np.log2(1.0 + everyone.gain / noise_w))
+    handover_s = float(once_s.max() if mode == "broadcast" else once_s.sum())
+    assert small.handover == pytest.approx((handover_s, handover_s), rel=1e-12)  # at one watt
+    policy = small.policy(name)
+    plan = small.plan(name, policy)
+    result = run(small.run_spec(name, policy, plan, 0), name, 0).run
+    assert result.stop_reason == "plan"
+    assert result.delay_s == pytest.approx(result.predicted_delay_s, rel=1e-9)
+    assert result.energy_j == pytest.approx(result.predicted_energy_j, rel=1e-9)
+    served = handover_s if plan.finetune_rounds else 0.0
+    rounds_j = plan.finetune_rounds * small.problem.radio.downlink_energy_j
+    assert result.downlink_energy_j == pytest.approx(served + rounds_j, rel=1e-9)
+
+
+def test_what_the_hand_over_leaves_is_what_a_policy_may_spend() -> None:
+    keys = ("radio.downlink.mode=broadcast", "radio.downlink.base=sent", "task.finetune=last")
+    solution = api.plan(SMALL, "joint-ft", overrides=keys)
+    whole, handover = world(*keys).problem.budget, solution.handover
+    assert solution.document()["handover"] == handover._asdict()
+    assert solution.problem.budget.delay_s == whole.delay_s - handover.delay_s > 0.0
+    assert solution.predicted.delay_s <= solution.problem.budget.delay_s * (1.0 + 1e-9)
+    console = Console(file=io.StringIO(), width=120)
+    show_plan(solution, console)
+    assert "set aside of the budgets for sending devices the base model once" in console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    huge = (*keys, "radio.downlink.base_bits=1e9")
+    with pytest.raises(InfeasibleError, match="one fine-tuning round needs at least"):
+        api.plan(SMALL, "finetune-only", overrides=huge)
+    assert api.plan(SMALL, "pretrain-only", overrides=huge).plan.pretrain_rounds > 0
+    with pytest.raises(InputError, match=r'base = "sent" needs a mode that transmits'):
+        world("radio.downlink.mode=fixed", "radio.downlink.base=sent")
+    free = world("radio.downlink.base=sent", "task.finetune=last")
+    assert free.handover == (0.0, 0.0)
+    assert world("radio.downlink.mode=broadcast", "radio.downlink.base=sent").handover == (0.0, 0.0)  # nothing frozen
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+def test_each_device_is_sent_the_base_model_once(mode: str) -> None:
+    """By unicast at one watt, energy is time on the air: one base model for each who came, one head for each coming."""
+    keys = ("radio.downlink.mode=unicast", "radio.downlink.base=sent", "task.finetune=last", "aggregation.buffer=1")
+    small = world(*keys, f"aggregation.mode={mode}", "training.participation=0.4", "budget.delay_s=8")
+    policy = small.policy("uniform")
+    result = run(small.run_spec("p", policy, small.plan("p", policy), 0), "p", 0)
+    rate = 1e6 * np.log2(1.0 + small.problem.devices.gain / (small.problem.radio.noise_psd_w_hz * 1e6))
+    base_s, head_s = 32 * 64 * 65 / rate, 32 * 650 / rate
+    came = [record.device for record in result.devices]
+    assert len(came) > len(set(came)) == 3
+    on_air_s = base_s.sum() + head_s[came].sum()
+    cut_off_s = base_s.max() + head_s.sum() if mode == "asynchronous" else 0.0  # under way when the run ended
+    assert on_air_s * (1.0 - 1e-9) - cut_off_s <= result.run.downlink_energy_j <= on_air_s * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize("mode", ["broadcast", "unicast"])
 def test_static_channel_realises_the_downlinks_cost(mode: str) -> None:
     small = world(f"radio.downlink.mode={mode}", "radio.downlink.power_w=2.0")
     policy = small.policy("finetune-only")
