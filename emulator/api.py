@@ -6,7 +6,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from prefine.emulator.analysis.output import analyse, write_paper
 from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.executor import Dask, Processes, Serial, Workers
+from prefine.emulator.experiment.executor import Dask, Processes, Serial, Standing, Workers
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
@@ -129,8 +129,10 @@ def compare(
         if track is not None:
             listener = tracked(track, folder, listener)
         check = (lambda: None) if vary else partial(check_feasible, source, chosen)
-        results = run_many(work, execute, where, result_store(folder), listener, check)
-        measured = measured_of(source, results.store, costs=not vary)
+        standing = stack.enter_context(closing(Standing(where)))
+        results = run_many(work, execute, standing, result_store(folder), listener, check)
+        measured = measured_of(source, results.store, standing.call, costs=not vary)
+        standing.close()
         checksums = {**measured["provenance"], **dict(source.checksums)}
         described = source.scenario.model_dump(mode="json", exclude_none=True)
         own, yardstick = (results.where(partial(_is_of, parts=parts)) for parts in (chosen, shares))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -40,6 +40,12 @@ def installed(group: str) -> tuple[str, ...]:
     return tuple(sorted({entry.name for entry in entry_points(group=group)}))
 
 
+@cache
+def _entries(group: str, name: str) -> tuple[EntryPoint, ...]:
+    """The entry points of that name; looked up once, for to go through all that is installed takes long."""
+    return tuple(entry_points(group=group, name=name))
+
+
 def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
     """What ``spec`` names: an entry point of ``group``, or something in the user's own file.
 
@@ -47,7 +53,7 @@ def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
     """
     if own_file(spec):
         return load_attribute(spec, noun, folder)
-    found = tuple(entry_points(group=group, name=spec))
+    found = _entries(group, spec)
     if not found:
         names = installed(group)
         if not names:
@@ -89,7 +95,7 @@ def sources(spec: str, folder: Path = Path()) -> Sources:
 
 def installed_sources(name: str, group: str) -> Sources:
     """The files behind an entry point of another distribution, found without running it; none behind ours."""
-    for entry in entry_points(group=group, name=name):
+    for entry in _entries(group, name):
         if entry.module.partition(".")[0] == OURS:
             continue
         try:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,18 +143,27 @@ def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[s
     return {**world.workload.calibration(), "cost": calibration_cost(world, world.workload.constants().work)}
 
 
-def measured_of(source: Source, store: Store, *, costs: bool) -> dict[str, Any]:
+Measure = Callable[[], dict[str, Any]]
+
+
+def measured_of(
+    source: Source, store: Store, ask: Callable[[Measure], dict[str, Any]], *, costs: bool
+) -> dict[str, Any]:
     """What a manifest says of data and measuring: ``provenance`` and, with ``costs``, ``calibration``.
 
-    Kept in ``store`` beside the runs, for to find it takes the data, the model and the training library.
+    Kept in ``store`` beside the runs, for to find it takes the data, the model and the training library; ``ask``
+    answers what the function that it is given answers, wherever that is called.
     """
+    make = partial(_measured, source, costs)
+    if not source.lasting:
+        return ask(make)
+    return store.noted(address({**source.content, "costs": costs}), lambda: ask(make))
 
-    def make() -> dict[str, Any]:
-        world = source.world()
-        calibration = calibration_cost(world, world.constants.work) if costs else {}
-        return {"provenance": dict(world.workload.provenance()), "calibration": calibration}
 
-    return store.noted(address({**source.content, "costs": costs}), make) if source.lasting else make()
+def _measured(source: Source, costs: bool) -> dict[str, Any]:
+    world = source.world()
+    calibration = calibration_cost(world, world.constants.work) if costs else {}
+    return {"provenance": dict(world.workload.provenance()), "calibration": calibration}
 
 
 def calibration_cost(world: World, work: CalibrationWork) -> dict[str, object]:

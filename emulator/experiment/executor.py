@@ -6,18 +6,21 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from prefine.emulator.errors import InputError, PrefineError
 
 _CONNECT_TIMEOUT_S = 10.0
 _WATCH_S = 0.5
 _ADDRESS = re.compile(r"([a-z]+://)?[^\s/:]+:\d+|[a-z]+://\[[0-9a-fA-F:]+\]:\d+")
+
+
+T = TypeVar("T")
 
 
 class Workers(Protocol):
@@ -55,21 +58,26 @@ class Serial:
 
 @dataclass(frozen=True)
 class Processes:
-    """``width`` worker processes on this machine.
+    """``count`` worker processes on this machine; one more run waits, so that none is idle while a result is stored.
 
     They are spawned, not forked: a fork would copy threads' locks. Each ends when its parent is gone, however that
     ended, and on Ctrl-C. They do not run the user's script again, so it needs no ``__main__`` guard: what they need of
     it comes by value.
     """
 
-    width: int
+    count: int
+
+    @property
+    def width(self) -> int:
+        """One more than there are processes."""
+        return self.count + 1
 
     def open(self) -> Executor:
         """A pool of fresh processes; raises InputError where the machine allows none."""
         try:
-            return ProcessPoolExecutor(self.width, mp_context=_Fresh(), initializer=_begin_worker)
+            return ProcessPoolExecutor(self.count, mp_context=_Fresh(), initializer=_begin_worker)
         except (OSError, ImportError) as error:  # no shared memory for its locks
-            raise InputError(f"jobs = {self.width}: no worker processes can be made here ({error}); use 1") from error
+            raise InputError(f"jobs = {self.count}: no worker processes can be made here ({error}); use 1") from error
 
 
 class _FreshProcess(SpawnProcess):
@@ -88,6 +96,53 @@ class _FreshProcess(SpawnProcess):
 
 class _Fresh(SpawnContext):
     Process = _FreshProcess
+
+
+class Standing:
+    """``workers`` whose executor stays open from one use to the next, and can be given other work between them."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._open: list[Executor] = []
+        self._others: set[Any] = set()
+
+    @property
+    def width(self) -> int:
+        """As of the workers."""
+        return self._workers.width
+
+    def open(self) -> Executor:
+        """The executor that is open, or a fresh one; shutting it down ends it only where it has to end at once."""
+        if not self._open:
+            self._others = set(multiprocessing.active_children())
+            self._open.append(self._workers.open())
+        return _Lent(self._open, self._others)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """What ``work`` (picklable) answers, made by a worker where one is there, in this process otherwise."""
+        if self._open:
+            with suppress(BrokenExecutor):
+                return self._open[0].submit(work).result()
+        return work()
+
+    def close(self) -> None:
+        """End the workers."""
+        while self._open:
+            self._open.pop().shutdown()
+
+
+class _Lent(Executor):
+    """The one executor in ``held``; it is taken out and shut down when what is under way has to be abandoned."""
+
+    def __init__(self, held: list[Executor], others: set[Any]) -> None:
+        self._held, self._others = held, others
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        return self._held[0].submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures and self._held:
+            abandon(self._held.pop(), self._others)
 
 
 @dataclass(frozen=True)
@@ -168,6 +223,13 @@ def _client(address: str) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--scheduler {address}: no Dask scheduler answers ({reason})") from None
+
+
+def abandon(executor: Executor, others: set[Any]) -> None:
+    """Leave at once, without waiting for the runs under way: all processes but ``others`` are ended."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in set(multiprocessing.active_children()) - others:
+        process.terminate()
 
 
 def _begin_worker() -> None:

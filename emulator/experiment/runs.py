@@ -5,14 +5,14 @@ import multiprocessing
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prefine.emulator.analysis.tables import Entry, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
-from prefine.emulator.experiment.executor import Workers
+from prefine.emulator.experiment.executor import Workers, abandon
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.identity import address
 from prefine.emulator.records import RunRecord, RunResult
@@ -197,7 +197,7 @@ def _drain(
                 under_way.remove(index)
                 yield index, result
     except BaseException:
-        _abandon(executor, others)
+        abandon(executor, others)
         raise
     executor.shutdown()
 
@@ -209,13 +209,6 @@ def _outcome(job: Job, future: "Future[RunResult]") -> RunResult:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a cluster did to this one run is its row's reason
         return failed(job, _reason(error))
-
-
-def _abandon(executor: Executor, others: set[Any]) -> None:
-    """Leave at once, without waiting for the runs under way: their processes are ended."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in set(multiprocessing.active_children()) - others:
-        process.terminate()
 
 
 def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
