@@ -10,9 +10,10 @@ import simpy
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
+from prefine.emulator.simulation.ownband import Carrier
 from prefine.emulator.simulation.processor import Processor
 from prefine.emulator.simulation.spec import RunSpec
-from prefine.emulator.simulation.uplink import Transfer, Uplink
+from prefine.emulator.simulation.uplink import Transfer
 
 
 class Task(NamedTuple):
@@ -34,7 +35,7 @@ class Task(NamedTuple):
 
 @dataclass
 class Activity:
-    """A device's round as it unfolds; becomes a `DeviceRecord`."""
+    """A device's round as it unfolds; becomes a `DeviceRecord`, whose fields these are, in order."""
 
     round: int
     device: int
@@ -79,7 +80,7 @@ class Device:
         index: int,
         env: simpy.Environment,
         spec: RunSpec,
-        uplink: Uplink,
+        uplink: Carrier,
         account: EnergyAccount,
         on_exhausted: Callable[[], None],
     ) -> None:
@@ -126,7 +127,7 @@ class Device:
         except EnergyExhaustedError:
             activity.outcome = "budget"
             self._on_exhausted()
-        return DeviceRecord(**vars(activity))
+        return DeviceRecord(*vars(activity).values())
 
     def _compute(self, task: Task, activity: Activity) -> Passing:
         activity.compute_start_s = self.env.now
