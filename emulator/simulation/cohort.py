@@ -107,15 +107,19 @@ class Cohort:
             start_s = assignment.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
             bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
             self._carrier.foresee(of, start_s, bits, power_w, own_hz, assignment.limit_s)
-        return [self.begin(task) for task in assignment.tasks()]
+        begins = self._env.timeout(assignment.start_compute_s - self._env.now)
+        return [self._begin(task, begins) for task in assignment.tasks()]
 
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
+        return self._begin(task, self._env.timeout(task.start_compute_s - self._env.now))
+
+    def _begin(self, task: Task, begins: simpy.Event) -> simpy.Process:
         device = self._devices[task.device]
         drops_s = device.next_change_s()
         if drops_s >= task.limit_s:
-            return self._env.process(device.take_part(task))
-        process = self._env.process(device.take_part(task._replace(limit_s=drops_s)))
+            return self._env.process(device.take_part(task, begins))
+        process = self._env.process(device.take_part(task._replace(limit_s=drops_s), begins))
         self.recall_at(drops_s, process, "dropped")
         return process
 

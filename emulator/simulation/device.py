@@ -11,7 +11,7 @@ from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
 from prefine.emulator.simulation.ownband import Carrier
-from prefine.emulator.simulation.processor import Processor
+from prefine.emulator.simulation.processor import processor_of
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.uplink import Transfer
 
@@ -93,7 +93,7 @@ class Device:
         self._channel = spec.channel
         self._uplink = uplink
         self.battery = Battery(spec.faults.capacity_j, account)
-        self._processor = Processor(spec.processor, index, float(devices.capacitance[index]), spec.load)
+        self._processor = processor_of(spec.processor, index, float(devices.capacitance[index]), spec.load)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
         self._availability = spec.availability
         self._upload_faults = spec.faults.upload_faults
@@ -107,11 +107,14 @@ class Device:
         """When it next comes or goes."""
         return math.inf if self.battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
-    def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
-        """One round, from the start of the download; a process whose value is the record."""
+    def take_part(self, task: Task, begins: simpy.Event) -> Generator[simpy.Event, Any, DeviceRecord]:
+        """One round, from the start of the download; a process whose value is the record.
+
+        ``begins`` happens at ``task.start_compute_s``; devices that begin together may wait for the same.
+        """
         activity = Activity(task.round, self._index, task.batch, task.frequency_hz, task.power_w, self.env.now)
         try:
-            yield self.env.timeout(task.start_compute_s - self.env.now)
+            yield begins
             if task.download_end_s > task.start_compute_s:
                 yield self.env.event()  # the model never came; the server calls back
             activity.download_end_s = task.download_end_s
