@@ -107,7 +107,7 @@ class Rounds:
 
     def _simulate(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
         """The round as the devices' processes go through it; the devices (n,) that delivered."""
-        self._busy = [self._cohort.begin(task) for task in assignment.tasks()]
+        self._busy = self._cohort.begin_round(assignment)
         held_j = self._account.hold(delivery.energy_j)
         sending_s = assignment.start_compute_s - assignment.start_s
         yield from self._account.transmit(self._env, held_j, sending_s)

@@ -8,7 +8,9 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from prefine.emulator.physics import compute_time
 from prefine.emulator.simulation.device import Device, Task
+from prefine.emulator.simulation.ownband import Carrier
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import FloatArray, IntArray
 
@@ -49,7 +51,10 @@ class Cohort:
         env: simpy.Environment,
         devices: Sequence[Device],
         spec: RunSpec,
+        carrier: Carrier,
     ) -> None:
+        self._spec = spec
+        self._carrier = carrier
         self._env = env
         self._devices = devices
         self._selected = math.ceil(spec.participation * len(devices))
@@ -94,13 +99,28 @@ class Cohort:
             for device, used_j in zip(devices.tolist(), energy_j.tolist(), strict=True):
                 self._devices[device].battery.drain(used_j)
 
+    def begin_round(self, assignment: Assignment) -> list[simpy.Process]:
+        """Set all devices of ``assignment`` to work, as `begin` does."""
+        spec, of = self._spec, assignment.devices
+        if spec.processor.is_plain and not spec.load.can_steal:
+            samples, cycles = assignment.batch.astype(np.float64), spec.problem.devices.cycles_per_sample[of]
+            start_s = assignment.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
+            bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
+            self._carrier.foresee(of, start_s, bits, power_w, own_hz, assignment.limit_s)
+        begins = self._env.timeout(assignment.start_compute_s - self._env.now)
+        return [self._begin(task, begins) for task in assignment.tasks()]
+
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
+        return self._begin(task, self._env.timeout(task.start_compute_s - self._env.now))
+
+    def _begin(self, task: Task, begins: simpy.Event) -> simpy.Process:
         device = self._devices[task.device]
         drops_s = device.next_change_s()
-        process = self._env.process(device.take_part(task._replace(limit_s=min(task.limit_s, drops_s))))
-        if drops_s < task.limit_s:
-            self.recall_at(drops_s, process, "dropped")
+        if drops_s >= task.limit_s:
+            return self._env.process(device.take_part(task, begins))
+        process = self._env.process(device.take_part(task._replace(limit_s=drops_s), begins))
+        self.recall_at(drops_s, process, "dropped")
         return process
 
     def recall_at(self, time_s: float, process: simpy.Process, cause: str) -> None:

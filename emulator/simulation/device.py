@@ -10,9 +10,10 @@ import simpy
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
-from prefine.emulator.simulation.processor import Processor
+from prefine.emulator.simulation.ownband import Carrier
+from prefine.emulator.simulation.processor import processor_of
 from prefine.emulator.simulation.spec import RunSpec
-from prefine.emulator.simulation.uplink import Transfer, Uplink
+from prefine.emulator.simulation.uplink import Transfer
 
 
 class Task(NamedTuple):
@@ -34,7 +35,7 @@ class Task(NamedTuple):
 
 @dataclass
 class Activity:
-    """A device's round as it unfolds; becomes a `DeviceRecord`."""
+    """A device's round as it unfolds; becomes a `DeviceRecord`, whose fields these are, in order."""
 
     round: int
     device: int
@@ -79,7 +80,7 @@ class Device:
         index: int,
         env: simpy.Environment,
         spec: RunSpec,
-        uplink: Uplink,
+        uplink: Carrier,
         account: EnergyAccount,
         on_exhausted: Callable[[], None],
     ) -> None:
@@ -92,7 +93,7 @@ class Device:
         self._channel = spec.channel
         self._uplink = uplink
         self.battery = Battery(spec.faults.capacity_j, account)
-        self._processor = Processor(spec.processor, index, float(devices.capacitance[index]), spec.load)
+        self._processor = processor_of(spec.processor, index, float(devices.capacitance[index]), spec.load)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
         self._availability = spec.availability
         self._upload_faults = spec.faults.upload_faults
@@ -106,11 +107,14 @@ class Device:
         """When it next comes or goes."""
         return math.inf if self.battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
-    def take_part(self, task: Task) -> Generator[simpy.Event, Any, DeviceRecord]:
-        """One round, from the start of the download; a process whose value is the record."""
+    def take_part(self, task: Task, begins: simpy.Event) -> Generator[simpy.Event, Any, DeviceRecord]:
+        """One round, from the start of the download; a process whose value is the record.
+
+        ``begins`` happens at ``task.start_compute_s``; devices that begin together may wait for the same.
+        """
         activity = Activity(task.round, self._index, task.batch, task.frequency_hz, task.power_w, self.env.now)
         try:
-            yield self.env.timeout(task.start_compute_s - self.env.now)
+            yield begins
             if task.download_end_s > task.start_compute_s:
                 yield self.env.event()  # the model never came; the server calls back
             activity.download_end_s = task.download_end_s
@@ -126,7 +130,7 @@ class Device:
         except EnergyExhaustedError:
             activity.outcome = "budget"
             self._on_exhausted()
-        return DeviceRecord(**vars(activity))
+        return DeviceRecord(*vars(activity).values())
 
     def _compute(self, task: Task, activity: Activity) -> Passing:
         activity.compute_start_s = self.env.now

@@ -173,3 +173,26 @@ class Processor:
             dissipated_w += self._capacitance * segment.frequency_hz**3
         thermal = self._thermal.advance(state.thermal, dissipated_w, now_s - state.time_s)
         return ProcessorState(now_s, segment.frequency_hz, thermal)
+
+
+class PlainProcessor(Processor):
+    """A `Processor` that gives what is asked for at once, for good: idle, cool, without levels."""
+
+    def rest(self, state: ProcessorState, now_s: float) -> ProcessorState:
+        """The same state."""
+        return state
+
+    def next_segment(self, state: ProcessorState, wanted_hz: float, left_cycles: float) -> Segment:
+        """The whole computation."""
+        own_w = self._capacitance * wanted_hz * wanted_hz**2
+        return Segment(left_cycles / wanted_hz, left_cycles, own_w + self._model.static_power_w, wanted_hz)
+
+    def after(self, state: ProcessorState, segment: Segment, now_s: float) -> ProcessorState:
+        """The same state."""
+        return state
+
+
+def processor_of(model: ProcessorModel, device: int, capacitance: float, load: Load) -> Processor:
+    """The processor of one ``device`` that is as simple as ``model`` and ``load`` allow."""
+    plain = model.is_plain and not load.can_steal
+    return (PlainProcessor if plain else Processor)(model, device, capacitance, load)

@@ -17,9 +17,9 @@ from prefine.emulator.simulation.device import Device
 from prefine.emulator.simulation.energy import BUDGET_SLACK, EnergyAccount
 from prefine.emulator.simulation.fastpath import fast_path
 from prefine.emulator.simulation.finetuning import Finetuning
+from prefine.emulator.simulation.ownband import carrier_of
 from prefine.emulator.simulation.server import EdgeServer
 from prefine.emulator.simulation.spec import RunSpec
-from prefine.emulator.simulation.uplink import Uplink
 from prefine.emulator.simulation.warning import warnings
 
 
@@ -51,12 +51,12 @@ class Emulation:
         self.spec = spec
         self.env = env = simpy.Environment(spec.charge.delay_s)
         self.account = account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
-        self.uplink = uplink = Uplink(env, spec.channel, spec.access, spec.noise_psd_w_hz)
+        self.uplink = uplink = carrier_of(env, spec.channel, spec.access, spec.noise_psd_w_hz)
         devices = [
             Device(k, env, spec, uplink, account, lambda: self.server.stop("energy"))
             for k in range(len(problem.devices))
         ]
-        cohort = Cohort(env, devices, spec)
+        cohort = Cohort(env, devices, spec, uplink)
         self.server = EdgeServer(env, spec, cohort, _finetuning(env, spec, cohort, account), account)
         out_of_time = "delay" if spec.stop_at_budget else "no signal"
         env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: self.server.stop(out_of_time))

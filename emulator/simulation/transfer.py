@@ -20,6 +20,14 @@ FOR_EVER_S = 1e200
 """Stands in for infinity, which times a rate of zero is no number."""
 
 
+def first_step(
+    channel: Channel, device: int, start_s: float, power_w: float, bandwidth_hz: float, noise_psd_w_hz: float
+) -> tuple[float, float]:
+    """The rate in bit/s at ``start_s``, and until when it stays so."""
+    first = channel.steps(device, start_s, 1)
+    return float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz)), float(first.end_s[0])
+
+
 def transfer_end(
     channel: Channel,
     device: int,
@@ -36,9 +44,8 @@ def transfer_end(
     """
     if bits <= 0.0:
         return start_s
-    first = channel.steps(device, start_s, 1)
-    speed = float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz))
-    if speed * (float(first.end_s[0]) - start_s) >= bits:
+    speed, until_s = first_step(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz)
+    if speed * (until_s - start_s) >= bits:
         return start_s + bits / speed
     left = bits
     for begin_s, end_s, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
@@ -63,9 +70,9 @@ def delivered_bits(
     noise_psd_w_hz: float,
 ) -> float:
     """Bits sent between ``start_s`` and ``end_s``: the integral of the rate."""
-    first = channel.steps(device, start_s, 1)
-    if first.end_s[0] >= end_s:
-        return float(rate(bandwidth_hz, power_w, float(first.gain[0]), noise_psd_w_hz)) * (end_s - start_s)
+    speed, until_s = first_step(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz)
+    if until_s >= end_s:
+        return speed * (end_s - start_s)
     total = 0.0
     for begins, ends, rates in _rates(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz):
         total += float(np.sum(_bits(_after(begins, np.minimum(ends, end_s)), rates)))
@@ -99,7 +106,7 @@ def transfers(
     far = np.isnan(end_s)
     if far.any():
         own = power_w[far], bandwidth_hz[far], noise_psd_w_hz[far]
-        end_s[far], delivered[far] = _over_chunks(channel, devices[far], start_s[far], bits, *own, horizon_s)
+        end_s[far], delivered[far] = transfers_exactly(channel, devices[far], start_s[far], bits, *own, horizon_s)
     return end_s, delivered
 
 
@@ -120,7 +127,7 @@ def _over_steps(
     return end_s, _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
 
 
-def _over_chunks(
+def transfers_exactly(
     channel: Channel,
     devices: IntArray,
     start_s: FloatArray,
@@ -130,7 +137,7 @@ def _over_chunks(
     noise_psd_w_hz: FloatArray,
     horizon_s: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """`transfer_end` and `delivered_bits`, to the last bit, of transfers that take many steps, chunk after chunk."""
+    """`transfer_end` and `delivered_bits` by then for many devices, to the last bit, chunk after chunk; all (n,)."""
     end_s, delivered = np.full(len(devices), math.inf), np.zeros(len(devices))
     from_s, left, going, count = start_s.copy(), np.full(len(devices), bits), np.arange(len(devices)), FIRST_STEPS
     while len(going):

@@ -1,4 +1,4 @@
-"""The shared uplink: uploads under way, and what happens to their rates when others come and go."""
+"""A shared uplink: uploads under way, and what happens to their rates when others come and go."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,6 @@ class Transfer:
     power_w: float
     limit_s: float
     battery: Battery
-    own_hz: float
     done: simpy.Event
     """Succeeds when everything is delivered; fails with what `Battery.hold` raises where a stretch is not covered."""
     delivered_bits: float = 0.0
@@ -55,20 +54,20 @@ class Uplink:
         self.peak_band_hz = 0.0
         """The widest sum of bands in use at once, for the audit."""
 
+    def foresee(self, *_: object) -> None:
+        """Nothing: how fast each is depends on who else sends."""
+
     def send(
         self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery, own_hz: float
     ) -> Transfer:
-        """Start an upload of ``bits`` at ``power_w``; wait for its ``done``. It will be aborted by ``limit_s``.
-
-        ``own_hz`` is the device's own band in this round, which counts where the access is one band for each.
-        """
-        transfer = Transfer(device, bits, power_w, limit_s, battery, own_hz, self._env.event())
+        """As `prefine.emulator.simulation.ownband.Carrier` says; ``own_hz`` does not count."""
+        transfer = Transfer(device, bits, power_w, limit_s, battery, self._env.event())
         self._transfers[device] = transfer
         self._share(joined=device)
         return transfer
 
     def abort(self, transfer: Transfer) -> None:
-        """End an upload before its time; what it delivered and used stays booked on it."""
+        """As `prefine.emulator.simulation.ownband.Carrier` says."""
         transfer.done.defused = True
         if self._transfers.get(transfer.device) is transfer:
             self._leave(transfer)
@@ -78,8 +77,6 @@ class Uplink:
             return
         shares = self._access.share(self._transfers.keys(), joined, self._env.now)
         changed = [(self._transfers[device], band_hz) for device, band_hz in shares.bandwidth_hz.items()]
-        if self._access.is_separate:
-            changed = [(transfer, transfer.own_hz) for transfer, _ in changed]
         for transfer, band_hz in changed:
             self._settle(transfer)
             self._band_hz += band_hz - transfer.bandwidth_hz
@@ -87,7 +84,7 @@ class Uplink:
         self.peak_band_hz = max(self.peak_band_hz, self._band_hz)
         ends_s = [self._end_s(transfer) for transfer, _ in changed]
         everyone = len(changed) == len(self._transfers)  # then all are asked again when the first one ends
-        until_s = min([shares.until_s, *ends_s]) if everyone and not self._access.is_separate else shares.until_s
+        until_s = min([shares.until_s, *ends_s]) if everyone else shares.until_s
         covered = [
             self._proceeds(transfer, end_s, until_s) for (transfer, _), end_s in zip(changed, ends_s, strict=True)
         ]

@@ -9,8 +9,8 @@ import simpy
 
 from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError
+from prefine.emulator.simulation.ownband import carrier_of
 from prefine.emulator.simulation.radio import Access, Fdma, Ofdma, Tdma
-from prefine.emulator.simulation.uplink import Uplink
 
 NOISE, POWER_W, GAIN = 4e-21, 0.1, 1e-11
 OWN_HZ = np.array([1e6, 1e6])
@@ -26,7 +26,7 @@ def _send(
     """(end, energy, delivered) of one upload per device."""
     env = simpy.Environment()
     account = EnergyAccount(budget_j)
-    uplink = Uplink(env, StaticChannel(np.full(len(bits), GAIN)), access, np.full(len(bits), NOISE))
+    uplink = carrier_of(env, StaticChannel(np.full(len(bits), GAIN)), access, np.full(len(bits), NOISE))
 
     def upload(device: int) -> Any:
         yield env.timeout(starts[device])
@@ -93,7 +93,7 @@ def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
     """Its device may be interrupted in the very instant in which the budget refuses it: nobody waits for it then."""
     env = simpy.Environment()
     account = EnergyAccount(0.05)
-    uplink = Uplink(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), np.full(1, NOISE))
+    uplink = carrier_of(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), np.full(1, NOISE))
     uplink.abort(uplink.send(0, _rate(1e6), POWER_W, math.inf, Battery(math.inf, account), 1e6))
     env.run()
     assert account.total_j == 0.0
@@ -102,7 +102,7 @@ def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
 def test_an_aborted_upload_keeps_what_it_delivered_and_gives_its_band_back() -> None:
     env = simpy.Environment()
     account = EnergyAccount(0.4)
-    uplink = Uplink(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), np.full(2, NOISE))
+    uplink = carrier_of(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), np.full(2, NOISE))
     aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf, Battery(1.0, account), 1e6) for k in range(2))
     env.run(until=0.5)
     uplink.abort(aborted)
