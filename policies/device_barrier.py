@@ -57,14 +57,40 @@ class BarrierRound:
     """A round with a given barrier, the time by which every device has to finish.
 
     ``energy_j`` (K,) is computing and upload; ``late`` (K,) marks devices that cannot finish by then whatever they do.
-    ``share`` is how many joules one more second would save. ``snr_state`` (K,) starts a similar search.
+    ``shares`` (K,) are the joules that one more second would save each. ``snr_state`` (K,) starts a similar search.
     """
 
     plan: DevicesPlan
     energy_j: FloatArray
     late: NDArray[np.bool_]
-    share: float
+    shares: FloatArray
     snr_state: FloatArray
+
+    @property
+    def share(self) -> float:
+        """How many joules one more second would save."""
+        return float(np.sum(self.shares))
+
+    def where(self, mine: NDArray[np.bool_], other: "BarrierRound") -> "BarrierRound":
+        """What this round says of the devices ``mine`` (K,) and ``other`` of the rest, all by one barrier.
+
+        Both are of devices that share neither time nor band, or have both divided alike: then each decides alone. The
+        state is this round's.
+        """
+        plan, others = self.plan, other.plan
+        return BarrierRound(
+            DevicesPlan(
+                np.where(mine, plan.batch, others.batch),
+                np.where(mine, plan.frequency_hz, others.frequency_hz),
+                np.where(mine, plan.power_w, others.power_w),
+                np.where(mine, plan.upload_s, others.upload_s),
+                plan.bandwidth_hz,
+            ),
+            np.where(mine, self.energy_j, other.energy_j),
+            np.where(mine, self.late, other.late),
+            np.where(mine, self.shares, other.shares),
+            self.snr_state,
+        )
 
 
 class Divided(Protocol):
@@ -239,10 +265,13 @@ class DeviceStage(FinishingDevices):
         """Itself: by a given barrier each device's decision is its own."""
         return self
 
-    def finish_by(self, finish_s: float, energy_price: float, snr_state: FloatArray | None = None) -> BarrierRound:
+    def finish_by(
+        self, finish_s: float | FloatArray, energy_price: float, snr_state: FloatArray | None = None
+    ) -> BarrierRound:
         """What every device does to finish by ``finish_s`` (after the broadcast) at the least noise plus energy.
 
-        ``energy_price`` is the price of a joule; with batches pinned by `at_batches` any positive one gives the same.
+        ``finish_s`` is one barrier, or (K,) that of each device. ``energy_price`` is the price of a joule; with batches
+        pinned by `at_batches` any positive one gives the same.
         """
         state = self.ceiling(energy_price) if snr_state is None else snr_state
         state, response = self.states_at(finish_s, energy_price, state)
@@ -253,4 +282,4 @@ class DeviceStage(FinishingDevices):
         )
         plan = DevicesPlan(response.batch, response.frequency_hz, power, upload_s)
         late = response.finish_s > finish_s * (1.0 + LATE)
-        return BarrierRound(plan, compute_j + power * upload_s, late, float(np.sum(response.share)), state)
+        return BarrierRound(plan, compute_j + power * upload_s, late, response.share, state)

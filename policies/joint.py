@@ -18,7 +18,6 @@ from prefine.policies.feasibility import (
     require_whole_batches,
 )
 from prefine.policies.objectives.all_rounds import AllRounds
-from prefine.policies.objectives.base import Objective
 from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.objectives.settling import fine_tuned
 from prefine.policies.resharing import reshared
@@ -125,9 +124,8 @@ def design_all_rounds(stages: Stages) -> Plan:
 def _design_all_rounds(stages: Stages) -> Plan:
     objective = AllRounds()
     relaxed, start = relax_phi(stages)
-    plan = IntegerSearch(stages, relaxed, start, objective).plan()
     share = float(relaxed.pretrain_rounds > relaxed.finetune_rounds)
-    return _or_one_stage(stages, plan, relaxed, objective, share)
+    return _or_one_stage(IntegerSearch(stages, relaxed, start, objective), relaxed, share)
 
 
 def design_finetuned(stages: Stages) -> Plan:
@@ -141,8 +139,7 @@ def design_finetuned(stages: Stages) -> Plan:
 def _design_finetuned(stages: Stages) -> Plan:
     objective = fine_tuned(stages.terms)
     relaxed, start = relax(stages, objective)
-    plan = IntegerSearch(stages, relaxed, start, objective).plan()
-    return _or_one_stage(stages, plan, relaxed, objective, share=0.0)
+    return _or_one_stage(IntegerSearch(stages, relaxed, start, objective), relaxed, share=0.0)
 
 
 def design_share(stages: Stages, share: float) -> Plan:
@@ -157,12 +154,16 @@ def _design_share(stages: Stages, share: float) -> Plan:
     return IntegerSearch(stages, relaxed, start, GivenShare(share)).plan()
 
 
-def _or_one_stage(stages: Stages, plan: Plan, relaxed: Relaxed, objective: Objective, share: float) -> Plan:
-    """``plan``, or one with a single stage (``share`` 0 or 1) where that is better: the search is local.
+def _or_one_stage(search: IntegerSearch, relaxed: Relaxed, share: float) -> Plan:
+    """What ``search`` finds, or a plan of a single stage (``share`` 0 or 1) where that is better: the search is local.
 
-    With N = 0 both objectives are the same, so the design for Phi serves both.
+    With N = 0 both objectives are the same, so the design for Phi serves both. Where no design worked out had both
+    stages, the search has been that for fine-tuning alone.
     """
+    stages, objective, plan = search.stages, search.objective, search.plan()
     if plan.integer_gap is not None and plan.integer_gap <= _GAP_NOT_WORTH_ANOTHER_SEARCH:
+        return plan
+    if relaxed.pretrain_rounds == plan.pretrain_rounds == 0 and not search.mixed:
         return plan
     try:
         if share < 1.0:

@@ -9,7 +9,7 @@ from prefine.emulator.bound import RoundCost, frugal_frequency, planned_round, p
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
-from prefine.policies.batch_rounding import BatchAllocation, BatchAllocator
+from prefine.policies.batch_rounding import BatchAllocator, Rounds
 from prefine.policies.dual import Start
 from prefine.policies.feasibility import require_whole_batches, shortfall
 from prefine.policies.objectives.base import Objective
@@ -76,11 +76,12 @@ class Candidate:
 class IntegerSearch:
     """Whole designs around the optimum ``relaxed`` of ``objective``; ``start`` is where the search for it ended.
 
+    ``mixed`` says afterwards whether any design worked out has rounds of both stages.
     Raises InputError where a batch range contains no whole number. Source: docs/theory.md, section 4.
     """
 
     def __init__(self, stages: Stages, relaxed: Relaxed, start: Start, objective: Objective) -> None:
-        self.stages, self._relaxed, self._objective = stages, relaxed, objective
+        self.stages, self._relaxed, self.objective = stages, relaxed, objective
         budget = stages.problem.budget
         self._budget = Budget(budget.delay_s * (1.0 - SLIVER), budget.energy_j * (1.0 - SLIVER))
         self._energy_price = start.prices(budget).energy
@@ -88,26 +89,30 @@ class IntegerSearch:
         require_whole_batches(stages)
         self._server_batches = self._nearby_server_batches()
         count = len(stages.problem.devices)
+        self.mixed = False
         self._refinements = min(_MOST_REFINEMENTS, EFFORT // (_RESPONSES_PER_REFINEMENT * count))
         self._trades = min(_MOST_TRADES, EFFORT // (_RESPONSES_PER_TRADE * count**2))
 
     def plan(self) -> Plan:
         """The best plan found. Raises InfeasibleError where not one round fits the budgets."""
         candidates = sorted(self._candidates(), key=lambda candidate: candidate.counts.value)
-        designs = [design for candidate in candidates[:_SHORTLIST] for design in self._designs(candidate)]
+        finetuned = [candidate for candidate in candidates if candidate.counts.finetune_rounds]
+        alone = [candidate for candidate in candidates if not candidate.counts.finetune_rounds]
+        shortlist = alone[:1] + finetuned[:_SHORTLIST]
+        designs = [design for candidate in shortlist for design in self._designs(candidate)]
         if not designs:
             raise InfeasibleError(shortfall(self.stages))
         best = self._traded(self._refined(min(designs, key=self._value)))
         gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
         rounds = best.pretrain_rounds, best.finetune_rounds
-        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self._objective.name)
+        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self.objective.name)
 
     def _refined(self, best: Design) -> Design:
         """``best``, or better with a round or a server sample more or fewer, again and again while that helps."""
         tried = {(best.pretrain_rounds, best.finetune_rounds, best.server.batch)}
         for _ in range(self._refinements):
             designs = [best]
-            for counts in self._objective.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
+            for counts in self.objective.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
                 if counts not in tried:
                     tried.add(counts)
                     designs += self._varied(best, *counts)
@@ -133,13 +138,9 @@ class IntegerSearch:
 
     def _near(self, devices: DevicesPlan) -> list[Candidate]:
         """Every plan one sample from ``devices``, by its barrier and as soon as that can be done."""
-        finish_s = self._finish_s(devices)
-        candidates = []
-        for batch in self._allocator.neighbours(devices.batch):
-            soonest_s = self.stages.devices.at_batches(batch).soonest_s
-            for by_s in {soonest_s, max(soonest_s, finish_s)}:
-                candidates.append(self._candidate(self._allocator.given(by_s, batch), by_s))
-        return candidates
+        batch = self._allocator.neighbours(devices.batch)
+        soonest_s, finish_s = self._allocator.soonest_each_s(batch), self._finish_s(devices)
+        return self._given(soonest_s, batch) + self._given(np.where(soonest_s < finish_s, finish_s, np.nan), batch)
 
     def _finish_s(self, devices: DevicesPlan) -> float:
         """When the slowest device of ``devices`` is done."""
@@ -169,8 +170,8 @@ class IntegerSearch:
 
     def _candidates(self) -> list[Candidate]:
         """Rounds that fit, without fine-tuning and for barriers around the relaxed one; else for any barrier at all."""
-        server_only = [Candidate(self._objective.alone(self.stages, self._budget), 0.0)]
-        if not self.stages.reachable or not self._objective.finetunes:
+        server_only = [Candidate(self.objective.alone(self.stages, self._budget), 0.0)]
+        if not self.stages.reachable or not self.objective.finetunes:
             return [candidate for candidate in server_only if math.isfinite(candidate.counts.value)]
         candidates = server_only + self._at_barriers(self._barriers(), self._energy_price)
         found = [candidate for candidate in candidates if math.isfinite(candidate.counts.value)]
@@ -197,28 +198,35 @@ class IntegerSearch:
 
     def _at_barriers(self, barriers: FloatArray, energy_price: float) -> list[Candidate]:
         """Two candidates a barrier: at the barrier itself, and as soon as its batches can be done."""
+        rounds = self._allocator.rounded_each(barriers, energy_price)
+        soonest_s = self._allocator.soonest_each_s(rounds.batch)
+        sooner = self._given(np.where(soonest_s < barriers, soonest_s, np.nan), rounds.batch)
+        return self._counted(barriers, rounds) + sooner
+
+    def _given(self, finish_s: FloatArray, batch: FloatArray) -> list[Candidate]:
+        """Candidates with each ``batch`` (n, K) by its ``finish_s`` (n,), those aside that are NaN."""
+        some = np.isfinite(finish_s)
+        if not np.any(some):
+            return []
+        finish_s, batch = finish_s[some], batch[some]
+        return self._counted(finish_s, self._allocator.given_each(finish_s, batch))
+
+    def _counted(self, finish_s: FloatArray, rounds: Rounds) -> list[Candidate]:
+        """The best counts beside each of ``rounds``, which end by ``finish_s`` (n,) after the broadcast."""
+        radio, noise = self.stages.problem.radio, self.stages.terms.round_noise(rounds.batch)
         candidates = []
-        for finish_s in barriers:
-            allocation = self._allocator.rounded(float(finish_s), energy_price)
-            candidates.append(self._candidate(allocation, float(finish_s)))
-            quickest_s = self.stages.devices.at_batches(allocation.batch).soonest_s
-            if quickest_s < finish_s:
-                candidates.append(self._candidate(self._allocator.given(quickest_s, allocation.batch), quickest_s))
+        for by_s, energy_j, each in zip(finish_s.tolist(), rounds.energy_j.tolist(), np.atleast_1d(noise), strict=True):
+            cost = RoundCost(radio.downlink_delay_s + by_s, radio.downlink_energy_j + energy_j)
+            finetuning = FinetuneRound(cost, float(each))
+            counts = self.objective.best_counts(self.stages, self._budget, self._server_batches, finetuning)
+            candidates.append(Candidate(counts, by_s))
         return candidates
-
-    def _candidate(self, allocation: BatchAllocation, finish_s: float) -> Candidate:
-        radio, noise = self.stages.problem.radio, float(self.stages.terms.round_noise(allocation.batch))
-        energy_j = radio.downlink_energy_j + float(np.sum(allocation.barrier.energy_j))
-        return self._count(FinetuneRound(RoundCost(radio.downlink_delay_s + finish_s, energy_j), noise), finish_s)
-
-    def _count(self, finetuning: FinetuneRound, finish_s: float) -> Candidate:
-        counts = self._objective.best_counts(self.stages, self._budget, self._server_batches, finetuning)
-        return Candidate(counts, finish_s)
 
     def _designs(self, candidate: Candidate) -> list[Design]:
         """The candidate worked out: what is left of the energy becomes samples."""
         problem, budget, counts = self.stages.problem, self._budget, candidate.counts
         rounds = counts.pretrain_rounds, counts.finetune_rounds
+        self.mixed |= min(rounds) > 0
         finish_s = candidate.finish_s
         if not rounds[0]:
             finish_s = budget.delay_s / rounds[1] - problem.radio.downlink_delay_s
@@ -242,4 +250,4 @@ class IntegerSearch:
         return [design] if kept else []
 
     def _value(self, design: Design) -> float:
-        return self._objective.of(self.stages.terms, design)
+        return self.objective.of(self.stages.terms, design)

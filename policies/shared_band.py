@@ -249,7 +249,7 @@ class SharedBand:
         if finish_s <= soonest_s * (1.0 + LATE):
             made = self._with_bands(bands_hz).finish_by(max(finish_s, soonest_s), energy_price)
             late = np.full(len(self.devices), finish_s < soonest_s * (1.0 - LATE))
-            return BarrierRound(made.plan, made.energy_j, late, made.share, self._even(made.share))
+            return BarrierRound(made.plan, made.energy_j, late, made.shares, self._even(made.share))
         found = None if snr_state is None else self._by_newton(snr_state, finish_s, energy_price)
         if found is None:
             first = self._first(finish_s, energy_price)
@@ -258,7 +258,7 @@ class SharedBand:
             )
         state, answer = found
         missed = answer.all.finish_s > finish_s * (1.0 + LATE)
-        return BarrierRound(self._plan(answer), self._energy_j(answer), missed, float(np.sum(answer.all.share)), state)
+        return BarrierRound(self._plan(answer), self._energy_j(answer), missed, answer.all.share, state)
 
     def _by_newton(self, state: FloatArray, finish_s: float, energy_price: float) -> tuple[FloatArray, _Answer] | None:
         """The state at which everyone finishes by ``finish_s``, searched from ``state``; None where that fails."""

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from prefine.emulator.access import sending_s
+from prefine.emulator.access import planned_bands_hz, sending_s
 from prefine.emulator.bound import BoundTerms, RoundCost, server_round
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Problem, Server, ServerPlan
@@ -121,6 +121,17 @@ class Stages:
         uploading = replace(self, problem=replace(self.problem, devices=instant)).devices
         sent = uploading.at_batches(batch).solve(ratio, 1.0).plan
         return replace(sent, batch=computed.batch, frequency_hz=computed.frequency_hz)
+
+    def copies(self, count: int) -> DeviceStage:
+        """All devices ``count`` times, one copy after the other, each with the band it can count on.
+
+        For accesses under which they share neither time nor band: by given barriers, each copy decides alone.
+        """
+        problem = self.problem
+        devices = problem.devices.at(np.tile(np.arange(len(problem.devices)), count))
+        bands_hz = np.tile(planned_bands_hz(problem.devices, problem.radio), count)
+        uplink = OwnBands(devices, problem.radio, full_power=self.full_power, decided_hz=bands_hz)
+        return DeviceStage(devices, problem.radio, np.tile(self.terms.device_noise, count), uplink)
 
     @property
     def reachable(self) -> bool:

@@ -20,6 +20,9 @@ from prefine.policies.objectives.counting import (
 )
 from prefine.policies.subproblems import Stages
 
+_ROUNDING = 1e-9
+"""Part of A by which a count may seem to miss what was reached, and still is looked at."""
+
 
 @dataclass(frozen=True)
 class MeanOverAllRounds(Objective):
@@ -99,17 +102,47 @@ class AllRounds(MeanOverAllRounds):
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
         """See `Objective`. Phi is monotone in N, so N is 0 or all that fits; or, where the shift bends, in between."""
-        counts, column = finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
+        terms, counts, column = stages.terms, finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
+        none = np.zeros((1, len(counts)))
+        found = pick(self.value(terms, none, counts, column[:1], finetuning.noise), none, counts, column)
+        counts = self._worth_pretraining(stages, budget, batches, finetuning, counts, found.value)
+        if not len(counts):
+            return found
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
-        picks = []
-        tried = [most, np.zeros_like(most)]
-        if stages.terms.bends:
-            wanted = bent_rounds(stages.terms, counts, column, finetuning.noise)
+        tried = [most]
+        if terms.bends:
+            wanted = bent_rounds(terms, counts, column, finetuning.noise)
             tried += [np.minimum(np.floor(wanted), most), np.minimum(np.ceil(wanted), most)]
         for pretraining in tried:
-            value = self.value(stages.terms, pretraining, counts, column, finetuning.noise)
-            picks.append(pick(value, pretraining, counts, column))
-        return min(picks)
+            value = self.value(terms, pretraining, counts, column, finetuning.noise)
+            found = min(found, pick(value, pretraining, counts, column))
+        return found
+
+    def _worth_pretraining(
+        self,
+        stages: Stages,
+        budget: Budget,
+        batches: FloatArray,
+        finetuning: FinetuneRound,
+        counts: FloatArray,
+        reached: float,
+    ) -> FloatArray:
+        """Those of ``counts`` (M,) beside which some pre-training may give less than ``reached``.
+
+        N rounds do so where A + D(N) + N alpha0 / b0 + M noise < reached (N + M), D(N) is at least N times its first
+        slope, and N b0 at most the samples that fit.
+        """
+        if not np.isfinite(reached):
+            return counts
+        terms, one = stages.terms, np.ones((1, 1))
+        gains = terms.shift - terms.relief * terms.relief_rate + terms.server_noise / batches - reached
+        best = float(np.min(gains / batches))
+        if best >= 0.0:
+            return counts[:0]
+        samples = real_rounds_beside(counts, stages.problem.server, budget, one, finetuning.cost)[0]
+        least = terms.start + counts * (finetuning.noise - reached) + samples * best
+        worth: FloatArray = counts[least < _ROUNDING * terms.start]
+        return worth
 
     def alone(self, stages: Stages, budget: Budget) -> Counts:
         """See `Objective`."""
