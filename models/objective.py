@@ -156,18 +156,23 @@ class Objective:
     def differentiate(self, batch: Batch) -> None:
         """Put the gradient of the data part of F over ``batch`` in ``self.gradient``; the losses in ``self.losses``."""
         self.gradient.zero_()
+        if batch.x.numel() <= CHUNK_NUMBERS:
+            self.losses = self._pull_back(batch)
+        else:  # at once it would take no longer to compute, but as long again to be given the memory
+            self.losses = torch.cat([self._pull_back(part) for part in batch.chunks()])
+
+    def _pull_back(self, batch: Batch) -> Tensor:
+        """Add the gradient of the data part of F over ``batch`` to ``self.gradient``; returns the losses (n,)."""
         losses = self._losses(batch)
         losses.backward(batch.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.losses = losses.detach()
+        return losses.detach()
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
         self.gradient.zero_()
         loss = 0.0
         for part in batch.chunks():
-            losses = self._losses(part)
-            losses.backward(part.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            loss += float(losses.detach() @ part.share)
+            loss += float(self._pull_back(part) @ part.share)
         total_share = float(batch.share.sum())
         self.regularise(total_share)
         return loss + self.penalty(total_share)

@@ -39,3 +39,19 @@ def test_no_constant_answer_scores_above_the_constant_score() -> None:
             line.bias.fill_(float(values.y.mean()) + away)
         score = regression.score(values)
         assert score == pytest.approx(regression.constant_score(values), abs=1e-6) if away == 0.0 else score < 0.0
+
+
+def test_a_large_mini_batch_is_differentiated_in_parts(
+    objective: Callable[..., Objective], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradient and losses are those of the whole."""
+    model, generator = objective("cnn"), torch.Generator().manual_seed(0)
+    x, y = torch.rand(50, 1, 8, 8, generator=generator, dtype=torch.float64), torch.arange(50) % 4
+    batch = Batch(x, y, torch.rand(50, generator=generator, dtype=torch.float64))
+    model.differentiate(batch)
+    gradient, losses = model.gradient.clone(), model.losses
+    monkeypatch.setattr("prefine.models.objective.CHUNK_NUMBERS", 64 * 7)
+    assert [len(part) for part in batch.chunks()] == [7] * 7 + [1]
+    model.differentiate(batch)
+    assert torch.allclose(model.gradient, gradient, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(model.losses, losses, rtol=1e-12)
