@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 JOBS ?= 2
 FUZZ ?= 1
 
-.PHONY: demo test fuzz check bench mutants figures online async selection clean
+.PHONY: demo test fuzz check docs bench mutants figures online async selection clean
 
 # The main job: compare policies on the bundled scenario; tables on screen, files and report.html in out/default.
 demo: $(VENV)/.installed
@@ -24,6 +24,11 @@ check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site in out/site, notebooks run, links checked. Its search needs a server:
+# python3 -m http.server -d out/site
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Prints ratios against a peer or a floor in the same run; asserts nothing.
 bench: $(VENV)/.installed-test
@@ -121,6 +126,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
 	$(PIP) --editable .[check]
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable .[docs]
 	touch $@
 
 $(VENV)/.installed-mutants: $(VENV)/.installed-test

@@ -1,8 +1,8 @@
 """The documentation runs, and its keys are those of the scenario file."""
 
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -10,15 +10,19 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any, get_args
 
+import matplotlib as mpl
 import pytest
 from pydantic import BaseModel
 
 import prefine
+from prefine.emulator.cli import command
 from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.section import DecibelRange, Range, Section
+from prefine.emulator.terminal.ending import status_of
 from prefine.emulator.types import Budget, Devices, Learning, Problem, Radio, Server
 
 ROOT = Path(__file__).parent.parent
+NOTEBOOKS = [path for path in sorted((ROOT / "examples").glob("*.py")) if path.read_text().startswith("# %%")]
 
 
 def _commands(page: str) -> list[str]:
@@ -27,25 +31,30 @@ def _commands(page: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith("prefine ")]
 
 
-@pytest.mark.parametrize("page", ["README.md"])
-def test_every_command_on_the_page_runs(page: str, tmp_path: Path) -> None:
-    """In order, in one folder: later commands use what earlier ones wrote."""
+TASKS = ("my-policy", "my-trace", "plan-only", "publish")
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{task}.md" for task in TASKS)])
+def test_every_command_on_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, in one folder with the files that the page shows: later commands use what earlier ones wrote."""
     commands = _commands(page)
     assert commands
-    start = "import sys; from prefine.emulator.cli import main; sys.argv[0] = 'prefine'; main()"
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-c", start, *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    out = tmp_path / "out" / "readme"
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, content in re.findall(r'```\w+ title="(\S+)"\n(.*?)```', text, flags=re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    for line in commands:
+        fewer = ["--seeds", "1"] if "--seeds" in line and page != "README.md" else []
+        monkeypatch.setattr(sys, "argv", [*shlex.split(line), *fewer])
+        assert status_of(command) == 0, line
+    if page == "README.md":
+        _check_readme(text, tmp_path / "out" / "readme")
+
+
+def _check_readme(text: str, out: Path) -> None:
+    """Its table and its picture are what its first command makes."""
     assert (out / "report.html").is_file()
-    shown, made = _table((ROOT / page).read_text(encoding="utf-8")), _table((out / "comparison.md").read_text())
+    shown, made = _table(text), _table((out / "comparison.md").read_text())
     assert shown.keys() == made.keys()
     for policy, (rounds, accuracy, *_) in made.items():
         assert shown[policy][0] == rounds
@@ -112,7 +121,34 @@ def test_the_documented_keys_of_each_table_are_its_keys() -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            notebook = ROOT / target.replace(".md", ".py")  # the site makes a page of it
+            assert (page.parent / target).exists() or notebook.is_file(), f"{page.name} links to {target}"
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    menu = re.findall(
+        r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("**/*.md")}
+    notebooks = {f"examples/{path.stem}.md" for path in NOTEBOOKS}
+    assert sorted(menu) == sorted({"index.md", "CONTRIBUTING.md", "CHANGELOG.md"} | pages | notebooks)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(notebook: Path) -> None:
+    """From top to bottom: every run is done, and there are figures."""
+    from matplotlib import pyplot
+
+    mpl.use("agg")
+    names = runpy.run_path(str(notebook))
+    compared = [each for each in names.values() if isinstance(each, prefine.Tables)]
+    assert compared
+    for tables in compared:
+        assert (tables.runs["status"] == "done").all()
+        assert "<table>" in tables._repr_html_()
+    drawn = len(pyplot.get_fignums())
+    pyplot.close("all")
+    assert drawn or notebook.stem == "own_policy"
 
 
 def test_the_examples_of_contributing_are_parts_that_run(tmp_path: Path) -> None:
