@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from prefine.emulator.errors import InputError
@@ -23,6 +24,9 @@ Factory = Callable[[tuple[int, ...], int], nn.Module]
 """Makes a network from the shape of one sample and the number of outputs."""
 
 HIDDEN = 64
+
+ALIKE = 1e-3
+"""Relative. Answers that differ by less than this differ by rounding: products of more rows add in another order."""
 
 
 def logistic(shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -105,12 +109,14 @@ NETWORKS: dict[str, Factory] = {
 }
 
 
-def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Path = Path()) -> nn.Module:
+def build(
+    name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Path = Path(), *, check: bool = True
+) -> nn.Module:
     """The network called ``name``, or made by the factory in ``path/to/file.py:factory``, the path from ``folder``.
 
     It maps (n, *shape) to (n, outputs). Its initial weights are the constructors' own, drawn under ``seed``; torch's
-    global generator is left as it was. Raises ValueError where there is no such network or it cannot be trained here,
-    InputError where the user's file cannot be read.
+    global generator is left as it was. Raises ValueError where there is no such network or, unless ``check`` says that
+    this is known, it cannot be trained here; InputError where the user's file cannot be read.
     """
     factory = _own_factory(name, folder) if own_file(name) else NETWORKS.get(name)
     if factory is None:
@@ -118,7 +124,8 @@ def build(name: str, shape: tuple[int, ...], outputs: int, seed: int, folder: Pa
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = _made(factory, name, shape, outputs)
-        _check(network, name, shape, outputs)
+        if check:
+            _check(network, name, shape, outputs)
     return network
 
 
@@ -165,8 +172,12 @@ def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> 
         raise ValueError(  # noqa: TRY004  # wrong input is a ValueError here, whatever is wrong with it
             f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module"
         )
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise ValueError(f"model {name!r} has batch normalisation, which mixes samples; use group normalisation")
     if next(network.buffers(), None) is not None:
-        raise ValueError(f"model {name!r} keeps buffers (batch normalisation?); use group normalisation instead")
+        raise ValueError(
+            f"model {name!r} keeps buffers (running statistics?); a constant may be a parameter that needs no gradient"
+        )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ValueError(f"model {name!r} has no parameters to train")
     with foreign(f"model {name!r}:", f"on an input of shape {(2, *shape)}"), torch.no_grad():
@@ -177,11 +188,28 @@ def _check(network: object, name: str, shape: tuple[int, ...], outputs: int) -> 
     if _drops(network) or not torch.equal(made, again):
         raise ValueError(f"model {name!r} answers at random (dropout?), so no run could be repeated; use weight_decay")
     if own_file(name):
+        _check_apart(network, name, shape)
         _check_derivatives(network, name, shape)
 
 
 def _drops(network: nn.Module) -> bool:
     return any(isinstance(module, _DropoutNd) and module.p > 0.0 for module in network.modules())
+
+
+def _check_apart(network: nn.Module, name: str, shape: tuple[int, ...]) -> None:
+    """A weighted sum over all devices' samples is the mean of the devices' gradients only where no sample sees others.
+
+    The samples differ, for what mixes equal ones may leave them as they are.
+    """
+    samples = torch.rand(3, *shape)
+    with foreign(f"model {name!r}:", "on one sample alone"), torch.no_grad():
+        together = network(samples)
+        apart = torch.cat([network(samples[i : i + 1]) for i in range(len(samples))])
+    if not torch.allclose(together, apart, rtol=ALIKE, atol=ALIKE * float(together.abs().max()), equal_nan=True):
+        raise ValueError(
+            f"model {name!r} answers otherwise to a sample beside others than to it alone (a mean over the batch?); it "
+            "must treat samples one by one"
+        )
 
 
 def _check_derivatives(network: nn.Module, name: str, shape: tuple[int, ...]) -> None:

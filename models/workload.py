@@ -57,8 +57,10 @@ class Workload:
             self._kept, lent = hold_out(parts, task.validation, stream(seed, "validation"))
             self._federation = self._federation.validated_on(np.concatenate(lent), self._kept)
         self._tuning = tuning_of(task)
+        self._checked = False
         self._effort: float | None = None
         tuned = self._tuned(0)
+        self._checked = True
         self._parameters = len(tuned.weights)
         self._frozen = sum(p.numel() for p in tuned.network.parameters() if not p.requires_grad)
         self._algorithm = algorithm_class(training, folder)
@@ -111,7 +113,9 @@ class Workload:
         """The network with the initial weights of run ``seed``, and its loss."""
         shape = self._pair.general.x.shape[1:]
         initial = int(stream(seed, "initial weights").integers(2**63))
-        network = networks.build(self._task.model, shape, self._pair.outputs, initial, self._folder)
+        network = networks.build(
+            self._task.model, shape, self._pair.outputs, initial, self._folder, check=not self._checked
+        )
         return Objective(network, self._pair.kind, self._training.weight_decay)
 
     @cached_property

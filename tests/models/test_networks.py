@@ -77,6 +77,40 @@ class Branches(torch.nn.Linear):
 
 def branches(shape, outputs):
     return Branches(64, outputs)
+
+
+class Centred(torch.nn.Linear):
+    def forward(self, x):
+        answers = super().forward(x.flatten(1))
+        return answers - answers.mean(dim=0)
+
+
+def centred(shape, outputs):
+    return Centred(64, outputs)
+
+
+class Counts(torch.nn.Linear):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("seen", torch.zeros(1))
+
+
+def counts(shape, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), Counts(64, outputs))
+
+
+def batch_norm_without_memory(shape, outputs):
+    norm = torch.nn.BatchNorm1d(64, track_running_stats=False)
+    return torch.nn.Sequential(torch.nn.Flatten(), norm, torch.nn.Linear(64, outputs))
+
+
+class Norms(torch.nn.Linear):
+    def forward(self, x):
+        return torch.nn.functional.batch_norm(super().forward(x.flatten(1)), None, None, training=True)
+
+
+def fewer_than_two(shape, outputs):
+    return Norms(64, outputs)
 """
 
 
@@ -90,7 +124,11 @@ def test_own_factory(tmp_path: Path) -> None:
     ("function", "words"),
     [
         ("absent", "has no absent, only: small, batch_norm, "),
-        ("batch_norm", "keeps buffers"),
+        ("batch_norm", "has batch normalisation"),
+        ("batch_norm_without_memory", "has batch normalisation"),
+        ("counts", "keeps buffers"),
+        ("centred", "treat samples one by one"),
+        ("fewer_than_two", "on one sample alone"),
         ("wrong_shape", "no parameters"),
         ("wrong_output", "must be \\(2, 10\\)"),
         ("wrong_input", "on an input"),

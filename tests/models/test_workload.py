@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from prefine.emulator import types
+from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.training import TrainingSettings
+from prefine.models import networks
 from prefine.models.learner import Learner
 from prefine.models.workload import Workload
 
@@ -152,3 +155,26 @@ def make(shape, outputs):
         contents.append((made.cost.flops_per_sample, made._content()))
     assert contents[0][0] > contents[1][0]
     assert contents[0][1] != contents[1][1]
+
+
+def test_an_own_network_is_checked_once(workload: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from inside the user's module: after the first network, its forward is not called to build another."""
+    own = tmp_path / "own.py"
+    own.write_text("""
+import torch
+class Net(torch.nn.Linear):
+    calls = 0
+    def forward(self, x):
+        Net.calls += 1
+        return super().forward(x.flatten(1))
+def make(shape, outputs):
+    return Net(64, outputs)
+""")
+    made = workload(model=f"{own}:make")
+    first = made.objective(3)
+    network: Any = type(first.network)
+    assert (before := network.calls) > 0
+    made.objective(4)
+    assert network.calls == before
+    checked = networks.build(f"{own}:make", (1, 8, 8), 10, int(stream(3, "initial weights").integers(2**63)))
+    assert torch.equal(first.weights, torch.cat([p.detach().reshape(-1) for p in checked.parameters()]))
