@@ -116,7 +116,7 @@ def compare(
         check_hindsight(chosen, numbers)
     work = jobs_of(source, vary, [*chosen, *shares], numbers, pairs=pairs)
     against = reference_of(source, reference, chosen)
-    where = workers(jobs, scheduler)
+    where = workers(jobs, scheduler, source.modules)
     if not isinstance(where, Serial):
         for each in (*chosen, *source.own):
             each.require_portable()
@@ -159,13 +159,16 @@ def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> Tables:
     return compare(scenario, vary=vary, **options)
 
 
-def workers(jobs: int, scheduler: str | None = None) -> Workers:
-    """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``."""
+def workers(jobs: int, scheduler: str | None = None, modules: Sequence[str] = ()) -> Workers:
+    """Where runs go: this process, ``jobs`` processes, or the Dask cluster at ``scheduler``.
+
+    The processes import ``modules`` together, once.
+    """
     if scheduler is not None:
         return Dask(scheduler)
     if not 1 <= jobs <= MOST_JOBS:
         raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
-    return Serial() if jobs == 1 else Processes(jobs)
+    return Serial() if jobs == 1 else Processes(jobs, (execute.__module__, *modules))
 
 
 def report(

@@ -46,6 +46,11 @@ def _entries(group: str, name: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group, name=name))
 
 
+def own_modules(name: str, group: str) -> tuple[str, ...]:
+    """The module of ours behind an entry point's name, without importing it; none where it is somebody else's."""
+    return tuple(entry.module for entry in _entries(group, name) if entry.module.partition(".")[0] == OURS)
+
+
 def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
     """What ``spec`` names: an entry point of ``group``, or something in the user's own file.
 

@@ -3,18 +3,20 @@
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError, ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import Any, Protocol, TypeVar
 
 from prefine.emulator.errors import InputError, PrefineError
 
+_HAS_SERVER = sys.platform == "linux"
 _CONNECT_TIMEOUT_S = 10.0
 _WATCH_S = 0.5
 _ADDRESS = re.compile(r"([a-z]+://)?[^\s/:]+:\d+|[a-z]+://\[[0-9a-fA-F:]+\]:\d+")
@@ -60,12 +62,14 @@ class Serial:
 class Processes:
     """``count`` worker processes on this machine; one more run waits, so that none is idle while a result is stored.
 
-    They are spawned, not forked: a fork would copy threads' locks. Each ends when its parent is gone, however that
+    They are forks of a server that has done nothing but import ``modules`` (where the system has such servers; spawned
+    elsewhere), never of this process: a fork would copy threads' locks. Each ends when its parent is gone, however that
     ended, and on Ctrl-C. They do not run the user's script again, so it needs no ``__main__`` guard: what they need of
     it comes by value.
     """
 
     count: int
+    modules: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -74,28 +78,51 @@ class Processes:
 
     def open(self) -> Executor:
         """A pool of fresh processes; raises InputError where the machine allows none."""
+        context = _FromServer() if _HAS_SERVER else _Spawned()
+        context.set_forkserver_preload(list(self.modules))
         try:
-            return ProcessPoolExecutor(self.count, mp_context=_Fresh(), initializer=_begin_worker)
+            return ProcessPoolExecutor(
+                self.count, mp_context=context, initializer=_begin_worker, initargs=(dict(os.environ),)
+            )
         except (OSError, ImportError) as error:  # no shared memory for its locks
             raise InputError(f"jobs = {self.count}: no worker processes can be made here ({error}); use 1") from error
 
 
-class _FreshProcess(SpawnProcess):
-    """A spawned process that is told of no main module."""
+@contextmanager
+def _starting_a_worker() -> Iterator[None]:
+    """A process begun inside the block is told of no main module, and not to mind Ctrl-C, be it ever so early."""
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if _HAS_SERVER else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        main.update(hidden)
 
+
+class _SpawnedProcess(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        main = vars(sys.modules["__main__"])
-        hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
-        main["__spec__"] = None
-        try:
+        with _starting_a_worker():
             return SpawnProcess._Popen(process_obj)
-        finally:
-            main.update(hidden)
 
 
-class _Fresh(SpawnContext):
-    Process = _FreshProcess
+class _Spawned(SpawnContext):
+    Process = _SpawnedProcess
+
+
+class _ServersProcess(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        with _starting_a_worker():
+            return ForkServerProcess._Popen(process_obj)
+
+
+class _FromServer(ForkServerContext):
+    Process = _ServersProcess
 
 
 class Standing:
@@ -232,10 +259,14 @@ def abandon(executor: Executor, others: set[Any]) -> None:
         process.terminate()
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers behind."""
-    import signal
+def _begin_worker(environment: dict[str, str]) -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers behind.
 
+    The server may have begun when the parent's ``environment`` was another.
+    """
+    if environment != dict(os.environ):
+        os.environ.clear()
+        os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

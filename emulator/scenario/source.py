@@ -17,7 +17,7 @@ from prefine.emulator.dependencies import Sources
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import Files, is_there
 from prefine.emulator.identity import program
-from prefine.emulator.loading import installed_sources, sources
+from prefine.emulator.loading import installed_sources, own_modules, sources
 from prefine.emulator.options import DEFAULT
 from prefine.emulator.plugins import CHANNEL, WORKLOAD, Part, part
 from prefine.emulator.scenario.scenario import (
@@ -143,6 +143,11 @@ class Source:
     def world(self) -> World:
         """The scenario with its files read: one world for all who ask in this process."""
         return _world(self)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What is imported wherever the scenario is run: of ours, and by whoever runs it anyway."""
+        return own_modules(self.scenario.task.workload, WORKLOAD.group) if self.workload is None else ()
 
     def origin(self) -> tuple[str, ...]:
         """The header comments of the channel trace: where it came from and how it was made."""

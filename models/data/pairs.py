@@ -1,6 +1,7 @@
 """The data pair a scenario asks for: loaded, shifted, and with its subset of task samples."""
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from prefine.emulator.files import is_there
@@ -32,6 +33,16 @@ def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
         return factory.load(data, folder)
     if is_there(folder / data):
         return files.load(folder / data)
+    if data not in NAMES:
+        raise ValueError(
+            f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file, a folder or path/to/file.py:factory"
+        )
+    return _bundled(data, stretch_columns if data == "digits" else 0)
+
+
+@lru_cache(maxsize=len(NAMES))
+def _bundled(data: str, stretch_columns: int) -> DataPair:
+    """One of `NAMES`, prepared once in a process for all the scenarios of a sweep; nobody writes to it."""
     if data == "digits":
         return mnist_to_uci(stretch_columns)
     if data == "digits-halved":
@@ -40,11 +51,7 @@ def _pair(data: str, stretch_columns: int, folder: Path) -> DataPair:
         return american_to_imported()
     if data == "letters":
         return help_to_descriptions()
-    if data == "watch":
-        return other_people()
-    raise ValueError(
-        f"data {data!r} is neither one of {', '.join(NAMES)} nor a .npz file, a folder or path/to/file.py:factory"
-    )
+    return other_people()
 
 
 def _subset(samples: Samples, count: int | None, seed: int) -> Samples:
