@@ -1,9 +1,9 @@
 """The engine against bare SimPy: what the physics, the books and the records cost beyond the event loop.
 
 The floor does the same events with nothing inside: per device and round a download, a computation and an upload of
-known lengths, and a barrier. Rounds without faults take the fast path (`emulator/simulation/fastpath.py`), which can
-take less than the floor; with batteries, here never empty, every device's process lives through them. Run it as:
-python -m benchmarks.engine
+known lengths, and a barrier. Rounds in which nothing goes wrong and no battery ends take the fast path
+(`emulator/simulation/fastpath.py`), which can take less than the floor. In the rows "lived" a device leaves long after
+the end, so that every device's process lives through every round. Run it as: python -m benchmarks.engine
 """
 
 import argparse
@@ -20,6 +20,7 @@ from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
+from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import FixedDownlink
 from prefine.emulator.simulation.faults import Faults
@@ -132,17 +133,23 @@ def main() -> None:
         print(f"{devices:6d} {'bare SimPy':>20} {devices * rounds / bare:16.0f} {1.0:16.2f}")
         still = StaticChannel(gain)
         fading = Rayleigh().build(Site(np.linspace(50.0, 500.0, devices), layout_seed=0), seed=0)
-        worlds: dict[str, tuple[Channel, Faults]] = {
-            "static": (still, Faults()),
-            "Rayleigh": (fading, Faults()),
-            "static, batteries": (still, Faults(battery_j=1e9)),
-            "Rayleigh, batteries": (fading, Faults(battery_j=1e9)),
+        leaving: dict[str, Any] = {"availability": Switches((True,) * devices, ((1e8,), *[()] * (devices - 1)))}
+        batteries: dict[str, Any] = {"faults": Faults(battery_j=1e9)}
+        worlds: dict[str, tuple[Channel, dict[str, Any]]] = {
+            "static": (still, {}),
+            "Rayleigh": (fading, {}),
+            "static, batteries": (still, batteries),
+            "Rayleigh, batteries": (fading, batteries),
+            "static, lived": (still, batteries | leaving),
+            "Rayleigh, lived": (fading, batteries | leaving),
         }
-        for name, (channel, faults) in worlds.items():
+        for name, (channel, parts) in worlds.items():
 
-            def emulate(channel: Channel = channel, faults: Faults = faults, n: int = devices, m: int = rounds) -> None:
+            def emulate(
+                channel: Channel = channel, parts: dict[str, Any] = parts, n: int = devices, m: int = rounds
+            ) -> None:
                 gain = 10.0 ** np.linspace(-12.0, -9.0, n)
-                run(replace(world(n, channel, gain, m), faults=faults), "bench", 0)
+                run(replace(world(n, channel, gain, m), **parts), "bench", 0)
 
             spent = seconds(emulate, options.repeats)
             print(f"{devices:6d} {name:>20} {devices * rounds / spent:16.0f} {spent / bare:16.2f}")
