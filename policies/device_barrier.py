@@ -175,10 +175,10 @@ class DeviceStage(FinishingDevices):
 
     def least_price(self, ratio: float, energy_price: float) -> float:
         """A lower bound on h1 after a few passes: any shares give one."""
-        state = self._even_shares(ratio)
+        state, columns = self._even_shares(ratio), self.no_columns()
         for _ in range(_ROUGH_PASSES):
-            state = self._newton(state, self._respond(state, energy_price), ratio)
-        return self._round(self._respond(state, energy_price), state, ratio, energy_price).price
+            state = self._newton(state, self._respond(state, energy_price, columns), ratio)
+        return self._round(self._respond(state, energy_price, columns), state, ratio, energy_price).price
 
     def _newton(self, state: FloatArray, response: Response, ratio: float) -> FloatArray:
         """One step of all devices and the barrier: z_k(s_k) = Z for each, shares summing to ``ratio``."""

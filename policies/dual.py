@@ -1,15 +1,19 @@
 """The relaxed joint design by its one-dimensional dual, with a certificate (docs/theory.md, sections 3 and 3c)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from prefine.emulator.types import Budget, FloatArray, Relaxed
+from prefine.policies.device_barrier import DeviceStage
 from prefine.policies.finishing import TOLERANCE
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective, Prices, Trial, imbalance
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.subproblems import ServerRound, Stages
+from prefine.policies.thinning import MOST_UNTHINNED, sample, thinned
 
 GAP = 1e-9
 """Relative gap between primal and dual at which the search stops: larger saves trials, smaller proves more digits."""
@@ -29,11 +33,15 @@ _ROUGHEST = 1e-5
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search for a similar problem ended: hand it on to save work. ``total`` is what the budgets were worth."""
+    """Where a search for a similar problem ended: hand it on to save work. ``total`` is what the budgets were worth.
+
+    ``slope`` is how fast the objective's residual rises in the log-odds there.
+    """
 
     log_odds: float = 0.0
     total: float = 1.0
     snr_state: FloatArray | None = None
+    slope: float = 0.5
 
     def prices(self, budget: Budget) -> Prices:
         """The prices it ended with."""
@@ -83,9 +91,9 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
 
     Every device must be reachable (`Stages.reachable`).
     """
-    start = start or Start()
+    start = start or _thinned_start(stages, objective)
     search = _Search(stages, objective, start)
-    root = IncreasingRoot(start.log_odds, -EDGE, EDGE, slope=0.5)
+    root = IncreasingRoot(start.log_odds, -EDGE, EDGE, slope=start.slope)
     sides: dict[bool, Trial] = {}
     previous, proposal = None, None
     for _ in range(_TRIALS):
@@ -101,7 +109,20 @@ def relax(stages: Stages, objective: Objective, start: Start | None = None) -> t
             break
         previous, sides[residual > 0.0] = trial, trial
         proposal = objective.crossing(stages, sides[False], sides[True]) if len(sides) == 2 else None
-    return _relaxed(search), _start(search)
+    return _relaxed(search), replace(_start(search), slope=root.slope)
+
+
+def _thinned_start(stages: Stages, objective: Objective) -> Start:
+    """Where the search for a sample of many devices ends; where there are few, or they share time or band, anywhere."""
+    devices = stages.devices
+    if len(stages.problem.devices) <= MOST_UNTHINNED or not isinstance(devices, DeviceStage):
+        return Start()
+    kept = sample(len(stages.problem.devices), devices.slowest)
+    start = relax(replace(stages, problem=thinned(stages.problem, kept)), objective)[1]
+    assert start.snr_state is not None  # noqa: S101 - every search for devices ends in a state
+    state = np.full(len(stages.problem.devices), np.exp(np.mean(np.log(start.snr_state))))
+    state[kept] = start.snr_state
+    return replace(start, snr_state=state)
 
 
 def relax_all_rounds(stages: Stages, start: Start | None = None) -> tuple[Relaxed, Start]:

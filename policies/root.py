@@ -30,6 +30,11 @@ class IncreasingRoot:
         return self.high - self.low
 
     @property
+    def slope(self) -> float:
+        """The last estimate of f'."""
+        return self._slope
+
+    @property
     def exhausted(self) -> bool:
         """Whether the bracket has no float left inside."""
         return not self.low < 0.5 * (self.low + self.high) < self.high

@@ -1,40 +1,43 @@
 """The search for the best prices: how much work it takes, where it may stop, and what it hands on."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.fleet import macro_cell
 from prefine.emulator.types import Budget, Problem
-from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.device_barrier import DeviceRound, DeviceStage
 from prefine.policies.dual import EDGE, GAP, Start, relax, relax_pretraining
+from prefine.policies.effort import Effort
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective, Prices
 from prefine.policies.objectives.fine_tuned import FineTuned
 from prefine.policies.objectives.given_share import GivenShare
 from prefine.policies.subproblems import Stages
+from prefine.policies.thinning import thinned
 from tests.policies.instances import NAMES, load, odd_problem, with_pretraining
 
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
-    """Counts the prices tried (``solve``) and the devices' responses to shares of them (``_respond``)."""
+    """Counts the prices tried (``solve``) and the devices' responses to shares of them (``spend``)."""
     calls: Counter[str] = Counter()
+    solve, spend = DeviceStage.solve, Effort.spend
 
-    def count(name: str) -> Callable[..., Any]:
-        original = getattr(DeviceStage, name)
+    def counted(*arguments: Any, **named: Any) -> DeviceRound:
+        calls["solve"] += 1
+        calls["of all"] += len(arguments[0].devices) == 3_000
+        return solve(*arguments, **named)
 
-        def counted(*arguments: Any, **named: Any) -> Any:
-            calls[name] += 1
-            return original(*arguments, **named)
+    def spent(effort: Effort, steps: int = 1) -> None:
+        calls["spend"] += steps
+        spend(effort, steps)
 
-        return counted
-
-    for name in ("solve", "_respond"):
-        monkeypatch.setattr(DeviceStage, name, count(name))
+    monkeypatch.setattr(DeviceStage, "solve", counted)
+    monkeypatch.setattr(Effort, "spend", spent)
     return calls
 
 
@@ -48,7 +51,7 @@ def _problems() -> list[Problem]:
 
 @pytest.mark.parametrize(
     ("objective", "most_solved", "most_responses"),
-    [(AllRounds(), 386, 5060), (FineTuned(), 339, 4840), (GivenShare(0.3), 292, 4500)],
+    [(AllRounds(), 386, 2830), (FineTuned(), 339, 3165), (GivenShare(0.3), 292, 2835)],
 )
 def test_few_prices_and_responses_close_the_gap(
     work: "Counter[str]", objective: Objective, most_solved: int, most_responses: int
@@ -57,7 +60,31 @@ def test_few_prices_and_responses_close_the_gap(
     for problem in _problems():
         assert relax(Stages(problem), objective)[0].gap <= GAP * (1.0 + 1e-3)
     assert work["solve"] <= most_solved
-    assert work["_respond"] <= most_responses
+    assert work["spend"] <= most_responses
+
+
+def test_a_sample_of_many_devices_shows_where_to_begin(work: "Counter[str]", monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same optimum from fewer prices for all of them."""
+    problem = replace(macro_cell(3_000), budget=Budget(600.0, 6e4))
+    plain = relax(Stages(problem), AllRounds())[0]
+    alone = work["of all"]
+    monkeypatch.setattr("prefine.policies.dual.MOST_UNTHINNED", 2_999)
+    monkeypatch.setattr("prefine.policies.thinning._KEPT", 500)
+    begun = relax(Stages(problem), AllRounds())[0]
+    assert begun.bound == pytest.approx(plain.bound, rel=2.0 * GAP)
+    assert begun.lower_bound == pytest.approx(plain.lower_bound, rel=2.0 * GAP)
+    assert work["of all"] - alone <= alone - 3
+
+
+@pytest.mark.parametrize("objective", [AllRounds(), FineTuned(), GivenShare(0.3)])
+def test_a_part_of_like_devices_has_that_part_of_the_bound(objective: Objective) -> None:
+    problem = with_pretraining(load("both-stages"))
+    copies = problem.devices.at(np.tile(np.arange(10), 4))
+    whole = replace(problem, devices=copies, budget=replace(problem.budget, energy_j=4.0 * problem.budget.energy_j))
+    relaxed = relax(Stages(whole), objective)[0]
+    part = relax(Stages(thinned(whole, np.arange(10))), objective)[0]
+    assert part.bound == pytest.approx(0.25 * relaxed.bound, rel=2.0 * GAP)
+    assert part.pretrain_rounds == pytest.approx(relaxed.pretrain_rounds, rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize(("name", "most_solved"), [("both-stages", 17), ("both-stages-biased", 12)])
