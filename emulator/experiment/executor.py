@@ -28,6 +28,11 @@ class Workers(Protocol):
         """How many runs are under way at once."""
         ...
 
+    @property
+    def far(self) -> bool:
+        """Whether jobs and results travel over a network."""
+        ...
+
     def open(self) -> Executor:
         """A fresh executor."""
         ...
@@ -47,6 +52,7 @@ class Serial:
     """One run after the other in this process."""
 
     width: int = 1
+    far: bool = False
 
     def open(self) -> Executor:
         """An executor that has no processes of its own."""
@@ -63,6 +69,7 @@ class Processes:
     """
 
     width: int
+    far: bool = False
 
     def open(self) -> Executor:
         """A pool of fresh processes; raises InputError where the machine allows none."""
@@ -92,9 +99,10 @@ class _Fresh(SpawnContext):
 
 @dataclass(frozen=True)
 class Dask:
-    """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``)."""
+    """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``, ``tls://host:port``)."""
 
     address: str
+    far: bool = True
 
     @property
     def width(self) -> int:
