@@ -33,6 +33,11 @@ class Workers(Protocol):
         """How many runs are under way at once."""
         ...
 
+    @property
+    def far(self) -> bool:
+        """Whether jobs and results travel over a network."""
+        ...
+
     def open(self) -> Executor:
         """A fresh executor."""
         ...
@@ -52,6 +57,7 @@ class Serial:
     """One run after the other in this process."""
 
     width: int = 1
+    far: bool = False
 
     def open(self) -> Executor:
         """An executor that has no processes of its own."""
@@ -70,6 +76,7 @@ class Processes:
 
     count: int
     modules: tuple[str, ...] = ()
+    far: bool = False
 
     @property
     def width(self) -> int:
@@ -138,6 +145,11 @@ class Standing:
         """As of the workers."""
         return self._workers.width
 
+    @property
+    def far(self) -> bool:
+        """As of the workers."""
+        return self._workers.far
+
     def open(self) -> Executor:
         """The executor that is open, or a fresh one; shutting it down ends it only where it has to end at once."""
         if not self._open:
@@ -174,9 +186,10 @@ class _Lent(Executor):
 
 @dataclass(frozen=True)
 class Dask:
-    """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``)."""
+    """The workers of a Dask cluster, found by its scheduler's address (``tcp://host:port``, ``tls://host:port``)."""
 
     address: str
+    far: bool = True
 
     @property
     def width(self) -> int:

@@ -5,19 +5,23 @@ import multiprocessing
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import closing
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from prefine.emulator.analysis.tables import Entry, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers, abandon
-from prefine.emulator.experiment.store import Store
+from prefine.emulator.experiment.store import Store, packed, unpacked
 from prefine.emulator.identity import address
 from prefine.emulator.records import RunRecord, RunResult
 
 ATTEMPTS = 3
+
+Answer = RunResult | bytes
+"""What comes back of a run: its result, or the record of it."""
 
 
 class Job(Protocol):
@@ -183,28 +187,33 @@ def _drain(
     """
     others = set(multiprocessing.active_children())
     executor = workers.open()
-    futures: dict[Future[RunResult], int] = {}
+    futures: dict[Future[Answer], int] = {}
+    ended: SimpleQueue[Future[Answer]] = SimpleQueue()  # asking each of thousands whether it is done would take longer
+    work = recorded if workers.far else attempt
     try:
         while queue or futures:
             while queue and len(futures) < width:
                 index = queue.popleft()
                 under_way.append(index)
-                futures[executor.submit(attempt, execute, jobs[index])] = index
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                index = futures[future]
-                result = _outcome(jobs[index], future)
-                del futures[future]
-                under_way.remove(index)
-                yield index, result
+                future = executor.submit(work, execute, jobs[index])
+                futures[future] = index
+                future.add_done_callback(ended.put)
+            future = ended.get()
+            index = futures[future]
+            result = _outcome(jobs[index], future)
+            del futures[future]
+            under_way.remove(index)
+            yield index, result
     except BaseException:
         abandon(executor, others)
         raise
     executor.shutdown()
 
 
-def _outcome(job: Job, future: "Future[RunResult]") -> RunResult:
+def _outcome(job: Job, future: "Future[Answer]") -> RunResult:
     try:
-        return future.result()
+        answer = future.result()
+        return unpacked(answer) if isinstance(answer, bytes) else answer
     except (BrokenExecutor, PrefineError):  # from the executor: `attempt` lets nothing out
         raise
     except Exception as error:  # noqa: BLE001  # whatever a cluster did to this one run is its row's reason
@@ -221,6 +230,12 @@ def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
         raise
     except BaseException as error:  # noqa: BLE001  # a plug-in may be anybody's code; one bad run must not end a sweep
         return failed(job, _reason(error))
+
+
+def recorded(execute: Callable[[J], RunResult], job: J) -> RunResult | bytes:
+    """As `attempt`; a finished run as the record that the store keeps, a third of what its objects would be."""
+    result = attempt(execute, job)
+    return packed(result) if result.run.status == "done" else result
 
 
 def failed(job: Job, reason: str) -> RunResult:

@@ -33,13 +33,12 @@ class Store:
 
     def save(self, key: str, result: RunResult) -> None:
         """Store ``result`` under ``key``; raises PrefineError where the disk is full."""
-        data = json.dumps(_encode(result), separators=(",", ":")).encode()
-        write_bytes(self._path(key), gzip.compress(data, _COMPRESSION, mtime=0))
+        write_bytes(self._path(key), packed(result))
 
     def load(self, key: str) -> RunResult | None:
         """The result under ``key``; None where there is none or its file is damaged in any way."""
         try:
-            return _decode(json.loads(gunzip(self._path(key).read_bytes())))
+            return unpacked(self._path(key).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
 
@@ -56,6 +55,16 @@ class Store:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
+
+
+def packed(result: RunResult) -> bytes:
+    """A finished run as one compressed record: a file of the store, and what travels over a network."""
+    return gzip.compress(json.dumps(_encode(result), separators=(",", ":")).encode(), _COMPRESSION, mtime=0)
+
+
+def unpacked(data: bytes) -> RunResult:
+    """The run in a record. Raises ValueError where `packed` did not make it, RecursionError where it is too deep."""
+    return _decode(json.loads(gunzip(data)))
 
 
 def _encode(result: RunResult) -> dict[str, Any]:
