@@ -20,16 +20,31 @@ app = typer.Typer(
     name="prefine",
     help="Emulate two-stage edge learning: pre-train on a server, fine-tune on devices, on one virtual clock.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 app.add_typer(trace_app, name="trace")
 
+
+def _scenarios(incomplete: str) -> list[str]:
+    """The bundled scenarios and the TOML files here that begin with ``incomplete``, for the shell's Tab."""
+    from importlib import resources
+
+    bundled = (path.name.removesuffix(".toml") for path in resources.files("prefine.scenarios").iterdir())
+    own = (str(path) for path in Path().glob("*.toml"))
+    return sorted(name for name in (*bundled, *own) if name.startswith(incomplete) and not name.startswith("__"))
+
+
 ScenarioArgument = Annotated[
-    str | None, typer.Argument(metavar="[SCENARIO]", help="A TOML file, or the name of a bundled scenario.")
+    str | None,
+    typer.Argument(
+        metavar="[SCENARIO]", help="A TOML file, or the name of a bundled scenario.", autocompletion=_scenarios
+    ),
 ]
-NeededScenario = Annotated[str, typer.Argument(metavar="SCENARIO", help="A TOML file, or a bundled scenario's name.")]
+NeededScenario = Annotated[
+    str,
+    typer.Argument(metavar="SCENARIO", help="A TOML file, or a bundled scenario's name.", autocompletion=_scenarios),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any scenario key, such as budget.delay_s=20."),
@@ -40,6 +55,8 @@ Policies = Annotated[
 Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...")]
 Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME].")]
+OutOfRun = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME-run].")]
+OutOfSweep = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME-sweep].")]
 Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
 TablesOption = Annotated[
@@ -145,7 +162,7 @@ def run(
     scenario: NeededScenario,
     policy: Annotated[str, typer.Option(help="A policy's name, or file.py:ClassName.")],
     seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
-    out: Out = None,
+    out: OutOfRun = None,
     overrides: Set = None,
     devices: DevicesOption = None,
     quiet: Quiet = False,
@@ -168,7 +185,7 @@ def sweep(
     reference: Reference = None,
     jobs: Jobs = 1,
     scheduler: Scheduler = None,
-    out: Out = None,
+    out: OutOfSweep = None,
     overrides: Set = None,
     devices: DevicesOption = None,
     tables: TablesOption = "csv",

@@ -129,7 +129,7 @@ def synthesize(
     layout_seed: Annotated[int, typer.Option(min=0, help="Of shadowing, directions and routes.")] = 0,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of [channel], such as speed_m_s=20."),
+        typer.Option("--set", metavar="KEY=VALUE", help=r"Any key of \[channel], such as speed_m_s=20."),
     ] = None,
 ) -> None:
     """Record a channel model as a trace.

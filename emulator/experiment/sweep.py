@@ -83,10 +83,18 @@ def jobs_of(
 
     Raises InputError where a key, a value or a combination of them makes no scenario, or one for unknown policies.
     """
-    scenarios = [(row, source.overridden(dict(row))) for row in combinations(vary, pairs=pairs)]
+    scenarios = [(row, _varied(source, row)) for row in combinations(vary, pairs=pairs)]
     for _, each in scenarios:
         check_parameters(each, policies)
     return [Job(each, part, seed, row) for row, each in scenarios for part in policies for seed in seeds]
+
+
+def _varied(source: Source, row: Varied) -> Source:
+    """The scenario with the values of ``row``; raises InputError, which blames ``--vary``."""
+    try:
+        return source.overridden(dict(row))
+    except InputError as error:
+        raise InputError(f"--vary {str(error).removeprefix('override ')}") from error
 
 
 def seeds_of(seeds: int | Sequence[int]) -> list[int]:

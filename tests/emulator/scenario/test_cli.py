@@ -9,7 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import typer
+from rich.text import Text
 
+import prefine as prefine_package
 from prefine.emulator.cli import app
 from prefine.emulator.problem_file import dump_problem
 from prefine.emulator.scenario.source import bundled
@@ -150,7 +153,7 @@ def test_a_policy_that_fails_in_a_run_is_a_row_with_its_reason(folder: Path) -> 
         (["run", "small.toml", "--policy", "mine.py:Nobody"], 2, "has no Nobody"),
         (["validate", "nowhere.toml"], 2, "nowhere.toml"),
         (["plan", "--problem", "nowhere.json"], 2, "nowhere.json"),
-        (["sweep", "small.toml", "--vary", "budget.nothing=1,2"], 2, "budget.nothing"),
+        (["sweep", "small.toml", "--vary", "budget.nothing=1,2"], 2, "prefine: --vary budget.nothing: unknown key"),
         (["report", "nowhere"], 2, "nowhere"),
         (["new", "small.toml"], 2, "exists already"),
     ],
@@ -179,12 +182,41 @@ def test_ctrl_c_and_going_on_say_how_many_runs_are_kept(folder: Path) -> None:
     assert "here: its tables had Impatient too and now have Mine alone" in fewer.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "said"), [(["compare"], "[default: out/NAME]"), (["trace", "convert"], "[default: the screen]")]
-)
-def test_help_shows_defaults(folder: Path, command: list[str], said: str) -> None:
-    shown = prefine(*command, "--help", folder=folder).stdout
-    assert said in " ".join(shown.replace("│", " ").split())
+def _commands(command: Any, name: str = "") -> dict[str, Any]:
+    """Every command below ``command``, by its name."""
+    below = getattr(command, "commands", {})
+    found = {} if below else {name.strip(): command}
+    for word, each in below.items():
+        found |= _commands(each, f"{name} {word}")
+    return found
+
+
+def test_help_shows_what_is_written_in_brackets() -> None:
+    """Rich takes ``[default: out/NAME]`` for markup unless it is escaped."""
+    helps = {}
+    for name, command in _commands(typer.main.get_command(app)).items():
+        for option in (each for each in command.params if each.help):
+            helps[f"{name} {option.name}"] = Text.from_markup(option.help).plain
+            assert helps[f"{name} {option.name}"] == option.help.replace("\\[", "[")
+    assert helps["compare out"] == "Output folder [default: out/NAME]."
+    assert helps["run out"] == "Output folder [default: out/NAME-run]."
+    assert helps["trace convert out"] == "Canonical CSV [default: the screen]."
+    assert "Any key of [channel], such as speed_m_s=20." in helps.values()
+
+
+def test_every_command_is_a_function_or_said_to_be_none() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tutorial.md").read_text(encoding="utf-8").partition("## Scenarios")[0]
+    for name in _commands(typer.main.get_command(app)):
+        assert name.rpartition(" ")[2].replace("-", "_") in re.findall(r"\w+", page.replace("-", "_")), name
+    for function in set(prefine_package.__all__) - {"Solution", "Tables"}:
+        assert function.endswith("Error") or f"`{function}" in page, function
+
+
+def test_the_shell_completes_scenarios(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_PREFINE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "prefine compare s")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert prefine(folder=folder).stdout.split() == ["selection", "small.toml", "stragglers"]
 
 
 def test_examples_name_scenarios_that_exist() -> None:
