@@ -10,6 +10,7 @@ import pandas as pd
 
 from prefine.emulator.analysis import wording
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.paper import short
 from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, write_csv
 from prefine.emulator.files import write_bytes
 from prefine.emulator.options import FigureFormat, FigureWidth
@@ -72,6 +73,7 @@ def page(tables: Tables, drawn: Sequence[Figure], pictures: Mapping[str, bytes],
         policies=tables.policies,
         seeds=sorted(set(tables.runs["seed"])),
         keys=tables.keys,
+        heads=short(tables.keys),
         runs=len(tables.runs),
         failures=tables.runs[tables.runs["status"] == "failed"].to_dict("records")[:MOST_ROWS],
         stops=stop_reasons(tables),
