@@ -14,14 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
-from prefine.emulator.experiment import executor
-from prefine.emulator.experiment.executor import Dask, Serial, Workers
+from prefine.emulator.experiment.executor import Dask, Serial, Workers, _DaskExecutor
 from prefine.emulator.experiment.job import execute
 from prefine.emulator.experiment.runs import attempt, recorded, run_many
 from prefine.emulator.experiment.store import Store
@@ -111,16 +112,43 @@ def travelling() -> None:
         print(f"{name}: {sent} bytes there, {back} back ({plain} if results were pickled as they are)")
 
 
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "1h",
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
+"""Each worker watches its process; 200 that watch the same one do nothing else."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """The workers of a cluster inside this process."""
+
+    cluster: Any
+    width: int
+    far: bool = True
+
+    def open(self) -> Executor:
+        """An executor on it, by a client of its own."""
+        from distributed import Client
+
+        return _DaskExecutor(Client(self.cluster, set_as_default=False))  # type: ignore[no-untyped-call]  # untyped
+
+
 def many() -> None:
     """Empty runs on 200 workers in this process, and here without a cluster."""
+    import dask
     from distributed import LocalCluster
 
-    executor._CONNECT_TIMEOUT_S = 120.0  # the scheduler shares its process with 200 workers that have just begun
     alone, alone_s = _measured(Serial())
-    options: dict[str, Any] = {"processes": False, "protocol": "tcp://", "dashboard_address": None, "memory_limit": 0}
-    with LocalCluster(n_workers=MANY, threads_per_worker=1, host="127.0.0.1", **options) as local:  # type: ignore[no-untyped-call]  # untyped
-        swept(Dask(local.scheduler_address), MANY, 0.0)
-        rate, used_s = _measured(Dask(local.scheduler_address))
+    options: dict[str, Any] = {"processes": False, "dashboard_address": ":0", "memory_limit": 0}
+    with (
+        dask.config.set(QUIET),
+        LocalCluster(n_workers=MANY, threads_per_worker=1, **options) as local,  # type: ignore[no-untyped-call]  # untyped
+    ):
+        workers = Local(local, 2 * MANY)
+        swept(workers, MANY, 0.0)
+        rate, used_s = _measured(workers)
     print(
         f"{MANY} workers in one process, {EMPTY_RUNS} empty runs: {rate:.0f} runs/s, {1e3 * used_s:.2f} ms of "
         f"processor a run; without Dask {alone:.0f} runs/s, {1e3 * alone_s:.2f} ms"
