@@ -6,6 +6,7 @@ scheduler, and the bytes of a real job and its result. In the last, client, sche
 and one lock: its runs a second are a lower bound.
 """
 
+import logging
 import os
 import pickle
 import resource
@@ -140,6 +141,7 @@ def many() -> None:
     import dask
     from distributed import LocalCluster
 
+    logging.disable(logging.ERROR)  # when they end, all say that the scheduler is gone
     alone, alone_s = _measured(Serial())
     options: dict[str, Any] = {"processes": False, "dashboard_address": ":0", "memory_limit": 0}
     with (
