@@ -22,7 +22,13 @@ TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", 
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.access", "prefine.emulator.bound"),
     "models": (*LEAVES, *TASK, "prefine.emulator.cache", "prefine.emulator.watch"),
-    "traces": (*LEAVES, "prefine.emulator.channel", "prefine.emulator.options", "prefine.emulator.report.figure"),
+    "traces": (
+        *LEAVES,
+        "prefine.emulator.channel",
+        "prefine.emulator.options",
+        "prefine.emulator.report.figure",
+        "prefine.emulator.report.shape",
+    ),
     "emulator": (),
     "scenarios": (),
 }
