@@ -19,10 +19,13 @@ LEAVES = tuple(
 TASK = tuple(f"prefine.emulator.{name}" for name in ("dependencies", "loading", "scenario.task", "scenario.training"))
 """What a workload is made from: the two sections of the scenario it is given, and the loader of a user's parts."""
 
+DRAWING = ("prefine.emulator.report.figure", "prefine.emulator.report.shape")
+"""What a plot is made from, whatever it shows."""
+
 MAY = {
     "policies": (*LEAVES, "prefine.emulator.access", "prefine.emulator.bound"),
     "models": (*LEAVES, *TASK, "prefine.emulator.cache", "prefine.emulator.watch"),
-    "traces": (*LEAVES, "prefine.emulator.channel", "prefine.emulator.options", "prefine.emulator.report.figure"),
+    "traces": (*LEAVES, *DRAWING, "prefine.emulator.channel", "prefine.emulator.options"),
     "emulator": (),
     "scenarios": (),
 }
