@@ -108,7 +108,7 @@ def test_it_works_among_a_users_own_folders_and_leaves_other_packages_alone(pyth
     assignments = [word for each in (*CONSTANTS, "budget.delay_s=2") for word in ("--set", each)]
     policies = ("--policies", "uniform,mine.py:Mine", "--seeds", "1", "--quiet", "--out", "out")
     _done(prefine, "compare", "default", *policies, *assignments, cwd=work)
-    assert "Mine-s0" in (work / "out" / "runs.csv").read_text()
+    assert "Mine__s0" in (work / "out" / "runs.csv").read_text()
     assert _done(python, "-m", "prefine", "--version", cwd=work).startswith("prefine ")
     said, where = _done(python, "script.py", cwd=work).split()
     assert said == "True"

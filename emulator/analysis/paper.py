@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from prefine.emulator.analysis.tables import SCORE, VALIDATION
+from prefine.emulator.analysis.tables import SCORE, VALIDATION, short
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 Markup = Literal["latex", "markdown"]
@@ -47,16 +47,6 @@ def cells(comparison: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
             for row in comparison.to_dict("records")
         ]
     )
-
-
-def short(keys: Sequence[str]) -> dict[str, str]:
-    """Each of the varied ``keys`` with its last word, or in full where two end in the same.
-
-    >>> short(["budget.delay_s", "server.max_batch", "devices.max_batch"])
-    {'budget.delay_s': 'delay_s', 'server.max_batch': 'server.max_batch', 'devices.max_batch': 'devices.max_batch'}
-    """
-    last = [key.rpartition(".")[2] for key in keys]
-    return {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from prefine.emulator.analysis.tables import Varied
+from prefine.emulator.analysis.tables import Varied, run_name
 from prefine.emulator.experiment.sampled import with_rows
 from prefine.emulator.plugins import Part, make_policy, selection_of
 from prefine.emulator.records import RunResult
@@ -36,9 +36,8 @@ class Job:
 
     @property
     def run_id(self) -> str:
-        """Names the run in all tables: varied values, policy, seed."""
-        values = [f"{key.rpartition('.')[2]}={value}" for key, value in self.varied]
-        return "-".join([*values, self.label, f"s{self.seed}"])
+        """Names the run in all tables: varied values, policy, seed (`run_name`)."""
+        return run_name(self.varied, self.label, self.seed)
 
     @property
     def lasting(self) -> bool:

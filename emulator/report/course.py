@@ -198,7 +198,8 @@ def _first_runs(tables: Tables) -> pd.DataFrame:
     times = [name for phase in PHASES.values() for name in phase] + ["round_end_s"]
     origin = devices.groupby("run_id", sort=False)["download_start_s"].transform("min")
     shifted = devices[times].sub(origin, axis="index")
-    return pd.concat([devices[["policy", "run_id", "round", "device"]], shifted, devices[["outcome"]]], axis="columns")
+    names = [*tables.keys, "policy", "seed", "run_id", "round", "device"]
+    return pd.concat([devices[names], shifted, devices[["outcome"]]], axis="columns")
 
 
 def _draw_timeline(canvas: Canvas, data: pd.DataFrame, policies: list[str]) -> None:

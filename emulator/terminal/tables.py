@@ -11,8 +11,7 @@ from rich.table import Table
 
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.analysis.paper import short
-from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, short
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 

@@ -176,7 +176,7 @@ def test_what_is_no_policy_is_one_clear_line(wanted: object, line: str) -> None:
 
 
 def test_two_policies_of_one_name_need_labels() -> None:
-    with pytest.raises(prefine.InputError, match=r"both be named Rounds-s0: .*\{label: policy"):
+    with pytest.raises(prefine.InputError, match=r"both be named Rounds__s0: .*\{label: policy"):
         prefine.compare(SMALL, [Rounds(1), Rounds(2)], seeds=1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefine.emulator.analysis.tables import run_name
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.randomness import stream
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
@@ -29,8 +30,7 @@ class SyntheticJob:
 
     @property
     def run_id(self) -> str:
-        values = "".join(f"{value}-" for _, value in self.varied)
-        return f"{values}{self.policy}-s{self.seed}"
+        return run_name(self.varied, self.policy, self.seed)
 
     @property
     def label(self) -> str:

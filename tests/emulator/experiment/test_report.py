@@ -201,7 +201,7 @@ def test_a_run_that_is_there_twice_is_one_clear_line(compared: Path, tmp_path: P
     shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
     lines = (tmp_path / "runs.csv").read_text().splitlines()
     (tmp_path / "runs.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
-    with pytest.raises(InputError, match="joint-s0 is there twice"):
+    with pytest.raises(InputError, match="joint__s0 is there twice"):
         read_tables(tmp_path)
 
 
@@ -242,7 +242,7 @@ def test_a_comparison_that_is_none_is_one_clear_line(compared: Path, tmp_path: P
             read_comparison(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["runs", "rounds", "devices"])
+@pytest.mark.parametrize("name", ["runs", "rounds", "devices", "clients"])
 def test_every_table_has_the_keys_to_join_it_by(swept: Path, name: str) -> None:
     tables = read_tables(swept)
     keys = ["run_id", "policy", "seed", *tables.keys]

@@ -137,7 +137,7 @@ def test_temporary_files_of_dead_writers_are_removed_and_those_of_living_ones_ke
 
 
 def test_two_runs_of_the_same_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="both be named joint-s0"):
+    with pytest.raises(InputError, match="both be named joint__s0"):
         run_many([SyntheticJob("joint", 0)] * 2, synthetic.execute, Serial(), Store(tmp_path))
 
 

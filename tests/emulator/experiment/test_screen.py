@@ -48,7 +48,7 @@ def test_the_table_shows_predicted_beside_realised_and_who_failed(compared: Path
     show_comparison(read_tables(compared), screen)
     shown = text(screen)
     assert "…" not in shown
-    for expected in ("joint", "uniform", "9.8", "(10)", "±", "stopped", "failed no-such-s0: budget.delay_s = 0.1"):
+    for expected in ("joint", "uniform", "9.8", "(10)", "±", "stopped", "failed no-such__s0: budget.delay_s = 0.1"):
         assert expected in shown
     assert all(len(line) <= width for line in shown.splitlines())
 

@@ -34,16 +34,18 @@ def points(folder: Path) -> dict[str, list[tuple[int, float, float]]]:
 def test_csv_has_the_curves_and_figures_of_each_run(tmp_path: Path) -> None:
     told(tmp_path, "csv")
     folder = tmp_path / "track" / "csv"
-    assert sorted(path.name for path in folder.iterdir()) == ["4-joint-s0.csv", "4-no-such-s0.csv", "4-uniform-s0.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"delay_s=4__{policy}__s0.csv" for policy in ("joint", "no-such", "uniform")
+    ]
     rounds, run = synthetic.execute(JOBS[0]).rounds, synthetic.execute(JOBS[0]).run
-    found = points(folder / "4-joint-s0.csv")
+    found = points(folder / "delay_s=4__joint__s0.csv")
     assert found["test_accuracy"] == [(step, each.end_s, each.test_accuracy) for step, each in enumerate(rounds, 1)]
     assert found["energy_j"][-1][2] == pytest.approx(math.fsum(each.energy_j for each in rounds))
     assert found["run/test_accuracy"] == [(len(rounds), run.delay_s, run.test_accuracy)]
     assert "run/bound_ft" not in found, "what is not known is not told"
-    failed = (folder / "4-no-such-s0.csv").read_text()
+    failed = (folder / "delay_s=4__no-such__s0.csv").read_text()
     assert "# status: failed\n# stop_reason: budget.delay_s = 0.1: one round needs at least 2 s\nmetric" in failed
-    assert points(folder / "4-no-such-s0.csv") == {}
+    assert points(folder / "delay_s=4__no-such__s0.csv") == {}
 
 
 def test_what_was_told_is_not_told_again(tmp_path: Path) -> None:
@@ -53,7 +55,8 @@ def test_what_was_told_is_not_told_again(tmp_path: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
     told(tmp_path, "csv")
-    assert [path.name for path in folder.iterdir()] == ["4-no-such-s0.csv"], "failed runs are tried and told again"
+    names = [path.name for path in folder.iterdir()]
+    assert names == ["delay_s=4__no-such__s0.csv"], "failed runs are tried and told again"
     (tmp_path / "track" / "csv.told").unlink()
     told(tmp_path, "csv")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -64,7 +67,7 @@ def test_tensorboard_has_the_virtual_clock(tmp_path: Path) -> None:
     told(tmp_path, "tensorboard")
     (tmp_path / "track" / "tensorboard.told").unlink()
     told(tmp_path, "tensorboard")  # in place of the first, not beside it
-    folder = tmp_path / "track" / "tensorboard" / "4-joint-s0"
+    folder = tmp_path / "track" / "tensorboard" / "delay_s=4__joint__s0"
     assert len(list(folder.iterdir())) == 1
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(folder)).Reload()
@@ -85,12 +88,12 @@ def test_mlflow_has_a_run_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     client = mlflow.MlflowClient()
     runs = client.search_runs([client.get_experiment_by_name(tmp_path.name).experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == {
-        "4-joint-s0": "FINISHED",
-        "4-uniform-s0": "FINISHED",
-        "4-no-such-s0": "FAILED",
+        "delay_s=4__joint__s0": "FINISHED",
+        "delay_s=4__uniform__s0": "FINISHED",
+        "delay_s=4__no-such__s0": "FAILED",
     }
     assert len(runs) == 3
-    (joint,) = (run for run in runs if run.info.run_name == "4-joint-s0")
+    (joint,) = (run for run in runs if run.info.run_name == "delay_s=4__joint__s0")
     assert joint.data.params["budget.delay_s"] == "4"
     history = client.get_metric_history(joint.info.run_id, "train_loss")
     assert [each.step for each in history] == list(range(1, len(synthetic.execute(JOBS[0]).rounds) + 1))
@@ -108,11 +111,11 @@ def test_what_cannot_be_told_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         tracked(wrong, tmp_path, SILENT)
     (tmp_path / "track").mkdir(exist_ok=True)
     (tmp_path / "track" / "csv").touch()
-    with pytest.raises(PrefineError, match=r"track/csv/4-joint-s0\.csv: cannot be written"):
+    with pytest.raises(PrefineError, match=r"track/csv/delay_s=4__joint__s0\.csv: cannot be written"):
         told(tmp_path, "csv")
 
 
 def test_names_are_those_of_folders() -> None:
     odd = Tracked.of(SyntheticJob("joint", 0, (("channel.trace", "../a b.csv"),)), synthetic.execute(JOBS[0])).name
-    assert odd.startswith(".._a_b.csv-joint-s0-")
+    assert odd.startswith("trace=.._a_b.csv__joint__s0-")
     assert "/" not in odd
