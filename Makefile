@@ -28,7 +28,7 @@ check: $(VENV)/.installed-check
 # The documentation as a site in out/site, notebooks run, links checked. Its search needs a server:
 # python3 -m http.server -d out/site
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Prints ratios against a peer or a floor in the same run; asserts nothing.
 bench: $(VENV)/.installed-test

@@ -14,7 +14,7 @@ from prefine.policies.baselines import Uniform
 
 @dataclass(frozen=True)
 class WaitForGoodChannels:
-    """The plan of uniform; then only the devices take part whose gain is at least ``share`` of their own mean."""
+    """As uniform plans, with the devices whose gain is at least ``share`` of its mean."""
 
     share: float = 0.5
 
@@ -27,8 +27,10 @@ class WaitForGoodChannels:
             return RoundDecision("pretrain", plan.server, plan.devices)
         if observation.finetune_rounds_done >= plan.finetune_rounds:
             return RoundDecision("stop", plan.server, plan.devices)
-        good = observation.available * (observation.gain >= self.share * observation.facts.mean_gain)
-        return RoundDecision("finetune", plan.server, plan.devices, participants=good if good.any() else None)
+        enough = observation.gain >= self.share * observation.facts.mean_gain
+        good = observation.available * enough
+        chosen = good if good.any() else None  # None is everybody
+        return RoundDecision("finetune", plan.server, plan.devices, participants=chosen)
 
 
 # %% [markdown]
@@ -42,7 +44,8 @@ class Negative:
 
     def plan(self, problem: Problem) -> Plan:
         plan = Uniform().plan(problem)
-        return replace(plan, devices=replace(plan.devices, power_w=-plan.devices.power_w))
+        turned = replace(plan.devices, power_w=-plan.devices.power_w)
+        return replace(plan, devices=turned)
 
 
 try:
@@ -55,20 +58,21 @@ except prefine.PolicyError as error:
 
 # %%
 world = prefine.read_scenario("default", {"compare.evaluate_every": 9})
-policies = {"everybody": "uniform", "half": WaitForGoodChannels(), "all of the mean": WaitForGoodChannels(1.0)}
+half, whole = WaitForGoodChannels(), WaitForGoodChannels(1.0)
+policies = {"everybody": "uniform", "half the mean": half, "the mean": whole}
 tables = prefine.compare(world, policies, seeds=4, reference="everybody")
 tables
 
 # %% [markdown]
-# Who took part? `devices` has a row for each device and round.
+# Who took part? `rounds` counts them; `devices` has a row for each device and round.
 
 # %%
 finetuning = tables.rounds[tables.rounds["stage"] == "finetune"]
 finetuning.groupby("policy", sort=False)["participants"].agg(["size", "mean"]).round(2)
 
 # %% [markdown]
-# Rounds without the devices in a fade are shorter, so more of the plan fits; each learns from fewer samples.
+# Fewer devices spend less energy, and each round learns from fewer samples. How long is a round?
 
 # %%
-duration_s = (finetuning["end_s"] - finetuning["start_s"]).groupby(finetuning["policy"], sort=False).median()
-duration_s.round(2)
+duration_s = finetuning["end_s"] - finetuning["start_s"]
+duration_s.groupby(finetuning["policy"], sort=False).median().round(2)

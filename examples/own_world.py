@@ -24,12 +24,13 @@ time_s = np.arange(0.0, 20.0, 0.5)
 behind = np.stack([(time_s > 6.0) & (time_s < 9.0), (time_s > 12.0) & (time_s < 17.0)])
 noise_db = np.random.default_rng(0).normal(0.0, 2.0, behind.shape)
 gain_db = -100.0 - 15.0 * behind + noise_db
-measured = pd.concat(pd.DataFrame({"time_s": time_s, "device": k, "gain_db": gain_db[k]}) for k in range(2))
+walkers = [pd.DataFrame({"time_s": time_s, "device": k, "gain_db": gain_db[k]}) for k in range(2)]
+measured = pd.concat(walkers)
 measured.to_csv(folder / "walk.csv", index=False)
 
 # %% [markdown]
 # **The data** come from a function that returns general, task and test samples, each as features and targets.
-# Whole-number targets are classes. Here the server knows thick wines only, and the devices meet all of them.
+# Whole-number targets are classes. Here the server knows strong wines only, and the devices meet all of them.
 
 # %%
 _ = (folder / "wine.py").write_text('''
@@ -38,7 +39,7 @@ from sklearn.datasets import load_wine
 
 
 def wine():
-    """Three cultivars by 13 chemical features; general data are the samples above the median of alcohol."""
+    """Three cultivars by 13 features; general samples are above the median of alcohol."""
     x, y = load_wine(return_X_y=True)
     x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(x))
@@ -70,7 +71,11 @@ world = prefine.read_scenario(
     {
         "name": "own",
         "budget": {"delay_s": 4.0, "energy_j": 20.0},
-        "task": {"data": f"{folder}/wine.py:wine", "model": f"{folder}/net.py:net", "samples": 60},
+        "task": {
+            "data": f"{folder}/wine.py:wine",
+            "model": f"{folder}/net.py:net",
+            "samples": 60,
+        },
         "server": {"cycles_per_sample": 2e7},
         "devices": {"count": 6, "cycles_per_sample": 2e7},
         "radio": {"bandwidth_hz": 2e4},
@@ -79,7 +84,9 @@ world = prefine.read_scenario(
     }
 )
 problem = prefine.validate(world)
-print(f"upload of {problem.radio.uplink_bits / 1e3:.1f} kbit, gains from {problem.devices.gain.min():.2e} on")
+print(f"upload of {problem.radio.uplink_bits / 1e3:.1f} kbit")
+gain_db = 10.0 * np.log10(problem.devices.gain)
+print("gains that a planner reckons with, in dB:", gain_db.round(1))
 
 # %% [markdown]
 # Six devices replay two walkers, each from a place of its own.

@@ -14,7 +14,8 @@ import prefine
 
 folder = Path(tempfile.mkdtemp())
 world = prefine.read_scenario("default", {"compare.evaluate_every": 1000})
-tables = prefine.sweep(world, ["budget.delay_s=4,8,16"], policies=["joint-ft", "uniform"], seeds=3)
+delays = "budget.delay_s=4,8,16"
+tables = prefine.sweep(world, [delays], policies=["joint-ft", "uniform"], seeds=3)
 tables
 
 # %% [markdown]
@@ -25,10 +26,14 @@ tables
 wanted = {"font.size": 8, "font.family": "serif", "pdf.fonttype": 42, "ps.fonttype": 42}
 with mpl.rc_context(wanted):
     figure, axes = pyplot.subplots(figsize=(3.5, 2.2), layout="constrained")
-    for marker, (policy, rows) in zip("os", tables.comparison.groupby("policy", sort=False), strict=True):
-        mean, half = rows["test_accuracy_mean"], rows["test_accuracy_ci95"]
-        axes.errorbar(rows["budget.delay_s"], mean, half, marker=marker, markersize=3, capsize=2, label=policy)
-    axes.set(xlabel="budget of time in s", ylabel="test accuracy", xscale="log", ylim=(0.0, 1.0))
+    drawn = {"markersize": 3, "capsize": 2}
+    groups = tables.comparison.groupby("policy", sort=False)
+    for marker, (policy, rows) in zip("os", groups, strict=True):
+        delay_s, mean = rows["budget.delay_s"], rows["test_accuracy_mean"]
+        half = rows["test_accuracy_ci95"]
+        axes.errorbar(delay_s, mean, half, marker=marker, label=policy, **drawn)
+    axes.set(xlabel="budget of time in s", ylabel="test accuracy")
+    axes.set(xscale="log", ylim=(0.0, 1.0))
     axes.set_xticks([4, 8, 16], ["4", "8", "16"])
     axes.set_xticks([], minor=True)
     axes.legend(frameon=False)

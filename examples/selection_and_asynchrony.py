@@ -4,14 +4,13 @@
 # Who should take part in a round, and who waits for whom?
 
 # %%
-import matplotlib as mpl
-
 import prefine
 from prefine.policies.baselines import Uniform
 from prefine.policies.selection.scheduling import BestChannel, RandomK
 
-few = {"budget.delay_s": 10.0, "devices.count": 10, "task.samples": 200, "compare.evaluate_every": 5}
-constants = {"smoothness": 5.0, "initial_gap": 2.3, "discrepancy": 0.4, "server_variance": 10.0, "device_variance": 8.0}
+few = {"budget.delay_s": 10.0, "devices.count": 10, "task.samples": 200}
+constants = {"smoothness": 5.0, "initial_gap": 2.3, "discrepancy": 0.4}
+constants |= {"server_variance": 10.0, "device_variance": 8.0}
 few |= {"learning": constants}  # given, so that nothing has to be measured first
 
 # %% [markdown]
@@ -46,5 +45,4 @@ waiting = prefine.sweep(world, [modes], policies=["uniform"], seeds=2)
 waiting
 
 # %%
-with mpl.rc_context({"figure.figsize": (9, 3)}):
-    panels = waiting.plot.accuracy_over_time()
+panels = waiting.plot.accuracy_over_time()
