@@ -8,16 +8,16 @@ from prefine.models.objective import Batch, Objective
 
 def losses_of(objective: Objective, batch: Batch, parts: tuple[IntArray, ...]) -> FloatArray:
     """F_k (K,), weight decay included, over the rows of ``batch`` that each of ``parts`` names; NaN of no rows."""
-    return _means(objective.losses_of_each(batch).double().numpy(), parts) + objective.penalty(1.0)
+    return _means(objective.losses_of_each(batch).double().cpu().numpy(), parts) + objective.penalty(1.0)
 
 
 def scores_of(objective: Objective, batch: Batch, parts: tuple[IntArray, ...]) -> FloatArray:
     """The score (K,) on the rows of ``batch`` that each of ``parts`` names, as `Objective.score`; NaN of no rows."""
     predicted = objective.predict(batch)
     if objective.kind == "classification":
-        return _means((predicted.argmax(dim=1) == batch.y).double().numpy(), parts)
-    y = batch.y.double().numpy()
-    missed = _means((predicted[:, 0].double().numpy() - y) ** 2, parts)
+        return _means((predicted.argmax(dim=1) == batch.y).double().cpu().numpy(), parts)
+    y = batch.y.double().cpu().numpy()
+    missed = _means((predicted[:, 0].double().cpu().numpy() - y) ** 2, parts)
     spread = _means(y**2, parts) - _means(y, parts) ** 2
     return 1.0 - missed / np.where(spread > 0.0, spread, np.nan)
 

@@ -44,6 +44,13 @@ class Federation:
         general, task, test = (Batch.of(part, dtype=dtype) for part in (pair.general, pair.task, pair.test))
         return cls(general, task, test, parts, test_parts)
 
+    def to(self, device: torch.device) -> "Federation":
+        """The same data on ``device``."""
+        batches = (self.general, self.task, self.test)
+        general, task, test = (batch.to(device) for batch in batches)
+        validation = None if self.validation is None else self.validation.to(device)
+        return replace(self, general=general, task=task, test=test, validation=validation)
+
     def validated_on(self, rows: IntArray, parts: Sequence[IntArray]) -> "Federation":
         """The same with the task samples ``rows`` as validation samples, and the others on devices as in ``parts``."""
         task = evenly(self.task, np.concatenate(parts))

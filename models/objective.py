@@ -58,8 +58,13 @@ class Batch:
         return len(self.x)
 
     def take(self, rows: Tensor, share: Tensor) -> "Batch":
-        """The given ``rows`` (m,) with new shares."""
-        return Batch(self.x.index_select(0, rows), self.y.index_select(0, rows), share)
+        """The given ``rows`` (m,) with new shares, both from anywhere, where these samples are."""
+        index, share = rows.to(self.x.device), share.to(self.x.device)
+        return Batch(self.x.index_select(0, index), self.y.index_select(0, index), share)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same samples on ``device``."""
+        return Batch(self.x.to(device), self.y.to(device), self.share.to(device))
 
     def chunks(self) -> Iterator["Batch"]:
         """All samples in order, some at a time."""
@@ -104,7 +109,7 @@ class Objective:
         """The same loss of another ``network``, which becomes the new objective's own."""
         for parameter in network.parameters():
             parameter.grad = None
-        return Objective(network, self.kind, self.weight_decay, self.weights.dtype)
+        return Objective(network.to(self.weights.device), self.kind, self.weight_decay, self.weights.dtype)
 
     def _losses(self, batch: Batch) -> Tensor:
         return sample_losses(self.network(batch.x), batch.y, self.kind)

@@ -128,7 +128,7 @@ def _shifted(batch: Batch, shift: Tensor) -> Batch:
     """``batch`` seen through ``shift``: images stretched, turned and sheared about their centre, features scaled."""
     x = batch.x
     if x.ndim == 4:
-        plane = torch.cat([shift.to(x.dtype), torch.zeros(2, 1, dtype=x.dtype)], dim=1).expand(len(x), 2, 3)
+        plane = torch.cat([shift.to(x), x.new_zeros(2, 1)], dim=1).expand(len(x), 2, 3)
         grid = torch.nn.functional.affine_grid(plane, list(x.shape), align_corners=False)
         return Batch(torch.nn.functional.grid_sample(x, grid, align_corners=False), batch.y, batch.share)
-    return Batch(x * shift.to(x.dtype).view(x.shape[1:]), batch.y, batch.share)
+    return Batch(x * shift.to(x).view(x.shape[1:]), batch.y, batch.share)

@@ -38,7 +38,8 @@ class _Lossy(ABC):
 
     def send(self, updates: Tensor, devices: IntArray) -> Tensor:
         """What arrives of ``updates`` (k, P) from ``devices`` (k,), with what they still owed."""
-        rows = torch.from_numpy(devices)
+        rows = torch.from_numpy(devices).to(updates.device)
+        self._missing = self._missing.to(updates.device)
         whole = updates + self._missing.index_select(0, rows)
         sent: Tensor = self._compress(whole)
         self._missing.index_copy_(0, rows, whole - sent)
@@ -73,7 +74,7 @@ class TopK(_Lossy):
 
     def _compress(self, updates: Tensor) -> Tensor:
         size, place = updates.abs(), updates.shape[1] - self._kept
-        least = torch.from_numpy(np.partition(size.numpy(), place, axis=1)[:, place, None])
+        least = torch.from_numpy(np.partition(size.cpu().numpy(), place, axis=1)[:, place, None]).to(size.device)
         kept = size >= least
         if int(kept.sum()) > kept.shape[0] * self._kept:  # equal entries at the edge
             kept = torch.zeros_like(kept).scatter_(1, size.topk(self._kept, dim=1, sorted=False).indices, value=True)

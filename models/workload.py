@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from prefine.emulator import cache
 from prefine.emulator.errors import InputError
@@ -24,6 +25,7 @@ from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
 from prefine.models.data.pairs import load
 from prefine.models.data.partition import hold_out, split, split_alike
+from prefine.models.device import CPU, device_of
 from prefine.models.estimates import Estimate
 from prefine.models.federation import Federation
 from prefine.models.learner import Learner
@@ -38,6 +40,8 @@ from prefine.models.uploads import Exact, Quantised, TopK, Upload
 class Workload:
     """The learning task ``task`` and its recipe ``training``, spread over ``devices`` devices.
 
+    Costs and constants are found on the CPU, so that plans do not depend on where ``training.device`` trains.
+
     ``seed`` chooses the task's samples and their spread over the devices; a run's own seed chooses initial weights and
     the order of samples. Paths to the user's own data, model and algorithm start from ``folder``. Raises ValueError,
     InputError or OSError, in one line, where settings and data do not fit.
@@ -47,6 +51,7 @@ class Workload:
         self, task: TaskSettings, training: TrainingSettings, devices: int, seed: int, folder: Path = Path()
     ) -> None:
         self._task, self._training, self._folder, self._seed = task, training, folder, seed
+        self._device = device_of(training.device)
         self._pair = load(task, folder, seed)
         generator = stream(seed, "partition")
         parts = split(self._pair.task, devices, task.partition, task.dirichlet_alpha, generator)
@@ -109,14 +114,14 @@ class Workload:
         """What run ``seed`` would fine-tune without any pre-training."""
         return self._tuning.begin(self.objective(seed), seed)
 
-    def objective(self, seed: int) -> Objective:
-        """The network with the initial weights of run ``seed``, and its loss."""
+    def objective(self, seed: int, device: torch.device = CPU) -> Objective:
+        """The network with the initial weights of run ``seed``, drawn on the CPU, and its loss, on ``device``."""
         shape = self._pair.general.x.shape[1:]
         initial = int(stream(seed, "initial weights").integers(2**63))
         network = networks.build(
             self._task.model, shape, self._pair.outputs, initial, self._folder, check=not self._checked
         )
-        return Objective(network, self._pair.kind, self._training.weight_decay)
+        return Objective(network.to(device), self._pair.kind, self._training.weight_decay)
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -142,7 +147,7 @@ class Workload:
         ``learning_rate`` is the step size of the bound (at most 1/L); the recipe says how far the real step goes
         beyond it: not at all for ``"1/L"``, three times as far for ``"3/L"``; a recipe with a number uses that.
         """
-        return self._learner(self._federation, self.objective(seed), seed, learning_rate)
+        return self._learner(self._placed, self.objective(seed, self._device), seed, learning_rate)
 
     def asynchronous_learner(self, seed: int, learning_rate: float) -> AsynchronousLearner:
         """As `learner`, one that can be trained without a barrier.
@@ -154,7 +159,12 @@ class Workload:
                 f'training.algorithm = "{self._training.algorithm}": not with aggregation.mode = "asynchronous", '
                 "for what it sends beside the model must be of the same round for all devices"
             )
-        return self._learner(self._federation, self.objective(seed), seed, learning_rate)
+        return self._learner(self._placed, self.objective(seed, self._device), seed, learning_rate)
+
+    @cached_property
+    def _placed(self) -> Federation:
+        """The data where training happens."""
+        return self._federation.to(self._device)
 
     def rehearse(
         self, schedules: Sequence[Schedule], fold: Fold, seed: int, learning_rate: float
@@ -172,9 +182,9 @@ class Workload:
             federation = replace(self._federation, test=held)
         else:
             federation = held_out(self._federation, fold, generator)
-        objective = self.objective(seed)
+        placed, objective = federation.to(self._device), self.objective(seed, self._device)
         with one_thread():
-            return train(schedules, objective, lambda: self._learner(federation, objective, seed, learning_rate))
+            return train(schedules, objective, lambda: self._learner(placed, objective, seed, learning_rate))
 
     def _learner(
         self, federation: Federation, objective: Objective, seed: int, learning_rate: float
@@ -215,7 +225,8 @@ class Workload:
         if (held := self._federation.validation) is not None:
             sizes |= {"task": str(len(self._federation.task)), "validation": str(len(held))}
         packages = {name: version(name) for name in ("torch", "scikit-learn", "mlxtend")}
-        return {"data": self._pair.name, **sizes, "sha256": self._data_digest(), **packages}
+        where = {} if self._device == CPU else {"device": str(self._device)}
+        return {"data": self._pair.name, **where, **sizes, "sha256": self._data_digest(), **packages}
 
     def _data_digest(self) -> str:
         pair = self._pair

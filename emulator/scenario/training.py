@@ -13,6 +13,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """``theory`` is what the bound proves; ``practice`` trains better outside the proof (docs/learning.md)."""
 
+Where = Literal["cpu", "cuda", "auto"]
+
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 ALGORITHMS = "prefine.algorithms"
@@ -44,6 +46,8 @@ class TrainingSettings(Section):
     ``personalise`` epochs on its own samples, after the run and off the clock, make each device's copy of the final
     model its own: ``personal_accuracy`` in clients.csv.
 
+    ``device`` is where training happens; ``"auto"`` is ``"cuda"`` where there is one. Bytes are promised on ``"cpu"``.
+
     With validation samples (``[task] validation``), a run ends after the first evaluated round whose model scores
     ``until_accuracy`` on them, or has a loss of ``until_loss``; and ``keep = "best"`` keeps, of the evaluated models of
     a stage, the one that scores best on them.
@@ -67,6 +71,7 @@ class TrainingSettings(Section):
     upload_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     personalise: Annotated[int, Field(ge=0, le=1000)] = 0
+    device: Where = "cpu"
     keep: Literal["latest", "best"] = "latest"
     until_accuracy: Annotated[float, Field(ge=-MOST, le=1.0)] | None = None
     until_loss: NonNegative | None = None

@@ -68,7 +68,7 @@ class FusedRound:
 
     def __init__(self, algorithm: Algorithm, objective: Objective, task: Batch) -> None:
         self._algorithm, self._objective, self._task = algorithm, objective, task
-        self._dtype = objective.weights.numpy().dtype
+        self._dtype = objective.losses.cpu().numpy().dtype
         self._sizes, self._losses = np.zeros(0, dtype=np.int64), objective.losses
 
     def total(self, devices: IntArray, rows: list[IntArray], weights: FloatArray, rate: float) -> Tensor:
@@ -86,7 +86,7 @@ class FusedRound:
 
     def reports(self) -> Reports:
         """See `Round`."""
-        losses, starts = self._losses.double().numpy(), np.cumsum(self._sizes) - self._sizes
+        losses, starts = self._losses.double().cpu().numpy(), np.cumsum(self._sizes) - self._sizes
         mean, mean_square = (np.add.reduceat(values, starts) / self._sizes for values in (losses, losses**2))
         return Reports(mean, np.sqrt(mean_square))
 
@@ -103,7 +103,7 @@ class DeviceRound:
         local_steps: int,
         upload: Upload,
     ) -> None:
-        self._shares = torch.tensor(shares, dtype=objective.weights.dtype)
+        self._shares = objective.weights.new_tensor(shares)
         self._algorithm, self._objective, self._task, self._upload = algorithm, objective, task, upload
         self.local_steps = local_steps
         self._gradients = _Gradients(objective, task)
@@ -120,10 +120,10 @@ class DeviceRound:
         for first in range(0, len(rows), at_once):
             chunk = slice(first, first + at_once)
             batches = tuple(own.reshape(self.local_steps, -1) for own in rows[chunk])
-            here = torch.from_numpy(devices[chunk])
+            here = torch.from_numpy(devices[chunk]).to(start.device)
             clients = _Chunk(here, self._shares[here], start, rate, self.local_steps, batches, self._gradients)
             updates = _checked(self._algorithm, "client_step", clients, (len(batches), len(start)))
-            shares = torch.from_numpy(weights[chunk]).to(total.dtype)
+            shares = torch.from_numpy(weights[chunk]).to(total)
             total += shares @ self._upload.send(updates, devices[chunk])
             self._reports.append(clients.reports())
         return total
@@ -171,12 +171,13 @@ class _Padding(NamedTuple):
     def of(cls, sizes: IntArray, task: Batch) -> "_Padding":
         """For mini-batches of ``sizes`` (k,)."""
         filled = np.arange(sizes.max(initial=0)) < sizes[:, None]
-        share = torch.from_numpy(filled / sizes[:, None]).to(task.share.dtype)
-        return cls(torch.zeros(filled.shape, dtype=torch.int64), torch.from_numpy(filled.ravel().nonzero()[0]), share)
+        share = torch.from_numpy(filled / sizes[:, None]).to(task.share)
+        rows = torch.zeros(filled.shape, dtype=torch.int64, device=share.device)
+        return cls(rows, torch.from_numpy(filled.ravel().nonzero()[0]).to(share.device), share)
 
     def around(self, rows: list[IntArray], task: Batch) -> Batch:
         """The samples (k, n, ...) of ``task`` at ``rows``; row 0 where there is none."""
-        self.rows.view(-1)[self.filled] = torch.from_numpy(np.concatenate(rows))
+        self.rows.view(-1)[self.filled] = torch.from_numpy(np.concatenate(rows)).to(self.rows.device)
         flat = task.take(self.rows.view(-1), self.share)
         return Batch(flat.x.view(*self.rows.shape, *flat.x.shape[1:]), flat.y.view_as(self.rows), self.share)
 
@@ -205,7 +206,7 @@ class _Chunk:
         if self.first is None:
             nothing = np.full(len(self.batches), np.nan)
             return Reports(nothing, nothing)
-        losses, share = (column.double().numpy() for column in self.first)
+        losses, share = (column.double().cpu().numpy() for column in self.first)
         return Reports(np.sum(losses * share, axis=1), np.sqrt(np.sum(losses**2 * share, axis=1)))
 
 
