@@ -71,6 +71,16 @@ results = run_many(jobs, synthetic.execute, Serial(), result_store(folder))
 write_folder(folder, results, manifest(jobs, {{}}, "p0", "", {{}}))
 """
 
+BARE = """
+from prefine.emulator.experiment.job import execute
+from prefine.emulator.experiment.sweep import jobs_of
+from prefine.emulator.plugins import policy_parts
+from prefine.emulator.scenario.source import read_source
+jobs = jobs_of(read_source("small.toml"), ["budget.delay_s=2,4"], policy_parts("uniform,joint"), range(15))
+for job in jobs:
+    execute(job)
+"""
+
 TRACE = """
 import numpy as np
 random = np.random.default_rng(0)
@@ -107,6 +117,7 @@ ROWS: Mapping[str, Row] = {
         20.38,
         SMALL,
     ),
+    "tiny-bare": Row("the same 60 runs, `execute` alone in one process", BARE, 0.0, SMALL),
     "report-350": Row(
         "report of 350 runs in 35 combinations",
         command("report report"),
@@ -132,8 +143,11 @@ class Spent(NamedTuple):
 def spent(code: str, folder: str) -> Spent:
     """What ``code`` takes in a process of its own in ``folder``."""
     watched = (
-        "import json, resource, subprocess, sys\n"
+        "import contextlib, ctypes, json, os, resource, subprocess, sys\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # PR_SET_CHILD_SUBREAPER: count workers' servers too
         "done = subprocess.run([sys.executable, '-W', 'ignore', '-c', sys.argv[1]], stdout=subprocess.DEVNULL)\n"
+        "with contextlib.suppress(ChildProcessError):\n"
+        "    while True: os.wait()\n"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(json.dumps([done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024**2]))"
     )

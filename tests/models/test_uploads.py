@@ -38,6 +38,14 @@ def test_top_k_keeps_the_largest() -> None:
     assert torch.equal(TopK(4, 1, 0.5, 32).send(update, np.array([0])), torch.tensor([[-3.0, 0.0, 0.0, 2.0]]))
 
 
+def test_top_k_sends_k_entries_where_more_are_equal_and_what_is_no_number() -> None:
+    updates = torch.tensor([[1.0, -1.0, 1.0, 3.0], [0.0, 0.0, 5.0, 0.0], [4.0, -3.0, 2.0, 1.0]])
+    sent = TopK(4, 3, 0.5, 32).send(updates, np.arange(3))
+    assert (sent != 0.0).sum(dim=1).tolist() == [2, 1, 2]
+    assert sent.abs().sum(dim=1).tolist() == [4.0, 5.0, 7.0]
+    assert TopK(2, 1, 0.5, 32).send(torch.tensor([[torch.nan, 1.0]]), np.arange(1)).isnan().any()
+
+
 @pytest.mark.parametrize("upload", [Exact(3, 32), Quantised(3, 1, 8), TopK(3, 1, 0.4, 32)])
 def test_nothing_to_say_is_no_trouble(upload: Upload) -> None:
     assert not upload.send(torch.zeros(1, 3), np.array([0])).any()

@@ -8,7 +8,7 @@ import pytest
 
 from prefine.emulator.analysis.tables import write_tables
 from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.experiment.executor import Processes, Serial
+from prefine.emulator.experiment.executor import Processes, Serial, Standing
 from prefine.emulator.experiment.runs import Job, Listener, Results, run_many
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.identity import address
@@ -144,3 +144,13 @@ def test_two_runs_of_the_same_name_are_refused(tmp_path: Path) -> None:
 def test_addresses_differ_in_every_part_and_not_in_the_order_of_keys() -> None:
     assert address({"a": 1, "b": 2.0}) == address({"b": 2.0, "a": 1})
     assert len({address({"a": value}) for value in (1, 1.5, "1", None, [1], {"x": 1}, 0.1 + 0.2, 0.3)}) == 8
+
+
+def test_standing_workers_serve_from_one_use_to_the_next() -> None:
+    standing = Standing(Processes(1))
+    assert standing.call(os.getpid) == os.getpid()
+    with standing.open() as executor:
+        worker = executor.submit(os.getpid).result()
+    assert standing.call(os.getpid) == worker != os.getpid()
+    standing.close()
+    assert standing.call(os.getpid) == os.getpid()
