@@ -107,6 +107,7 @@ ROWS: Mapping[str, Row] = {
     "fading": Row("planning gain of 20,000 devices, Rayleigh", FADING, 308.0),
     "plan-10": Row("plan in whole numbers, 10 devices", PLAN.format(devices=10), 0.47),
     "plan-1000": Row("plan in whole numbers, 1,000 devices", PLAN.format(devices=1000), 0.48),
+    "plan-1000000": Row("plan in whole numbers, 10^6 devices", PLAN.format(devices=1_000_000), 40.1),
     "relaxed": Row("relaxed plan, 10^6 devices", RELAXED, 7.02),
     "resumed": Row("12 finished runs, resumed", TWELVE, 10.34, TWELVE),
     "tiny": Row(

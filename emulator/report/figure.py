@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from prefine.emulator.options import FigureFormat, FigureWidth
 from prefine.emulator.report.shape import Shape
@@ -76,9 +77,12 @@ class Figure:
         with mpl.rc_context():
             mpl.rcdefaults()  # whatever the user's matplotlibrc says
             mpl.rcParams.update(SETTINGS)
-            canvas = Canvas(figsize=self.shape.size_in(width), layout="constrained")
+            canvas = Canvas(figsize=self.shape.size_in(width), dpi=dpi, layout="constrained")
+            layout = ConstrainedLayoutEngine()
             _CANVASES[kind](canvas)
             self.draw(canvas, self.data)
+            layout.execute(canvas)
+            canvas.set_layout_engine(None)  # else savefig would draw everything once more before it draws
             buffer = io.BytesIO()
             canvas.savefig(buffer, format=kind, dpi=dpi, metadata=_METADATA[kind])
         drawn = buffer.getvalue()
