@@ -50,8 +50,8 @@ class DeviceTable(Sequence[DeviceRecord]):
         sizes = np.array([block.size for block in blocks], dtype=np.int64)
         return cls({name: _joined(name, sizes, [b.values[i] for b in blocks]) for i, name in enumerate(KINDS)})
 
-    def taken(self, which: NDArray[np.bool_]) -> Self:
-        """The rows for which ``which`` (n,) is true."""
+    def taken(self, which: NDArray[np.bool_] | slice) -> Self:
+        """The rows of a slice, or those for which ``which`` (n,) is true."""
         return type(self)({name: column[which] for name, column in self.columns.items()})
 
     @property

@@ -110,7 +110,7 @@ STOREYS = (
 )
 """Parts of the emulator from the ground up: each may import what stands below it or beside it."""
 BESIDE = {
-    "analysis": ("records", "types", "errors", "files"),
+    "analysis": ("records", "device_table", "types", "errors", "files"),
     "report": ("analysis", "records", "errors", "files", "options", "identity"),
 }
 """Beside the storeys: tables and statistics, and the report drawn from them."""

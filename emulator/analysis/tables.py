@@ -11,6 +11,7 @@ import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless, texts_mapped
 from prefine.emulator.analysis.targets import Best, Targets, climb, columns, is_target, reached
+from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import atomic_path
 from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
 from prefine.emulator.types import Rehearsed
@@ -115,6 +116,8 @@ def column_types(record: Record) -> Mapping[str, str]:
 def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     """The ``rows``, all of class ``record``, as a table; without rows, one that has the columns nevertheless."""
     types = column_types(record)
+    if isinstance(rows, DeviceTable):
+        return pd.DataFrame(rows.columns).astype(types)
     return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
@@ -131,15 +134,34 @@ class _Rows:
         """The ``rows`` of one run: its ``run_id``, policy, seed and varied values stand before them."""
         run = entry.result.run
         keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
-        for key, value in (keys | {varied_column(key): value for key, value in entry.varied}).items():
-            self._keys.setdefault(key, []).extend([harmless(value)] * len(rows))
+        keys |= {varied_column(key): value for key, value in entry.varied}
+        if isinstance(rows, DeviceTable) and len(rows) > ROWS_AT_ONCE:
+            self._add_by_parts(keys, rows)
+            return
+        self._name(keys, len(rows))
         self._rows += rows
         if len(self._rows) >= ROWS_AT_ONCE:
             self.flush()
 
+    def _add_by_parts(self, keys: Mapping[str, object], rows: DeviceTable) -> None:
+        """Write the many ``rows`` of one run, some at a time, without a record for each."""
+        self.flush()
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows.taken(slice(first, first + ROWS_AT_ONCE))
+            self._name(keys, len(part))
+            self._write(part)
+
+    def _name(self, keys: Mapping[str, object], count: int) -> None:
+        for key, value in keys.items():
+            self._keys.setdefault(key, []).extend([harmless(value)] * count)
+
     def flush(self) -> None:
         """Write what has come."""
-        frame = table(self._record, self._rows)
+        if self._rows or self._header:
+            self._write(self._rows)
+
+    def _write(self, rows: Sequence[tuple[object, ...]]) -> None:
+        frame = table(self._record, rows)
         names = pd.DataFrame(self._keys, dtype=object)
         if not self._validated:
             frame = without_unvalidated(frame)

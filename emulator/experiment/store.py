@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from prefine.emulator.analysis.tables import column_types
 from prefine.emulator.archives import gunzip
 from prefine.emulator.device_table import DeviceTable
+from prefine.emulator.experiment.packed import packed, unpacked
 from prefine.emulator.files import remove_abandoned, write_bytes
-from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
+from prefine.emulator.records import ClientRecord, RoundRecord, RunRecord, RunResult
 from prefine.emulator.types import Rehearsed
 
 _SUFFIX = ".json.gz"
@@ -21,7 +22,7 @@ _COMPRESSION = 3
 KINDS: Mapping[str, tuple[type, ...]] = {"int64": (int,), "float64": (float, int), "str": (str,)}
 MOST = 2**63 - 1
 
-R = TypeVar("R", RunRecord, RoundRecord, DeviceRecord, ClientRecord)
+R = TypeVar("R", RunRecord, RoundRecord, ClientRecord)
 
 
 class Store:
@@ -71,7 +72,7 @@ def _encode(result: RunResult) -> dict[str, Any]:
     return {
         "run": _columns(RunRecord, [result.run]),
         "rounds": _columns(RoundRecord, result.rounds),
-        "devices": {name: column.tolist() for name, column in DeviceTable.of(result.devices).columns.items()},
+        "devices": packed(DeviceTable.of(result.devices)),
         "clients": _columns(ClientRecord, result.clients),
         "rehearsal": result.rehearsal,
     }
@@ -90,8 +91,7 @@ def _decode(data: object) -> RunResult:
     if len(runs) != 1 or runs[0].status != "done":
         raise ValueError("is no finished run")
     rounds, clients = _rows(RoundRecord, data["rounds"]), _rows(ClientRecord, data["clients"])
-    devices = DeviceTable.of(_rows(DeviceRecord, data["devices"]))
-    return RunResult(runs[0], rounds, devices, clients, _rehearsal(data["rehearsal"]))
+    return RunResult(runs[0], rounds, unpacked(data["devices"]), clients, _rehearsal(data["rehearsal"]))
 
 
 def _rehearsal(rows: object) -> tuple[Rehearsed, ...]:
