@@ -4,23 +4,23 @@
   ``task_source`` (whole numbers). Never pickled objects.
 - A part as IDX (the MNIST format): two files, ``*images*`` and ``*labels*``, plain or gzipped.
 - A part as images: a folder per class, named by the class, with equally large ``.png``, ``.jpg`` or ``.bmp`` files.
+- A part as ``datasets.Dataset.save_to_disk`` wrote it (`prefine.models.data.huggingface`).
 
 Whole-number targets are classes from 0, others a regression. Bytes become [0, 1]. Images are (n, channels, rows,
 columns). Everything wrong is a ValueError that names the file; what would take more than 4 GiB is not expanded.
 """
 
 import math
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.emulator.archives import MOST_BYTES, gunzip, npz_arrays
+from prefine.emulator.archives import gunzip, npz_arrays
+from prefine.models.data import huggingface, pictures
 from prefine.models.data.samples import DataPair, Kind, Samples
 
 PARTS = ("general", "task", "test")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 MOST_DIMENSIONS = 8
@@ -32,7 +32,7 @@ Raw = tuple[NDArray[np.generic], NDArray[np.generic]]
 def load(path: Path) -> DataPair:
     """The pair at ``path``."""
     if path.is_dir():
-        raw, source = _folder(path), None
+        raw, source = _folder(path)
     elif path.suffix == ".npz" and path.is_file():
         raw, source = _npz(path)
     else:
@@ -52,16 +52,21 @@ def _npz(path: Path) -> tuple[dict[str, Raw], NDArray[np.generic] | None]:
     return raw, arrays.get("task_source")
 
 
-def _folder(path: Path) -> dict[str, Raw]:
+def _folder(path: Path) -> tuple[dict[str, Raw], NDArray[np.generic] | None]:
     for part in PARTS:
         if not (path / part).is_dir():
             raise ValueError(f"{path}: there is no folder {part}")
+    if (path / "general" / huggingface.STATE).is_file():
+        columns = {part: huggingface.read(path / part) for part in PARTS}
+        return {part: (x, y) for part, (x, y, _) in columns.items()}, columns["task"][2]
     if any(child.is_file() and "labels" in child.name for child in (path / "general").iterdir()):
-        return {part: (_idx(_only(path / part, "images")), _idx(_only(path / part, "labels"))) for part in PARTS}
+        return {part: (_idx(_only(path / part, "images")), _idx(_only(path / part, "labels"))) for part in PARTS}, None
     classes = sorted({child.name for part in PARTS for child in (path / part).iterdir() if child.is_dir()})
     if not classes:
-        raise ValueError(f"{path / 'general'}: neither IDX files (*images*, *labels*) nor a folder per class")
-    return {part: _pictures(path / part, classes) for part in PARTS}
+        raise ValueError(
+            f"{path / 'general'}: neither IDX files (*images*, *labels*), a folder per class, nor {huggingface.STATE}"
+        )
+    return {part: pictures.of_classes(path / part, classes) for part in PARTS}, None
 
 
 def _only(folder: Path, word: str) -> Path:
@@ -87,38 +92,6 @@ def _idx(path: Path) -> NDArray[np.generic]:
     if len(content) - start != math.prod(shape) * kind.itemsize:
         raise ValueError(f"{path}: the header says shape {shape}, the file has {len(content) - start} bytes of numbers")
     return np.frombuffer(content[start:], kind).reshape(shape).astype(kind.newbyteorder("="))
-
-
-def _pictures(folder: Path, classes: list[str]) -> Raw:
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        files = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
-        for file in (file for file in files if file.suffix.lower() in PICTURES):
-            pixels = _pixels(file)
-            if pixels.nbytes * (len(images) + 1) > MOST_BYTES:
-                raise ValueError(f"{folder}: its images take more than the {MOST_BYTES} bytes that are read")
-            if images and pixels.shape != images[0].shape:
-                raise ValueError(f"{file}: shape {pixels.shape}, but the images before it have {images[0].shape}")
-            images.append(pixels)
-            labels.append(label)
-    if not images:
-        raise ValueError(f"{folder}: no images")
-    stack = np.stack(images)
-    return (stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)), np.array(labels)
-
-
-def _pixels(file: Path) -> NDArray[np.uint8]:
-    """Grey levels (rows, columns) or colours (rows, columns, 3); an image of too many pixels is not expanded."""
-    from PIL import Image  # matplotlib needs it anyway
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=("PNG", "JPEG", "BMP")) as picture:
-                return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-    except Exception as damage:  # decoders raise whatever a damaged file makes them
-        raise ValueError(f"{file}: not a readable image ({damage})") from damage
 
 
 def checked(path: Path, raw: dict[str, Raw], source: NDArray[np.generic] | None) -> DataPair:

@@ -25,11 +25,14 @@ from prefine.emulator.problem_file import dump_problem, parse_problem
 from prefine.emulator.scenario.scenario import parse_scenario
 from prefine.emulator.simulation.availability import availability_of
 from prefine.emulator.simulation.run import run
-from prefine.models.data import files
+from prefine.models.data import files, huggingface, pictures
 from tests.emulator.scenario.small import SMALL
 from tests.emulator.simulation.worlds import plan, problem, run_spec
 from tests.fuzz.effort import examples
 from tests.fuzz.mutants import mutants
+
+SAVED = Path(__file__).parents[1] / "models" / "huggingface"
+ARROW = "data-00000-of-00001.arrow"
 
 Open = Callable[[bytes, Path], object]
 
@@ -85,7 +88,17 @@ def _idx_file(name: str) -> Open:
 
 def _image(data: bytes, folder: Path) -> object:
     (folder / "x.png").write_bytes(data)
-    return files._pixels(folder / "x.png")
+    return pictures.pixels(io.BytesIO(data), "x.png")
+
+
+def _arrows() -> list[bytes]:
+    return [(SAVED / name / "task" / ARROW).read_bytes() for name in ("images", "arrays")]
+
+
+def _arrow_file(data: bytes, folder: Path) -> object:
+    (folder / huggingface.STATE).write_bytes((SAVED / "images" / "task" / huggingface.STATE).read_bytes())
+    (folder / ARROW).write_bytes(data)
+    return huggingface.read(folder)
 
 
 def _stored() -> list[bytes]:
@@ -200,6 +213,7 @@ DOORS = {
         _image,
         (ValueError,),
     ),
+    "Arrow": Door(_arrows, _arrow_file, (ValueError,)),
     "stored JSON": Door(_stored, _load_stored),
     "stored file": Door(lambda: [gzip.compress(text) for text in _stored()], _load_stored_file),
     "cache": Door(_kept, _cached),

@@ -1,6 +1,8 @@
 import gzip
 import re
+import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,83 @@ def test_image_folder(tmp_path: Path) -> None:
     (tmp_path / "task" / "dog" / "b.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"b\.png: not a readable image"):
         files.load(tmp_path)
+
+
+SAVED = Path(__file__).parent / "huggingface"
+"""Written by ``DatasetDict.save_to_disk`` of datasets 5.2.0."""
+
+
+def test_hugging_face_data_sets_as_their_library_saved_them() -> None:
+    images = files.load(SAVED / "images")
+    assert (images.kind, images.outputs, images.general.x.shape) == ("classification", 3, (6, 3, 4, 5))
+    assert images.test.y.tolist() == [0, 1, 2, 0]
+    arrays = files.load(SAVED / "arrays")  # two files in its general part, a shuffled task
+    assert (arrays.kind, arrays.general.x.shape) == ("regression", (6, 2, 3, 4))
+    assert arrays.general.x[:, 1, 2, 3].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert np.array_equal(arrays.task.x[:, 0, 0, 0], 2 * arrays.task.y)
+    assert arrays.task.source.tolist() == (arrays.task.y.astype(int)).tolist()
+
+
+def save(folder: Path, table: Any) -> None:
+    import pyarrow as arrow
+
+    path = str(folder / "data-00000-of-00001.arrow")
+    with arrow.OSFile(path, "wb") as file, arrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"label": [0, 1], "text": ["a", "b"]}, "column text: holds string"),
+        ({"label": [0, 1], "x": [[1.0], [1.0, 2.0]]}, "column x: .* differ in shape"),
+        ({"label": [0, 1], "x": [[1.0], None]}, "column x: .* not all there"),
+        ({"label": [0, None], "x": [1.0, 2.0]}, "column label: .* without a value"),
+        ({"label": [0, 1], "y": [0, 1], "x": [1.0, 2.0]}, "exactly one of the columns label"),
+        ({"label": [0, 1]}, "features beside it"),
+        ({"label": [0, 1], "x": [[1.0], [2.0]], "z": [1, 2]}, "features beside x"),
+        ({"label": [0, 1], "x": [{"bytes": None, "path": "a.png"}] * 2}, "names image files"),
+        ({"label": [0, 1], "x": [{"bytes": b"no image", "path": None}] * 2}, "row 0: not a readable image"),
+        ({"label": [], "x": []}, "no rows"),
+    ],
+)
+def test_a_wrong_hugging_face_data_set_is_told_what_is_wrong(
+    columns: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    shutil.copytree(SAVED / "arrays", tmp_path / "own")
+    table = arrow.table(columns)
+    save(tmp_path / "own" / "task", table)
+    with pytest.raises(ValueError, match=words) as caught:
+        files.load(tmp_path / "own")
+    assert "own/task" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_of_numbers_stand_side_by_side(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"height": [1.5, 2.5], "y": [0, 1], "width": [3, 4]})
+    for part in files.PARTS:
+        shutil.copytree(SAVED / "arrays" / "task", tmp_path / part)
+        save(tmp_path / part, table)
+    assert files.load(tmp_path).task.x.tolist() == [[1.5, 3.0], [2.5, 4.0]]
+
+
+def test_damaged_or_missing_arrow_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SAVED / "images", tmp_path / "own")
+    file = tmp_path / "own" / "task" / "data-00000-of-00001.arrow"
+    content = file.read_bytes()
+    for damaged in (content[:700], b"", content[:300] + b"\xff" * 64 + content[364:]):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="own/task") as caught:
+            files.load(tmp_path / "own")
+        assert "\n" not in str(caught.value)
+    file.unlink()
+    with pytest.raises(ValueError, match="not a readable Hugging Face data set"):
+        files.load(tmp_path / "own")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"prefine\[parquet\]"):
+        files.load(tmp_path / "own")
 
 
 def test_missing_paths(tmp_path: Path) -> None:
