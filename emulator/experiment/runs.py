@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from prefine.emulator.analysis.tables import Entry, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers, abandon
-from prefine.emulator.experiment.store import Store, packed, unpacked
+from prefine.emulator.experiment.store import Store, decoded, encoded
 from prefine.emulator.identity import address
 from prefine.emulator.records import RunRecord, RunResult
 
@@ -213,7 +213,7 @@ def _drain(
 def _outcome(job: Job, future: "Future[Answer]") -> RunResult:
     try:
         answer = future.result()
-        return unpacked(answer) if isinstance(answer, bytes) else answer
+        return decoded(answer) if isinstance(answer, bytes) else answer
     except (BrokenExecutor, PrefineError):  # from the executor: `attempt` lets nothing out
         raise
     except Exception as error:  # noqa: BLE001  # whatever a cluster did to this one run is its row's reason
@@ -235,7 +235,7 @@ def attempt(execute: Callable[[J], RunResult], job: J) -> RunResult:
 def recorded(execute: Callable[[J], RunResult], job: J) -> RunResult | bytes:
     """As `attempt`; a finished run as the record that the store keeps, a third of what its objects would be."""
     result = attempt(execute, job)
-    return packed(result) if result.run.status == "done" else result
+    return encoded(result) if result.run.status == "done" else result
 
 
 def failed(job: Job, reason: str) -> RunResult:

@@ -34,12 +34,12 @@ class Store:
 
     def save(self, key: str, result: RunResult) -> None:
         """Store ``result`` under ``key``; raises PrefineError where the disk is full."""
-        write_bytes(self._path(key), packed(result))
+        write_bytes(self._path(key), encoded(result))
 
     def load(self, key: str) -> RunResult | None:
         """The result under ``key``; None where there is none or its file is damaged in any way."""
         try:
-            return unpacked(self._path(key).read_bytes())
+            return decoded(self._path(key).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
 
@@ -58,13 +58,13 @@ class Store:
         return self.folder / f"{key}{_SUFFIX}"
 
 
-def packed(result: RunResult) -> bytes:
+def encoded(result: RunResult) -> bytes:
     """A finished run as one compressed record: a file of the store, and what travels over a network."""
     return gzip.compress(json.dumps(_encode(result), separators=(",", ":")).encode(), _COMPRESSION, mtime=0)
 
 
-def unpacked(data: bytes) -> RunResult:
-    """The run in a record. Raises ValueError where `packed` did not make it, RecursionError where it is too deep."""
+def decoded(data: bytes) -> RunResult:
+    """The run in a record. Raises ValueError where `encoded` did not make it, RecursionError where it is too deep."""
     return _decode(json.loads(gunzip(data)))
 
 
