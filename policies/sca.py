@@ -200,13 +200,14 @@ class _Program:
         return constraints
 
     def solve(self, point: Point) -> Point:
-        """The next point: the optimum of the approximation around ``point``, frequencies and powers within limits."""
+        """The next point: the optimum of the approximation around ``point``, within limits even where it is inexact."""
         self._set(point)
         steps = self._solved()
         if steps is None:
             return replace(point, bound=math.inf)
         problem, devices, radio = self._problem, self._problem.devices, self._problem.radio
-        upload_s = point.devices.upload_s * steps.upload
+        least, most = (np.asarray(end.value) for end in self._boxes["upload"])
+        upload_s = point.devices.upload_s * np.clip(steps.upload, least, most)
         bands_hz, noise_psd = planned_bands_hz(devices, radio), noise_psd_w_hz(devices, radio)
         plan = DevicesPlan(
             np.clip(point.devices.batch * steps.batch, devices.min_batch, devices.max_batch),

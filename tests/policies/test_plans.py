@@ -15,6 +15,7 @@ from prefine.emulator.bound import BoundTerms, device_round, most_server_rounds,
 from prefine.emulator.errors import InfeasibleError, InputError
 from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.types import Budget, Plan, Policy, Problem, ServerPlan
+from prefine.policies import sca
 from prefine.policies.baselines import (
     FinetuneOnly,
     FixedBatch,
@@ -393,3 +394,16 @@ def test_the_bounds_broadcast() -> None:
     wanted = terms.best_pretraining(np.array([1e-3, 1e9, 0.0]))
     assert terms.contraction * terms.removable * np.exp(-terms.contraction * wanted[0]) == pytest.approx(1e-3, rel=1e-9)
     assert (wanted[1], wanted[2]) == (0.0, np.inf)
+
+
+def test_sca_takes_an_inexact_step_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where budgets are overrun the solver may answer uploads of no length: the next program would have no numbers."""
+    pytest.importorskip("cvxpy")
+    problem = load("pretrain-only")
+    program, first = sca._Program(problem), sca._first(problem, Uniform().plan(problem))
+    unit = np.ones(len(problem.devices))
+    monkeypatch.setattr(program, "_solved", lambda: sca._Steps(unit, unit, 0.0 * unit, 1.0, 1.0, 1.0))
+    point = program.solve(first)
+    np.testing.assert_allclose(point.devices.power_w, problem.devices.max_power_w)
+    assert np.all(point.devices.upload_s > 0.0)
+    assert program.solve(point).bound == np.inf
