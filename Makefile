@@ -41,7 +41,7 @@ mutants: $(VENV)/.installed-mutants
 	nice -n 5 $(BIN)/python -m benchmarks.mutants --clone --most $(MUTANTS:all=0) $(MODULES)
 
 # The questions of docs/results.md, one sweep a recipe; `make figure-study` runs one alone, `make figures CI=1` a small grid.
-FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet
+FIGURES := study many shift general tradeoff devices batch rayleigh fleet logistic dirichlet transformer letters sensors
 sweep-study := figure-study --vary budget.delay_s=4,8,16,32 --hindsight
 sweep-many := figure-study --vary budget.delay_s=4,16 --set task.samples=1400 --hindsight
 sweep-shift := figure-shift --vary task.stretch_columns=32 --hindsight
@@ -54,6 +54,12 @@ sweep-rayleigh := figure-study --vary channel.model=rayleigh --hindsight
 sweep-fleet := figure-study --vary devices.count=20 --hindsight
 sweep-logistic := figure-study --vary task.model=logistic --hindsight
 sweep-dirichlet := figure-study --vary task.partition=dirichlet --set task.dirichlet_alpha=0.3 --hindsight
+sweep-transformer := figure-study --vary budget.delay_s=16,32 --set task.model=transformer --hindsight --seeds 3 \
+  --set learning.effort=200_000 --set policies.joint-rehearsed.effort=50
+sweep-letters := figure-study --vary budget.delay_s=12,24 --set task.data=letters --set task.samples=1000 \
+  --set task.partition=source --set learning.effort=2_000_000 --hindsight
+sweep-sensors := figure-study --vary budget.delay_s=8,16 --set task.data=watch --set task.samples=400 \
+  --set task.partition=source --set learning.effort=2_000_000 --hindsight
 RESULTS := out/figures
 PAGES := docs
 ifdef CI
@@ -73,7 +79,7 @@ recipes = $(if $(filter tradeoff devices batch,$1),theory,theory practice)
 figures: $(FIGURES:%=figure-%)
 	$(BIN)/python docs/results/collect.py $(RESULTS) $(PAGES)
 
-$(FIGURES:%=figure-%): figure-%: $(VENV)/.installed
+$(FIGURES:%=figure-%): figure-%: $(VENV)/.installed-test
 	for recipe in $(call recipes,$*); do $(BIN)/prefine sweep $(sweep-$*) --set training.preset=$$recipe \
 	  $(SEEDS:%=--seeds %) $(SMALL) --jobs $(JOBS) --quiet --out $(RESULTS)/$*-$$recipe || exit 1; done
 

@@ -25,6 +25,9 @@ QUESTIONS = (
     "fleet",
     "logistic",
     "dirichlet",
+    "transformer",
+    "letters",
+    "sensors",
 )
 OTHERS = {
     "rayleigh": "Rayleigh fading",
@@ -32,12 +35,17 @@ OTHERS = {
     "logistic": "logistic regression",
     "dirichlet": "Dirichlet(0.3) over devices",
 }
+KINDS = {
+    "transformer": "digits, transformer",
+    "letters": "text, perceptron",
+    "sensors": "watch, perceptron",
+}
 ONLINE = ("default", "ladder", "ofdma", "tdma", "dropout", "moving")
 RECIPE, DELAY, ENERGY, SAMPLES = "training.preset", "budget.delay_s", "budget.energy_j", "task.samples"
 COLUMNS, COUNT, BATCH = "task.stretch_columns", "devices.count", "devices.max_batch"
 HEADINGS = {
     **{RECIPE: "recipe", DELAY: "delay s", ENERGY: "energy J", SAMPLES: "samples", COLUMNS: "columns"},
-    **{COUNT: "devices", BATCH: "largest batch", "world": "world", "scenario": "scenario"},
+    **{COUNT: "devices", BATCH: "largest batch", "world": "world", "scenario": "scenario", "kind": "data, model"},
 }
 RANKED = {"bound": "Φ", "bound_ft": "Φ_FT"}
 
@@ -126,6 +134,11 @@ def _worlds(results: Path, part: str = "comparison") -> pd.DataFrame:
     return _joined([(question, {"world": name}) for question, name in OTHERS.items()], results, part)
 
 
+def _kinds(results: Path, part: str = "comparison") -> pd.DataFrame:
+    """The other data and models one below the other, named in the first column."""
+    return _joined([(question, {"kind": name}) for question, name in KINDS.items()], results, part)
+
+
 def _text(key: object) -> str:
     return f"{key:g}" if isinstance(key, int | float) else str(key)
 
@@ -183,12 +196,9 @@ def _chosen(cell: pd.DataFrame, policy: str) -> str:
 
 
 def summary(results: Path) -> str:
-    """Mean and worst regret of each policy over the cells of the study, by recipe, and over the other worlds."""
-    study, worlds = _study(results), _worlds(results)
-    groups = [
-        *((f"study, {recipe}", study[study[RECIPE] == recipe]) for recipe in RECIPES),
-        *((f"other worlds, {recipe}", worlds[worlds[RECIPE] == recipe]) for recipe in RECIPES),
-    ]
+    """Mean and worst regret of each policy over the cells of the study, by recipe; of other worlds; of other data."""
+    parts = {"study": _study(results), "other worlds": _worlds(results), "other data": _kinds(results)}
+    groups = [(f"{name}, {recipe}", part[part[RECIPE] == recipe]) for name, part in parts.items() for recipe in RECIPES]
     headings = [f"{name} ({(part['policy'] == 'hindsight').sum()} cells): mean, worst" for name, part in groups]
     rows = []
     for policy in POLICIES:
@@ -224,6 +234,11 @@ def study_ranking(results: Path) -> str:
 def worlds_ranking(results: Path) -> str:
     """Inside the families of the other worlds."""
     return _ranking(_worlds(results), _worlds(results, "family"), ["world", RECIPE])
+
+
+def kinds_ranking(results: Path) -> str:
+    """Inside the families of the other data and models."""
+    return _ranking(_kinds(results), _kinds(results, "family"), ["kind", RECIPE, DELAY])
 
 
 def general(results: Path) -> str:
@@ -337,6 +352,9 @@ TABLES: dict[str, Table] = {
     "worlds-regret": _of(_worlds, _regret, "world", RECIPE),
     "worlds-rounds": _of(_worlds, _rounds, "world", RECIPE),
     "worlds-ranking": worlds_ranking,
+    "kinds-regret": _of(_kinds, _regret, "kind", RECIPE, DELAY),
+    "kinds-rounds": _of(_kinds, _rounds, "kind", RECIPE, DELAY),
+    "kinds-ranking": kinds_ranking,
     "shift-regret": _of(_shifts, _regret, RECIPE, COLUMNS),
     "shift-rounds": _of(_shifts, _rounds, RECIPE, COLUMNS),
     "general": general,
