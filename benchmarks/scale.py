@@ -100,6 +100,8 @@ Path("small.toml").write_text(SMALL)
 MANY_DEVICES = "run small.toml --policy uniform --set devices.count=1400 --set task.samples=1400 -q"
 MANY_DEVICES += " --set radio.bandwidth_hz=1e8 --set budget.energy_j=1e5 --out many"
 
+MANY = "from benchmarks.many import run; run(100_000, '{rows}')"
+
 ROWS: Mapping[str, Row] = {
     "version": Row("prefine --version", command("--version"), 3.10),
     "help": Row("prefine --help", command("--help"), 3.15),
@@ -130,6 +132,8 @@ ROWS: Mapping[str, Row] = {
     ),
     "trace": Row("trace of 10^6 rows: inspect", command("trace inspect trace.csv"), 5.82, TRACE),
     "devices": Row("1,400 devices, all rows of devices.csv", command(MANY_DEVICES), 9.73, SMALL),
+    "many-all": Row("100,000 devices x 20 rounds, all rows", MANY.format(rows="all"), 91.0),
+    "many-sample": Row("100,000 devices x 20 rounds, a sample", MANY.format(rows="sample"), 0.0),
     "sample": Row("1,400 devices, a sample of them", command(f"{MANY_DEVICES} --devices sample"), 0.0, SMALL),
 }
 

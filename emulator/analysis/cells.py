@@ -10,10 +10,13 @@ FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-][^\d.])")
 
 
 def texts_mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    """A copy of ``frame`` in which ``change`` was applied to every cell of the columns that hold more than numbers."""
+    """A copy of ``frame`` in which ``change`` was applied to every cell of the columns that hold more than numbers.
+
+    A long column has few different texts, and mostly none to change.
+    """
     changed = frame.copy()
     for name, column in frame.items():
-        if column.dtype.kind not in "biufc":
+        if column.dtype.kind not in "biufc" and any(change(value) is not value for value in column.unique()):
             changed[name] = column.map(change)
     return changed
 

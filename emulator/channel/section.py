@@ -222,6 +222,8 @@ class ChannelSection(Section):
 
 def at_start(process: Process, devices: int) -> StaticChannel:
     """The values of ``process`` at time 0, for good."""
+    if isinstance(process, StaticChannel):
+        return process
     return StaticChannel(np.array([process.sample(k, Grid(0.0, 1.0, 1))[0] for k in range(devices)]))
 
 

@@ -25,6 +25,9 @@ _FIRST = (tradeoff.NAME, "test-accuracy-over-time-s")
 MOST_SVG_BYTES = 1_500_000
 """Beyond that a page of many panels would take long to load; tables have `MOST_ROWS` at most."""
 
+MOST_MARKS = 2_000
+"""Rows of a figure's data; a mark takes 200 bytes of SVG, and a row may be three of them."""
+
 
 def write_report(
     folder: Path, tables: Tables, formats: Sequence[FigureFormat] = (), width: FigureWidth = "page"
@@ -164,10 +167,13 @@ def warnings(tables: Tables) -> list[tuple[str, str, int]]:
 
 
 def _drawings(drawn: Sequence[Figure]) -> dict[str, bytes]:
-    """What the page shows of each figure, by name: SVG up to `MOST_SVG_BYTES` together, from there on PNG."""
+    """What the page shows of each figure, by name: SVG up to `MOST_SVG_BYTES` together, from there on PNG.
+
+    PNG too where a figure has more than `MOST_MARKS`.
+    """
     pictures: dict[str, bytes] = {}
     for figure in drawn:
-        has_room = sum(map(len, pictures.values())) < MOST_SVG_BYTES
+        has_room = sum(map(len, pictures.values())) < MOST_SVG_BYTES and len(figure.data) <= MOST_MARKS
         pictures[figure.name] = figure.render("svg") if has_room else figure.render("png", SCREEN_DPI)
     return pictures
 

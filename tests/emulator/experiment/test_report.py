@@ -272,6 +272,8 @@ def test_a_report_of_many_policies_shows_few_and_stays_small(tmp_path: Path, mon
     monkeypatch.setattr(page, "MOST_SVG_BYTES", 100_000)
     assert len(draw(tmp_path, ["svg"]).read_text()) < 3e6
     assert text.count("data:image/png") < path.read_text().count("data:image/png") < text.count("data:image/")
+    monkeypatch.setattr(page, "MOST_MARKS", 0)
+    assert "data:image/svg" not in draw(tmp_path, ["svg"]).read_text()
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".csv", ".svg"}
     assert all(b"<svg" in path.read_bytes() for path in (tmp_path / "figures").glob("*.svg"))
 

@@ -21,6 +21,7 @@ from prefine.emulator.analysis.tables import (
     varied_keys,
     write_tables,
 )
+from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.records import DeviceRecord, RunRecord, RunResult
@@ -96,6 +97,20 @@ def test_tables_read_back_equal(tmp_path: Path) -> None:
         read.drop(columns=["run_id", "policy", "seed"]),
         table(DeviceRecord, [row for one in written for row in one.devices]),
     )
+
+
+def test_many_rows_of_a_run_are_written_by_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (
+        replace(result(), devices=result().devices[:2]),
+        replace(result(), devices=DeviceTable.of(result().devices)),
+    )
+    entries = [Entry("a", (("k", 1),), many), Entry("b", (("k", 2),), few), Entry("c", (("k", 3),), many)]
+    write_tables(tmp_path / "whole", entries)
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 3)
+    write_tables(tmp_path / "parts", entries)
+    whole, parts = ((tmp_path / name / "devices.csv").read_bytes() for name in ("whole", "parts"))
+    assert len(many.devices) > 3
+    assert parts == whole
 
 
 def test_varied_keys_become_columns_after_the_seed(tmp_path: Path) -> None:
