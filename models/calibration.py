@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # its parts are loaded where they are first named
 import torch
-from scipy.optimize import minimize
 
 from prefine.emulator.randomness import stream
 from prefine.emulator.types import CalibrationWork, FloatArray
@@ -247,5 +247,5 @@ def lowest_loss(objective: Objective, batch: Batch, descents: int = Pilot.descen
         return loss, objective.gradient.to(torch.float64, copy=True).numpy()
 
     start = objective.weights.to(torch.float64, copy=True).numpy()
-    found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": descents})
+    found = scipy.optimize.minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": descents})
     return float(found.fun)

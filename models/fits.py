@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import lsq_linear, minimize_scalar, nnls
+import scipy  # its parts are loaded where they are first named: optimize takes half a second
 
 from prefine.emulator.types import FloatArray
 
@@ -50,7 +50,9 @@ def fit_shift(rounds: FloatArray, shift: FloatArray, horizon: float) -> ShiftFit
 
     def solved(rate: float) -> tuple[FloatArray, float]:
         rise = 1.0 - np.exp(-rate * rounds)
-        found, misfit = nnls(np.stack([np.ones_like(rise), rise], axis=1), shift)  # start and rise, both at least 0
+        found, misfit = scipy.optimize.nnls(
+            np.stack([np.ones_like(rise), rise], axis=1), shift
+        )  # start and rise, both at least 0
         return found, float(misfit)
 
     rate = _best_rate(lambda rate: solved(rate)[1], 1.0 / horizon, FASTEST)
@@ -72,7 +74,9 @@ def fit_gap(rounds: FloatArray, batches: FloatArray, gap: FloatArray) -> GapFit:
         done = 1.0 - left
         columns = np.stack([done, done * per_batch], axis=1)
         highest = max(start, np.finfo(float).tiny)
-        found = lsq_linear(columns, gap.ravel() - start * left, ([0.0, 0.0], [highest, np.inf]), method="bvls")
+        found = scipy.optimize.lsq_linear(
+            columns, gap.ravel() - start * left, ([0.0, 0.0], [highest, np.inf]), method="bvls"
+        )
         return found.x, float(found.cost)
 
     contraction = _best_rate(lambda rate: solved(rate)[1], LEAST_CONTRACTION, MOST_CONTRACTION)
@@ -85,5 +89,5 @@ def _best_rate(misfit: Callable[[float], float], least: float, most: float) -> f
     grid = np.linspace(np.log(least), np.log(most), GRID)
     best = int(np.argmin([misfit(float(rate)) for rate in np.exp(grid)]))
     bounds = grid[max(0, best - 1)], grid[min(GRID - 1, best + 1)]
-    found = minimize_scalar(lambda log: misfit(float(np.exp(log))), bounds=bounds, method="bounded")
+    found = scipy.optimize.minimize_scalar(lambda log: misfit(float(np.exp(log))), bounds=bounds, method="bounded")
     return float(np.exp(found.x))

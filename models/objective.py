@@ -162,22 +162,26 @@ class Objective:
         """Put the gradient of the data part of F over ``batch`` in ``self.gradient``; the losses in ``self.losses``."""
         self.gradient.zero_()
         if batch.x.numel() <= CHUNK_NUMBERS:
-            self.losses = self._pull_back(batch)
+            self.losses, _ = self._pull_back(batch)
         else:  # at once it would take no longer to compute, but as long again to be given the memory
-            self.losses = torch.cat([self._pull_back(part) for part in batch.chunks()])
+            self.losses = torch.cat([self._pull_back(part)[0] for part in batch.chunks()])
 
-    def _pull_back(self, batch: Batch) -> Tensor:
-        """Add the gradient of the data part of F over ``batch`` to ``self.gradient``; returns the losses (n,)."""
+    def _pull_back(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add the gradient of the data part of F over ``batch`` to ``self.gradient``; the losses (n,) and that part.
+
+        Backward from one number: given a weight for each, torch imports SymPy to compare shapes, which takes a second.
+        """
         losses = self._losses(batch)
-        losses.backward(batch.share)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return losses.detach()
+        total = losses @ batch.share
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return losses.detach(), total.detach()
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
         self.gradient.zero_()
         loss = 0.0
         for part in batch.chunks():
-            loss += float(self._pull_back(part) @ part.share)
+            loss += float(self._pull_back(part)[1])
         total_share = float(batch.share.sum())
         self.regularise(total_share)
         return loss + self.penalty(total_share)

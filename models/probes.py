@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
@@ -88,6 +87,8 @@ def top_curvature(objective: Objective, batch: Batch, start: FloatArray) -> tupl
 
     Good to 1 %.
     """
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # constants are seldom measured
+
     hessian, size = Hessian(objective, batch), len(objective.weights)
 
     def product(vector: FloatArray) -> FloatArray:

@@ -39,7 +39,7 @@ class Stacked:
         pieces = zip(torch.split(leaf, self._sizes, dim=1), self._shapes, strict=True)
         answers = self._answers(batch.x, [piece.view(-1, *shape) for piece, shape in pieces])
         losses = sample_losses(answers.flatten(0, 1), batch.y.flatten(), self._kind)
-        (gradients,) = torch.autograd.grad(losses, leaf, batch.share.flatten())
+        (gradients,) = torch.autograd.grad(losses @ batch.share.flatten(), leaf)
         decay = self._weight_decay * batch.share.sum(dim=1, keepdim=True)
         return gradients.add_(leaf.detach() * decay), losses.detach().view(batch.share.shape)
 

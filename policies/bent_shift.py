@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammaincinv
+import scipy
 
 from prefine.emulator.bound import most_server_rounds
 from prefine.emulator.types import Relaxed
@@ -178,4 +178,4 @@ def _most_rounds(stages: Stages) -> float:
     batch, delay_s, energy_j = (np.array([value]) for value in (server.min_batch, budget.delay_s, budget.energy_j))
     alone = float(most_server_rounds(server, batch, delay_s, energy_j)[0])
     part = terms.start * (1.0 - _LEAST_START) / terms.relief
-    return alone if part >= 1.0 else min(alone, float(gammaincinv(2.0, part)) / terms.relief_rate)
+    return alone if part >= 1.0 else min(alone, float(scipy.special.gammaincinv(2.0, part)) / terms.relief_rate)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from prefine.emulator.types import FloatArray, Plan
 
@@ -75,7 +75,7 @@ def _cut(runs: Sequence[FloatArray]) -> list[FloatArray]:
 
 
 def _half_width(values: FloatArray) -> float:
-    return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return float(scipy.special.stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
 def _place(plan: Plan) -> tuple[float, float, float]:

@@ -5,8 +5,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+import scipy  # scipy.special is loaded where it is first named: half a second that many a run does without
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from prefine.emulator.types import FloatArray
 
@@ -82,7 +82,7 @@ def both(mean: _Number, half_width: _Number) -> tuple[_Number, _Number]:
 
 @cache
 def _quantile(degrees_of_freedom: int) -> float:
-    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    return float(scipy.special.stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
 
 
 def win_rate(values: ArrayLike, reference: ArrayLike) -> float:
@@ -165,7 +165,7 @@ def better(values: FloatArray, reference: FloatArray) -> FloatArray:
         return np.full(difference.shape[:-1], np.nan)
     mean, spread = difference.mean(axis=-1), difference.std(axis=-1, ddof=1)
     same = spread <= _NO_SPREAD * np.abs(difference).max(axis=-1)
-    chance = stdtr(count - 1, -mean * np.sqrt(count) / np.where(same, 1.0, spread))
+    chance = scipy.special.stdtr(count - 1, -mean * np.sqrt(count) / np.where(same, 1.0, spread))
     return np.where(same, np.where(mean > 0.0, 0.5**count, 1.0), chance)
 
 

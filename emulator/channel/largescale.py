@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 from prefine.emulator.channel.base import Grid
 from prefine.emulator.channel.mobility import Mobility
@@ -91,7 +91,9 @@ class LargeScale:
         """Linear power gain at the instants of ``grid``."""
         position_m = self.mobility.positions(device, grid.times())
         distance_m = np.maximum(np.hypot(position_m[:, 0], position_m[:, 1]), self.min_distance_m)
-        sight = (ndtr(self.sight.at(position_m)) < self.path_loss.sight_probability(distance_m)).astype(np.float64)
+        sight = (scipy.special.ndtr(self.sight.at(position_m)) < self.path_loss.sight_probability(distance_m)).astype(
+            np.float64
+        )
         loss_db = self.path_loss.loss_db(distance_m, sight) - self.shadowing.shadow_db(position_m, sight)
         gain: FloatArray = 10.0 ** ((self.antenna_gain_db - loss_db) / 10.0)
         return gain

@@ -6,7 +6,7 @@ Each function answers ``count`` values (count,), rising: the quantiles at (i + 1
 import math
 
 import numpy as np
-from scipy.special import j0, j1
+import scipy
 
 from prefine.emulator.types import FloatArray
 
@@ -68,6 +68,6 @@ def _below(power: FloatArray, waves: int) -> FloatArray:
     node, weight = np.polynomial.legendre.leggauss(_PANEL_POINTS)
     edge, half = np.arange(panels) * reach / panels, 0.5 * reach / panels
     t = (edge[:, None] + half * (1.0 + node)).ravel()
-    field = np.tile(half * weight, panels) * j0(t / np.sqrt(waves)) ** waves
-    chance: FloatArray = radius * (j1(np.multiply.outer(radius, t)) @ field)
+    field = np.tile(half * weight, panels) * scipy.special.j0(t / np.sqrt(waves)) ** waves
+    chance: FloatArray = radius * (scipy.special.j1(np.multiply.outer(radius, t)) @ field)
     return chance

@@ -90,12 +90,23 @@ def _kept(name: str, read: Callable[[], Bytes]) -> Bytes:
 
 
 def _like_uci(images: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
-    """(n, 28, 28) in [0, 1] to (n, 1, 8, 8) in [0, 1], by the routine in this module's head."""
+    """(n, 28, 28) in [0, 1] to (n, 1, 8, 8) in [0, 1], by the routine in this module's head: like boxes at once."""
     canvas = torch.zeros(len(images), 1, SIDE, SIDE)
-    left = (SIDE - columns) // 2
-    for place, image in zip(canvas, images, strict=True):
-        rows, cols = np.nonzero(image)
-        digit = torch.from_numpy(image[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1])[None, None]
-        stretched = torch.nn.functional.interpolate(digit, (SIDE, columns), mode="bilinear", align_corners=False)
-        place[0, :, left : left + columns] = (stretched[0, 0] > INK).float()
+    margin = (SIDE - columns) // 2
+    (top, height), (left, width) = _extent(images.max(axis=2) > 0.0), _extent(images.max(axis=1) > 0.0)
+    sizes, size_of = np.unique(np.stack([height, width], axis=1), axis=0, return_inverse=True)
+    for number, (rows, cols) in enumerate(sizes):
+        (here,) = (size_of.reshape(-1) == number).nonzero()
+        across = left[here, None, None] + np.arange(cols)
+        digits = images[here[:, None, None], top[here, None, None] + np.arange(rows)[:, None], across]
+        stretched = torch.nn.functional.interpolate(
+            torch.from_numpy(digits)[:, None], (SIDE, columns), mode="bilinear", align_corners=False
+        )
+        canvas[torch.from_numpy(here), :, :, margin : margin + columns] = (stretched > INK).float()
     return torch.nn.functional.avg_pool2d(canvas, POOL).numpy()
+
+
+def _extent(marked: NDArray[np.bool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the marks of each row (n, m) begin, and how many places it is from there to the last one, both (n,)."""
+    begin = marked.argmax(axis=1)
+    return begin, marked.shape[1] - marked[:, ::-1].argmax(axis=1) - begin
