@@ -84,6 +84,9 @@ class DeviceTable(Sequence[DeviceRecord]):
         at = range(len(self))[index]
         return self[at : at + 1][0]
 
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
     def __eq__(self, other: object) -> bool:
         """Whether every record is the same; unknown is equal to unknown."""
         if not isinstance(other, DeviceTable | tuple | list):
