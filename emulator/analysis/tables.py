@@ -145,7 +145,8 @@ class _Rows:
 
     def _add_by_parts(self, keys: Mapping[str, object], rows: DeviceTable) -> None:
         """Write the many ``rows`` of one run, some at a time, without a record for each."""
-        self.flush()
+        if self._rows:
+            self.flush()
         for first in range(0, len(rows), ROWS_AT_ONCE):
             part = rows.taken(slice(first, first + ROWS_AT_ONCE))
             self._name(keys, len(part))
