@@ -32,7 +32,7 @@ docs: $(VENV)/.installed-docs
 
 # Prints ratios against a peer or a floor in the same run; asserts nothing.
 bench: $(VENV)/.installed-test
-	for each in engine environment training solver scale cluster; do $(BIN)/python -m benchmarks.$$each || exit 1; done
+	for each in engine environment training solver cluster rows; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 # Changes the code in small ways and says which change no test notices: MUTANTS of each module, or all of them; of the
 # modules in MODULES, or of all. One process at a time, in a clone of the last commit that is removed at the end.

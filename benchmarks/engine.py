@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,31 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
     return float(np.median(times))
 
 
+def ratios(devices: int, repeats: int) -> tuple[float, dict[str, float]]:
+    """Processor seconds of a device's round in bare SimPy, and how many times as long it takes in each world."""
+    rounds = max(2, 5000 // devices)
+    gain = 10.0 ** np.linspace(-12.0, -9.0, devices)
+    still = StaticChannel(gain)
+    fading = Rayleigh().build(Site(np.linspace(50.0, 500.0, devices), layout_seed=0), seed=0)
+    leaving: dict[str, Any] = {"availability": Switches((True,) * devices, ((1e8,), *[()] * (devices - 1)))}
+    batteries: dict[str, Any] = {"faults": Faults(battery_j=1e9)}
+    worlds: dict[str, tuple[Channel, dict[str, Any]]] = {
+        "static": (still, {}),
+        "Rayleigh": (fading, {}),
+        "static, batteries": (still, batteries),
+        "Rayleigh, batteries": (fading, batteries),
+        "static, lived": (still, batteries | leaving),
+        "Rayleigh, lived": (fading, batteries | leaving),
+    }
+
+    def emulate(channel: Channel, parts: dict[str, Any]) -> None:
+        run(replace(world(devices, channel, gain, rounds), **parts), "bench", 0)
+
+    bare = seconds(partial(floor, devices, rounds), repeats)
+    found = {name: seconds(partial(emulate, *each), repeats) / bare for name, each in worlds.items()}
+    return bare / (devices * rounds), found
+
+
 def main() -> None:
     """Print device-rounds per second and the ratio to the floor."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -127,32 +153,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'K':>6} {'engine':>20} {'device-rounds/s':>16} {'times the floor':>16}")
     for devices in options.devices:
-        rounds = max(2, 5000 // devices)
-        gain = 10.0 ** np.linspace(-12.0, -9.0, devices)
-        bare = seconds(lambda n=devices, m=rounds: floor(n, m), options.repeats)  # type: ignore[misc]  # bound now
-        print(f"{devices:6d} {'bare SimPy':>20} {devices * rounds / bare:16.0f} {1.0:16.2f}")
-        still = StaticChannel(gain)
-        fading = Rayleigh().build(Site(np.linspace(50.0, 500.0, devices), layout_seed=0), seed=0)
-        leaving: dict[str, Any] = {"availability": Switches((True,) * devices, ((1e8,), *[()] * (devices - 1)))}
-        batteries: dict[str, Any] = {"faults": Faults(battery_j=1e9)}
-        worlds: dict[str, tuple[Channel, dict[str, Any]]] = {
-            "static": (still, {}),
-            "Rayleigh": (fading, {}),
-            "static, batteries": (still, batteries),
-            "Rayleigh, batteries": (fading, batteries),
-            "static, lived": (still, batteries | leaving),
-            "Rayleigh, lived": (fading, batteries | leaving),
-        }
-        for name, (channel, parts) in worlds.items():
-
-            def emulate(
-                channel: Channel = channel, parts: dict[str, Any] = parts, n: int = devices, m: int = rounds
-            ) -> None:
-                gain = 10.0 ** np.linspace(-12.0, -9.0, n)
-                run(replace(world(n, channel, gain, m), **parts), "bench", 0)
-
-            spent = seconds(emulate, options.repeats)
-            print(f"{devices:6d} {name:>20} {devices * rounds / spent:16.0f} {spent / bare:16.2f}")
+        bare_s, found = ratios(devices, options.repeats)
+        for name, ratio in {"bare SimPy": 1.0, **found}.items():
+            print(f"{devices:6d} {name:>20} {1.0 / (bare_s * ratio):16.0f} {ratio:16.2f}")
 
 
 if __name__ == "__main__":

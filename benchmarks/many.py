@@ -1,6 +1,6 @@
 """One run of many devices in which nothing is learnt: what world, clock, records, tables and report take.
 
-``run(devices, rows)`` is twenty rounds on a static channel; ``rows`` is `--devices`. benchmarks/scale.py times it.
+``run(devices, rows)`` is twenty rounds on a static channel; ``rows`` is `--devices`. benchmarks/rows.py times it.
 """
 
 from collections.abc import Mapping

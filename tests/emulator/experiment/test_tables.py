@@ -88,6 +88,19 @@ def test_a_validated_run_brings_its_columns_to_rows_that_are_written_already(
     assert "validation_loss_mean" not in comparison(read_table(tmp_path, "runs"), 'a "b", c').columns
 
 
+def test_tables_do_not_depend_on_how_many_rows_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = replace(result(), devices=DeviceTable.of(result().devices))
+    written = []
+    for at_once in (tables.ROWS_AT_ONCE, 1):  # the second makes parts of the first run, before any header
+        monkeypatch.setattr(tables, "ROWS_AT_ONCE", at_once)
+        write_tables(tmp_path, [Entry(name, (("budget.delay_s", 4),), many) for name in "ab"])
+        written.append((tmp_path / "devices.csv").read_bytes())
+    assert len(many.devices) > 1
+    assert written[0] == written[1]
+
+
 def test_tables_read_back_equal(tmp_path: Path) -> None:
     written = [result(), replace(result(), rounds=(), devices=())]
     write_tables(tmp_path, [Entry(str(index), (), one) for index, one in enumerate(written)])
