@@ -2,14 +2,14 @@
 
 ``python -m benchmarks.rows [WORD ...]`` prints them all, or those that have one of the words in their name. ``s`` are
 seconds of processor time of a process of its own, its children and the start of Python included; ``wall s`` are on the
-clock, which other programs disturb; ``plan s`` and ``over s`` are inside a process, as the code below says; ``x`` are
-multiples of bare SimPy in the same process, the largest of those for 10, 100 and 1,000 devices. What was before is from
-a busy machine with two cores, partly on the clock: read the ratios roughly.
+clock, which other programs disturb; ``plan s`` and ``over s`` are inside a process (`benchmarks.work`); ``x`` are
+multiples of bare SimPy in the same process, the least and the most of 10, 100 and 1,000 devices. What was before is
+from a busy machine with two cores, partly on the clock: read the ratios roughly.
 """
 
 import sys
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from math import nan
 from typing import NamedTuple
 
@@ -31,15 +31,14 @@ class Row(NamedTuple):
 
 
 @cache
-def times_simpy() -> Mapping[str, float]:
-    """The largest ratio of each world of `benchmarks.engine`."""
-    found = [ratios(devices, repeats=3)[1] for devices in SIZES]
-    return {name: max(of_size[name] for of_size in found) for name in found[0]}
+def times_simpy() -> Sequence[Mapping[str, float]]:
+    """The ratios of each world of `benchmarks.engine`, for all sizes."""
+    return [ratios(devices, repeats=3)[1] for devices in SIZES]
 
 
-def engine(name: str) -> Callable[[], float]:
-    """Multiples of bare SimPy in one of its worlds."""
-    return lambda: times_simpy()[name]
+def engine(name: str, pick: Callable[[Iterable[float]], float]) -> Callable[[], float]:
+    """Multiples of bare SimPy in one of its worlds, at the size that ``pick`` takes."""
+    return lambda: pick(found[name] for found in times_simpy())
 
 
 def cpu(code: str, setting_up: str = "") -> Callable[[], float]:
@@ -72,15 +71,17 @@ def unknown() -> float:
     return nan
 
 
-CROWD, TRACE = partial(cpu, work.crowd("all")), partial(cpu, work.INSPECT, work.TRACE)
-
 ROWS = (
-    Row("lived rounds, static, batteries", "x", 7.2, 2.5, engine("static, lived")),
-    Row("lived rounds, Rayleigh, batteries", "x", 17.3, 5.0, engine("Rayleigh, lived")),
-    Row("fast path, Rayleigh", "x", 6.2, 2.0, engine("Rayleigh")),
-    Row("fast path, static", "x", 1.0, 0.3, engine("static")),
+    Row("lived rounds, static, batteries: least", "x", 5.8, 2.5, engine("static, lived", min)),
+    Row("lived rounds, static, batteries: most", "x", 7.2, 2.5, engine("static, lived", max)),
+    Row("lived rounds, Rayleigh, batteries: least", "x", 15.6, 5.0, engine("Rayleigh, lived", min)),
+    Row("lived rounds, Rayleigh, batteries: most", "x", 17.3, 5.0, engine("Rayleigh, lived", max)),
+    Row("fast path, Rayleigh: least", "x", 4.6, 2.0, engine("Rayleigh", min)),
+    Row("fast path, Rayleigh: most", "x", 6.2, 2.0, engine("Rayleigh", max)),
+    Row("fast path, static: least", "x", 0.3, 0.3, engine("static", min)),
+    Row("fast path, static: most", "x", 1.0, 0.3, engine("static", max)),
     Row("planning gain of 20,000 devices, Rayleigh", "s", 308.0, 10.0, cpu(work.FADING)),
-    Row("100,000 devices x 20 rounds, static", "s", 91.0, 30.0, CROWD()),
+    Row("100,000 devices x 20 rounds, static", "s", 91.0, 30.0, cpu(work.crowd("all"))),
     Row("the same, memory", "GB", 4.7, 1.5, memory(work.crowd("all"))),
     Row("the same with a sample of devices.csv", "s", nan, nan, cpu(work.crowd("sample"))),
     Row("10^6 clients, 1,000 drawn, 100 rounds", "s", nan, 60.0, unknown),
@@ -96,9 +97,10 @@ ROWS = (
     Row("plan in whole numbers, 1,000 devices", "plan s", 0.090, 0.030, said(work.plan(1000, 5))),
     Row("plan in whole numbers, 10^6 devices", "plan s", 25.0, 6.0, said(work.plan(1_000_000, 1))),
     Row("relaxed plan, 10^6 devices", "plan s", 4.9, 2.0, said(work.RELAXED)),
-    Row("trace of 10^7 rows: inspect", "s", 36.0, 6.0, TRACE()),
+    Row("trace of 10^7 rows: inspect", "s", 36.0, 6.0, cpu(work.INSPECT, work.TRACE)),
     Row("the same, memory", "GB", 3.6, 1.0, memory(work.INSPECT, work.TRACE)),
-    Row("compare of one run, beside torch and the run", "over s", 2.6, 0.3, said(work.OVER, work.SMALL)),
+    Row("import, compare of one run, over the run", "over s", 2.6, 0.3, said(work.over("one"), work.SMALL)),
+    Row("the same, without a folder: nothing drawn", "over s", nan, 0.3, said(work.over(None), work.SMALL)),
 )
 
 
