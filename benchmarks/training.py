@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional
 from benchmarks.digits import DECAY, DEVICES, RATE, workload
 from benchmarks.engine import world
 from prefine.emulator.channel.base import StaticChannel
+from prefine.emulator.scenario.study import CompareSettings
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.run import run
 
@@ -84,15 +86,16 @@ def learner(model: str, batch: int, **training: object) -> Loop:
     return loop
 
 
-def emulated(model: str, batch: int, evaluate_every: int) -> Loop:
+def emulated(model: str, batch: int, evaluate_every: int | Literal["auto"]) -> Loop:
     """The same rounds on the virtual clock, with uploads, energies, records and audit."""
     made = workload(model)
+    compare = CompareSettings(evaluate_every=evaluate_every)
 
     def loop(rounds: int) -> object:
         spec = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
         everyone = replace(spec.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(spec.plan, devices=everyone)
-        spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=evaluate_every)
+        spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=compare.spacing(plan, made.cost))
         return run(replace(spec, learner=made.learner(0, RATE)), "bench", 0)
 
     return loop
@@ -125,6 +128,7 @@ def main() -> None:
             "learner": learner(model, options.batch),
             "learner in the engine": emulated(model, options.batch, options.rounds),
             "same, evaluated every 10": emulated(model, options.batch, 10),
+            "same, evaluated by auto": emulated(model, options.batch, "auto"),
             "lean loop, device by device": device_by_device(model, options.batch),
             "learner, top-k uploads": learner(model, options.batch, upload="top-k"),
             "learner, 3 local steps": learner(model, options.batch, local_steps=3),

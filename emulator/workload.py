@@ -140,7 +140,8 @@ class WorkloadCost(NamedTuple):
     Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
     round (local steps), payload bits of an upload, and bits of what a round downloads. A sample costs a device
     ``finetune_flops_per_sample`` where it trains less than the server does; NaN: as much. ``base_bits`` are those of
-    what a device needs besides, once: the parameters that fine-tuning leaves as they are.
+    what a device needs besides, once: the parameters that fine-tuning leaves as they are. An evaluation takes as long
+    as a pass through ``evaluation_samples``; 0: nothing.
     """
 
     flops_per_sample: float
@@ -149,6 +150,7 @@ class WorkloadCost(NamedTuple):
     model_bits: float
     finetune_flops_per_sample: float = math.nan
     base_bits: float = 0.0
+    evaluation_samples: float = 0.0
 
     @property
     def device_flops_per_sample(self) -> float:

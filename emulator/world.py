@@ -294,7 +294,7 @@ class World:
             power_control=scenario.radio.power(),
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
-            evaluate_every=scenario.compare.evaluate_every,
+            evaluate_every=scenario.compare.spacing(plan, self.workload.cost),
             outside_proof=outside_proof(
                 scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness
             ),

@@ -32,6 +32,12 @@ class Federation:
     test_parts: tuple[IntArray, ...] = ()
     validation: Batch | None = None
 
+    @property
+    def evaluation_samples(self) -> float:
+        """What an evaluation passes through: the task's gradient, and answers elsewhere, a third of a gradient each."""
+        answered = len(self.test) + (0 if self.validation is None else len(self.validation))
+        return len(self.task) + answered / 3.0
+
     @classmethod
     def of(
         cls,

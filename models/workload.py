@@ -96,6 +96,7 @@ class Workload:
             model_bits=self._algorithm.payloads * model_bits,
             finetune_flops_per_sample=self._flops(self._tuned(0)),
             base_bits=float(self._frozen * self._task.parameter_bits),
+            evaluation_samples=self._federation.evaluation_samples,
         )
 
     def _flops(self, objective: Objective) -> float:

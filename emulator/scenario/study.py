@@ -1,12 +1,19 @@
 """``[budget]`` and ``[compare]``: what a run may use, what a comparison runs."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from prefine.emulator.options import DeviceRows
 from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
-from prefine.emulator.types import Budget
+from prefine.emulator.types import Budget, Plan, WorkloadCost
+
+EVALUATED = 0.25
+"""Evaluations' work for each unit of training work, where they are spaced by it."""
+
+LEAST_LOOKS = 20
+"""Evaluations of a run all the same: a curve, and a mean of gradients, of less would mislead."""
 
 
 class BudgetSettings(Section):
@@ -41,9 +48,9 @@ class GymSettings(Section):
 class CompareSettings(Section):
     """What ``prefine compare`` does when the command line does not say.
 
-    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``. ``targets`` are test
-    accuracies; tables say when each run reached them and what it had spent (docs/tables.md, "Targets"). ``devices``
-    says whose rounds are kept one by one.
+    Differences are taken to ``reference``; rounds are evaluated every ``evaluate_every``, or as seldom as `spacing`
+    says. ``targets`` are test accuracies; tables say when each run reached them and what it had spent (docs/tables.md,
+    "Targets"). ``devices`` says whose rounds are kept one by one.
     """
 
     policies: tuple[str, ...] = Field(
@@ -51,7 +58,7 @@ class CompareSettings(Section):
     )
     reference: str = "finetune-only"
     seeds: Count = 5
-    evaluate_every: Count = 1
+    evaluate_every: Count | Literal["auto"] = 1
     targets: tuple[Finite, ...] = ()
     devices: DeviceRows = "all"
 
@@ -61,3 +68,16 @@ class CompareSettings(Section):
         if len(set(targets)) < len(targets):
             raise ValueError("must not name an accuracy twice")
         return targets
+
+    def spacing(self, plan: Plan, cost: WorkloadCost) -> int:
+        """Rounds from one evaluation to the next, evenly spaced so that means over evaluated rounds favour no stage.
+
+        ``"auto"``: evaluations take `EVALUATED` of the plan's work at most, but there are `LEAST_LOOKS` in any case.
+        """
+        rounds = plan.pretrain_rounds + plan.finetune_rounds
+        if self.evaluate_every != "auto":
+            return self.evaluate_every
+        samples = plan.pretrain_rounds * plan.server.batch
+        samples += plan.finetune_rounds * cost.local_steps * float(plan.devices.batch.sum())
+        cheap = math.ceil(rounds * cost.evaluation_samples / (EVALUATED * samples)) if rounds else 1
+        return max(1, min(cheap, rounds // LEAST_LOOKS))

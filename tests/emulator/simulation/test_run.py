@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from prefine.emulator.channel.base import StaticChannel
+from prefine.emulator.scenario.study import CompareSettings
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.radio import TargetPower
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import Budget
+from prefine.emulator.types import Budget, WorkloadCost
 from tests.emulator.simulation.worlds import CountingLearner, plan, problem, run_spec
 
 
@@ -93,6 +94,20 @@ def test_every_second_round_evaluated_and_always_the_last() -> None:
     assert [bool(np.isnan(r.test_accuracy)) for r in result.rounds] == [True, False, True, False, False]
     assert [bool(np.isnan(r.grad_norm_sq)) for r in result.rounds] == [False, True, False, True, False]
     assert result.run.test_accuracy == result.rounds[-1].test_accuracy
+
+
+@pytest.mark.parametrize(("rounds", "samples"), [((0, 1), 90.0), ((40, 7), 90.0), ((40, 7), 2000.0), ((0, 200), 1.0)])
+def test_automatic_evaluation_takes_a_part_of_the_work_and_no_less_than_it_may(
+    rounds: tuple[int, int], samples: float
+) -> None:
+    cost = WorkloadCost(1.0, 2, 1.0, 1.0, evaluation_samples=samples)
+    wanted = plan(problem(), *rounds)
+    every = CompareSettings(evaluate_every="auto").spacing(wanted, cost)
+    work = rounds[0] * wanted.server.batch + rounds[1] * 2 * float(wanted.devices.batch.sum())
+    cheap = [n for n in range(1, sum(rounds) + 1) if sum(rounds) / n * samples <= 0.25 * work]
+    assert every == max(1, min([sum(rounds) // 20, *cheap[:1]]))
+    assert CompareSettings(evaluate_every=3).spacing(wanted, cost) == 3
+    assert CompareSettings(evaluate_every="auto").spacing(wanted, cost._replace(evaluation_samples=0.0)) == 1
 
 
 @pytest.mark.parametrize(("every", "rounds", "known"), [(1, 5, 5), (4, 5, 2), (5, 5, 1), (99, 5, 1), (99, 1, 1)])
