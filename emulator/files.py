@@ -69,8 +69,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the place of ``path`` when the block ends without error.
 
     The temporary name carries the writer's process id, so two writers never share one. Raises PrefineError, one line,
-    where the disk is full or the folder cannot be written.
+    where the disk is full or the folder cannot be written, InputError where ``path`` names no file.
     """
+    if not path.name:
+        raise InputError(f"{path}: is a folder, must be a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from prefine.emulator.text import did_you_mean, quoted, wrong
 from prefine.traces.options import Unit
@@ -80,8 +81,7 @@ def _fitting(header: Sequence[str], pattern: str) -> list[str]:
     """The name itself where there is one: it may hold a star."""
     if pattern in header:
         return [pattern]
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return [name for name in header if re.fullmatch(expression, name, flags=re.DOTALL)]
+    return [name for name in header if fnmatchcase(name, pattern.replace("[", "[[]"))]  # brackets are themselves
 
 
 def _plain(name: str) -> str:

@@ -52,7 +52,7 @@ def devices(
     if out is None:
         sys.stdout.write(text)
     else:
-        write_bytes(out, text.encode())
+        write_bytes(out, text.encode("utf-8", "backslashreplace"))
 
 
 def _times_s(given: Sequence[str]) -> dict[str, float]:
@@ -60,6 +60,8 @@ def _times_s(given: Sequence[str]) -> dict[str, float]:
     times_s: dict[str, float] = {}
     for text in given:
         name, equals, value = text.rpartition("=")
+        if name in times_s:
+            raise InputError(f"--seconds {text!r}: {name!r} is there twice")
         try:
             times_s[name] = float(value)
         except ValueError:

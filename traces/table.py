@@ -35,9 +35,11 @@ class Table:
         return replace(self, rows=tuple(self.rows[at] for at in kept), line=self.line[kept])
 
     def texts(self, name: str) -> list[str]:
-        """The column called ``name``. Raises InputError if there is none."""
+        """The column called ``name``. Raises InputError if there is none, or more than one."""
         if name not in self.header:
             raise wrong(self.source, 1, f"has no column {quoted(name)}; columns: {listed(self.header)}")
+        if self.header.count(name) > 1:
+            raise wrong(self.source, 1, f"has {self.header.count(name)} columns {quoted(name)}; rename all but one")
         at = self.header.index(name)
         return [row[at] for row in self.rows]
 

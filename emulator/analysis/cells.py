@@ -1,7 +1,7 @@
 """Cells of CSV files that a spreadsheet must not run: what looks like a formula is written as a text."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -16,9 +16,16 @@ def texts_mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFr
     """
     changed = frame.copy()
     for name, column in frame.items():
-        if column.dtype.kind not in "biufc" and any(change(value) is not value for value in column.unique()):
+        if column.dtype.kind not in "biufc" and any(change(value) is not value for value in _different(column)):
             changed[name] = column.map(change)
     return changed
+
+
+def _different(column: pd.Series) -> Iterable[Any]:
+    try:
+        return column.unique()
+    except TypeError:  # a key was varied whose values are lists or tables
+        return column
 
 
 def harmless(cell: Any) -> Any:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -92,7 +92,7 @@ class Results(Generic[J]):
 
     def __iter__(self) -> Iterator[Entry]:
         for index, (job, key) in enumerate(zip(self.jobs, self.keys, strict=True)):
-            result = self.held.get(index) or self.store.load(key)
+            result = self.held.get(index) or _stored(self.store, key, job)
             if result is None:
                 raise PrefineError(f"{self.store.folder}: the result of {job.run_id} has gone; run the same again")
             yield Entry(job.run_id, job.varied, result)
@@ -130,7 +130,7 @@ def run_many(
     held: dict[int, RunResult] = {}
     waiting = []
     for index, (job, key) in enumerate(zip(jobs, keys, strict=True)):
-        stored = store.load(key) if job.lasting else None
+        stored = _stored(store, key, job) if job.lasting else None
         if stored is None:
             waiting.append(index)
         else:
@@ -146,6 +146,12 @@ def run_many(
                 held[index] = result
             listener.done(jobs[index], result)
     return Results(tuple(jobs), keys, store, held)
+
+
+def _stored(store: Store, key: str, job: Job) -> RunResult | None:
+    """The result of ``job`` in the store, under its own label: jobs that differ in that alone share one."""
+    result = store.load(key)
+    return None if result is None else replace(result, run=result.run._replace(policy=job.label))
 
 
 def _completed(

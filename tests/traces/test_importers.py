@@ -198,6 +198,8 @@ def test_named_columns_become_devices_and_units_come_from_names() -> None:
         (["time,b", "1,2"], {"values": ("b",)}, "f: what column 'b' measures is not clear; give --unit"),
         (["time,b_mbps", "1,2", "1,3"], {}, "f:3: time 1 follows 1"),
         (["time,b_mbps", "-,2"], {}, "f:2: time is nan"),
+        (["time,b_mbps,b_mbps", "1,2,3"], {}, "f:1: has 2 columns 'b_mbps'; rename all but one"),
+        ([f"time,{'a' * 3000}_mbps", "1,2"], {"values": ("*a" * 20 + "*b",)}, "f:1: has no column"),
         (["time,b_mbps", "1,-2"], {}, "f:2: b_mbps is -2, must be from 0 to"),
         (["time,b_mbps", "1,2,3"], {}, "f:2: has 3 fields, the header has 2"),
         (["time,b_mbps", '1,"2'], {}, "f:2: is no CSV"),

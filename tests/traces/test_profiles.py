@@ -54,6 +54,13 @@ def test_users_bring_their_phones_in_the_benchmarks_words(tmp_path: Path) -> Non
     assert 70 < sum(one == pytest.approx(0.08) for one in many) < 130  # 100, five standard deviations are 35
 
 
+def test_a_name_that_is_no_text_is_written_escaped(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text('{"\\ud800": 1}')
+    words = ["devices", str(tmp_path / "scores.json"), "--seconds", "\ud800=1", "--out", str(tmp_path / "d.toml")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert len(tomllib.loads((tmp_path / "d.toml").read_text())["device"]) == 1
+
+
 def test_lists_have_scores_in_columns() -> None:
     rows = [{"Model": "A", "AI_Score": " 76206 1,6", "CPU": "1575"}, {"Model": "B", "AI_Score": "9 ", "CPU": "12"}]
     assert [each.score for each in parse_profiles(json.dumps(rows).encode(), "f").values()] == [76206.0, 9.0]
@@ -86,6 +93,8 @@ def test_what_is_no_profile_is_one_clear_line(data: bytes, message: str) -> None
         (["--seconds", "Slow"], "--seconds 'Slow' must be NAME=SECONDS"),
         (["--seconds", "slow=1"], "--seconds: device 'slow' is unknown, allowed: Fast 1, Mid = 2, Slow; did you mean"),
         (["--seconds", "Slow=0"], "--seconds is 0, must be above 0"),
+        (["--seconds", "Slow=1", "--seconds", "Slow=2"], "--seconds 'Slow=2': 'Slow' is there twice"),
+        (["--seconds", "Slow=1", "--out", "."], r"\.: is a folder, must be a file"),
         (["--seconds", "Slow=1", "--seconds", "Fast 1=2"], "devices with higher scores must be faster"),
         (["--seconds", "Slow=1", "--aliases", "a.json"], "needs --users"),
         (["--seconds", "Slow=1", "--users", "none.json"], "none.json: cannot be read"),

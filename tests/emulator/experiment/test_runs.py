@@ -141,6 +141,18 @@ def test_two_runs_of_the_same_name_are_refused(tmp_path: Path) -> None:
         run_many([SyntheticJob("joint", 0)] * 2, synthetic.execute, Serial(), Store(tmp_path))
 
 
+def test_one_stored_result_serves_every_label(tmp_path: Path) -> None:
+    """Found again, it goes by the label that was asked for."""
+
+    class Twin(SyntheticJob):
+        label = "twin"
+        run_id = "twin__s0"
+
+    for asked in ([SyntheticJob("joint", 0), Twin("joint", 0)], [Twin("joint", 0)], [SyntheticJob("joint", 0)]):
+        entries = list(run_many(asked, synthetic.execute, Serial(), Store(tmp_path)))
+        assert [(entry.run_id, entry.result.run.policy) for entry in entries] == [(j.run_id, j.label) for j in asked]
+
+
 def test_addresses_differ_in_every_part_and_not_in_the_order_of_keys() -> None:
     assert address({"a": 1, "b": 2.0}) == address({"b": 2.0, "a": 1})
     assert len({address({"a": value}) for value in (1, 1.5, "1", None, [1], {"x": 1}, 0.1 + 0.2, 0.3)}) == 8
