@@ -11,6 +11,7 @@ from prefine.policies.selection.scheduling import BestChannel, RandomK
 few = {"budget.delay_s": 10.0, "devices.count": 10, "task.samples": 200}
 constants = {"smoothness": 5.0, "initial_gap": 2.3, "discrepancy": 0.4}
 constants |= {"server_variance": 10.0, "device_variance": 8.0}
+constants |= {"pretrain_contraction": 0.02, "pretrain_floor": 1.0}
 few |= {"learning": constants}  # given, so that nothing has to be measured first
 
 # %% [markdown]

@@ -31,6 +31,17 @@ def _commands(page: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith("prefine ")]
 
 
+MEASURED = {
+    "smoothness": 5.0,
+    "initial_gap": 2.3,
+    "discrepancy": 0.4,
+    "server_variance": 10.0,
+    "device_variance": 8.0,
+    "pretrain_contraction": 0.02,
+    "pretrain_floor": 1.0,
+}
+"""Constants of about the size of those measured: measuring takes longer than all else, and has tests of its own."""
+
 TASKS = ("my-policy", "my-trace", "plan-only", "publish")
 
 
@@ -44,11 +55,18 @@ def test_every_command_on_the_page_runs(page: str, tmp_path: Path, monkeypatch: 
     for name, content in re.findall(r'```\w+ title="(\S+)"\n(.*?)```', text, flags=re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
     for line in commands:
-        fewer = ["--seeds", "1"] if "--seeds" in line and page != "README.md" else []
-        monkeypatch.setattr(sys, "argv", [*shlex.split(line), *fewer])
+        is_shown = page == "README.md" and line == commands[0]
+        monkeypatch.setattr(sys, "argv", [*shlex.split(line), *([] if is_shown else _quicker(line))])
         assert status_of(command) == 0, line
     if page == "README.md":
         _check_readme(text, tmp_path / "out" / "readme")
+
+
+def _quicker(line: str) -> list[str]:
+    """Options that spare what the command does more than once, or only first of all."""
+    seeds = ["--seeds", "1"] if "--seeds" in line else []
+    given = MEASURED if line.startswith("prefine sweep both-stages ") else {}
+    return seeds + [word for key, value in given.items() for word in ("--set", f"learning.{key}={value}")]
 
 
 def _check_readme(text: str, out: Path) -> None:
@@ -159,7 +177,7 @@ def test_the_examples_of_contributing_are_parts_that_run(tmp_path: Path) -> None
     (tmp_path / "rule.py").write_text(dedent(rule), encoding="utf-8")
     assert prefine.check_policy(f"{tmp_path}/policy.py:Mine") == []
     chosen = {"selection": f"{tmp_path}/rule.py:Frugal", "selection_parameters": {"count": 2}}
-    runs = prefine.run("both-stages", "uniform", overrides={"policies.uniform": chosen}).runs
+    runs = prefine.run("both-stages", "uniform", overrides={"policies.uniform": chosen, "learning": MEASURED}).runs
     assert list(runs["status"]) == ["done"]
     body = dedent(algorithm).partition("mu: float")[2].split()
     reference = (ROOT / "models" / "algorithms" / "fedprox.py").read_text(encoding="utf-8").partition("mu: float")[2]

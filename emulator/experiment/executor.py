@@ -160,9 +160,17 @@ class Standing:
     def call(self, work: Callable[[], T]) -> T:
         """What ``work`` (picklable) answers, made by a worker where one is there, in this process otherwise."""
         if self._open:
-            with suppress(BrokenExecutor):
+            try:
                 return self._open[0].submit(work).result()
+            except BrokenExecutor:
+                self._abandon()
+            except KeyboardInterrupt:  # closing would wait for the work's end
+                self._abandon()
+                raise
         return work()
+
+    def _abandon(self) -> None:
+        _Lent(self._open, self._others).shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """End the workers."""

@@ -81,6 +81,7 @@ class OwnBands:
         limit_s: float,
     ) -> None:
         """Worked out for all at once, which takes a fraction of one by one."""
+        self._foreseen.clear()
         noise_psd_w_hz = self._noise_psd_w_hz[devices]
         try:
             ends = transfers_exactly(self._channel, devices, start_s, bits, power_w, own_hz, noise_psd_w_hz, limit_s)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -164,5 +165,9 @@ def test_standing_workers_serve_from_one_use_to_the_next() -> None:
     with standing.open() as executor:
         worker = executor.submit(os.getpid).result()
     assert standing.call(os.getpid) == worker != os.getpid()
+    with pytest.raises(BrokenExecutor):
+        executor.submit(os._exit, 1).result()
+    assert standing.call(os.getpid) == os.getpid()
+    assert standing.open().submit(os.getpid).result() not in (worker, os.getpid())
     standing.close()
     assert standing.call(os.getpid) == os.getpid()
