@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import simpy
 
@@ -13,6 +14,7 @@ from prefine.emulator.simulation.barrier import Rounds
 from prefine.emulator.simulation.buffered import Buffered
 from prefine.emulator.simulation.clients import Fairness, client_records, fairness
 from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.deferred import deferred
 from prefine.emulator.simulation.device import Device
 from prefine.emulator.simulation.energy import BUDGET_SLACK, EnergyAccount
 from prefine.emulator.simulation.fastpath import fast_path
@@ -29,7 +31,7 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done, InputError where nothing is validated that the run's goal needs.
     """
-    emulation = Emulation(spec)
+    emulation = Emulation(replace(spec, learner=deferred(spec.learner)))
     spec.goal.check(emulation.server.untrained)
     emulation.finish()
     return emulation.result(policy, seed)
