@@ -1,6 +1,5 @@
 """Tables of an output folder, read from files that anybody may have edited, and their Parquet copies."""
 
-import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,9 +101,11 @@ def _is_number(value: object, kind: str) -> bool:
 
 
 def require_parquet() -> None:
-    """Raises InputError where Parquet tables are asked for but pyarrow is not installed."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise InputError("tables = 'parquet' needs pyarrow: pip install 'prefine[parquet]'")
+    """Raises InputError where Parquet tables are asked for but pyarrow cannot be imported."""
+    try:
+        import pyarrow  # noqa: F401  # optional
+    except ImportError:
+        raise InputError("tables = 'parquet' needs pyarrow: pip install 'prefine[parquet]'") from None
 
 
 def write_parquet(folder: Path) -> None:

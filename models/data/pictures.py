@@ -51,12 +51,14 @@ def pixels(content: IO[bytes], name: str) -> NDArray[np.uint8]:
 
     Raises ValueError with the ``name`` of what cannot be read.
     """
-    from PIL import Image  # matplotlib needs it anyway
+    from PIL import Image, UnidentifiedImageError  # matplotlib needs it anyway
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(content, formats=("PNG", "JPEG", "BMP")) as picture:
                 return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    except UnidentifiedImageError as unknown:
+        raise ValueError(f"{name}: not a readable image (it is none of PNG, JPEG and BMP)") from unknown
     except Exception as damage:  # decoders raise whatever a damaged file makes them
         raise ValueError(f"{name}: not a readable image ({damage})") from damage

@@ -212,7 +212,7 @@ def save(folder: Path, table: Any) -> None:
         ({"label": [0, 1]}, "features beside it"),
         ({"label": [0, 1], "x": [[1.0], [2.0]], "z": [1, 2]}, "features beside x"),
         ({"label": [0, 1], "x": [{"bytes": None, "path": "a.png"}] * 2}, "names image files"),
-        ({"label": [0, 1], "x": [{"bytes": b"no image", "path": None}] * 2}, "row 0: not a readable image"),
+        ({"label": [0, 1], "x": [{"bytes": b"none", "path": None}] * 2}, "row 0: not a readable image .it is none"),
         ({"label": [], "x": []}, "no rows"),
     ],
 )

@@ -1,6 +1,7 @@
 """Tables: every digit there and back, whatever is stored, written or read."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
 
 
 def test_parquet_without_pyarrow_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match="pip install"):
         write_parquet(tmp_path)
 
