@@ -1,16 +1,14 @@
-"""Records as pandas tables, and tables as files: column names are field names, floats keep every digit."""
+"""Records as pandas tables, and one table as a file: column names are field names, floats keep every digit."""
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, Self, TextIO, get_type_hints
+from typing import NamedTuple, get_type_hints
 
 import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless, texts_mapped
-from prefine.emulator.analysis.targets import Best, Targets, climb, columns, is_target, reached
+from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import atomic_path
 from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
@@ -48,9 +46,6 @@ NAME = "run_id"
 
 _VARIED_AFTER = "seed"
 
-ROWS_AT_ONCE = 20_000
-"""That many rows become text together."""
-
 
 class Entry(NamedTuple):
     """A result with what names it in tables: its ``run_id`` and the scenario keys that a sweep varied."""
@@ -58,24 +53,6 @@ class Entry(NamedTuple):
     run_id: str
     varied: Varied
     result: RunResult
-
-
-class _Row(NamedTuple):
-    """What is kept of a result until the tables of runs can be written."""
-
-    run_id: str
-    varied: Varied
-    run: RunRecord
-    bests: tuple[Best, ...]
-
-    @classmethod
-    def of(cls, entry: Entry) -> Self:
-        run = entry.result.run
-        return cls(entry.run_id, entry.varied, run, climb(entry.result.rounds, run.calibration_energy_j))
-
-    @property
-    def case(self) -> str:
-        return repr(self.varied)
 
 
 def run_name(varied: Varied, policy: str, seed: int) -> str:
@@ -121,68 +98,6 @@ def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(types)).astype(types)
 
 
-class _Rows:
-    """Rows of many runs on their way to a file, some `ROWS_AT_ONCE` at a time: a table for each run would be slow."""
-
-    def __init__(self, record: Record, file: TextIO) -> None:
-        self._record, self._file = record, file
-        self._rows: list[tuple[object, ...]] = []
-        self._keys: dict[str, list[object]] = {}
-        self._header, self._validated = True, False
-
-    def add(self, entry: Entry, rows: Sequence[tuple[object, ...]]) -> None:
-        """The ``rows`` of one run: its ``run_id``, policy, seed and varied values stand before them."""
-        run = entry.result.run
-        keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
-        keys |= {varied_column(key): value for key, value in entry.varied}
-        if isinstance(rows, DeviceTable) and len(rows) > ROWS_AT_ONCE:
-            self._add_by_parts(keys, rows)
-            return
-        self._name(keys, len(rows))
-        self._rows += rows
-        if len(self._rows) >= ROWS_AT_ONCE:
-            self.flush()
-
-    def _add_by_parts(self, keys: Mapping[str, object], rows: DeviceTable) -> None:
-        """Write the many ``rows`` of one run, some at a time, without a record for each."""
-        if self._rows:
-            self.flush()
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows.taken(slice(first, first + ROWS_AT_ONCE))
-            self._name(keys, len(part))
-            self._write(part)
-
-    def _name(self, keys: Mapping[str, object], count: int) -> None:
-        for key, value in keys.items():
-            self._keys.setdefault(key, []).extend([harmless(value)] * count)
-
-    def flush(self) -> None:
-        """Write what has come."""
-        if self._rows or self._header:
-            self._write(self._rows)
-
-    def _write(self, rows: Sequence[tuple[object, ...]]) -> None:
-        frame = table(self._record, rows)
-        names = pd.DataFrame(self._keys, dtype=object)
-        if not self._validated:
-            frame = without_unvalidated(frame)
-            self._validated = VALIDATED[0] in frame.columns
-            if self._validated and not self._header:
-                self._widen()
-        joined = pd.concat([names, frame], axis="columns")
-        joined.to_csv(self._file, index=False, header=self._header, lineterminator="\n")
-        self._rows, self._keys, self._header = [], {key: [] for key in self._keys}, False
-
-    def _widen(self) -> None:
-        """Give what is in the file the columns `VALIDATED`: the first validated run came late."""
-        self._file.seek(0)
-        head, *lines = list(csv.reader(self._file))
-        self._file.seek(0)
-        writer = csv.writer(self._file, lineterminator="\n")
-        writer.writerow([*head, *VALIDATED])
-        writer.writerows([*line, *[""] * len(VALIDATED)] for line in lines)
-
-
 def without_unvalidated(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` without the columns `VALIDATED` where it has them and they are empty."""
     there = [name for name in VALIDATED if name in frame.columns]
@@ -215,71 +130,3 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write ``frame`` atomically; NaN is an empty field, floats are written so that they read back exactly."""
     with atomic_path(path) as temporary:
         texts_mapped(frame, harmless).to_csv(temporary, index=False, lineterminator="\n")
-
-
-def write_tables(
-    folder: Path,
-    results: Iterable[Entry],
-    targets: Targets = Targets(),  # noqa: B008  # frozen
-    hindsight: Iterable[Entry] = (),
-) -> pd.DataFrame:
-    """Write runs.csv and the tables `OF_RUNS` into ``folder``, one result in memory at a time; return the runs.
-
-    Where policies rehearsed, rehearsals.csv too. The results of ``hindsight`` go to hindsight.csv alone, under the same
-    targets. What there is no result for is removed.
-    """
-    rows: list[_Row] = []
-    rehearsals: dict[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]] = {}
-    with ExitStack() as stack:
-        paths = {name: stack.enter_context(atomic_path(folder / f"{name}.csv")) for name in OF_RUNS}
-        files = {
-            name: _Rows(OF_RUNS[name], stack.enter_context(path.open("w+", newline=""))) for name, path in paths.items()
-        }
-        for entry in results:
-            _, varied, result = entry
-            for name, file in files.items():
-                file.add(entry, getattr(result, name))
-            rows.append(_Row.of(entry))
-            rehearsals.setdefault((result.run.policy, rows[-1].case), (varied, result.rehearsal))
-        for file in files.values():
-            file.flush()
-    first = targets.first((row.case, row.run) for row in rows)
-    runs = _reaching(rows, targets, first)
-    write_csv(folder / "runs.csv", runs)
-    _write_rehearsals(folder / f"{REHEARSALS}.csv", rehearsals)
-    family = [_Row.of(entry) for entry in hindsight]
-    if family:
-        write_csv(folder / f"{HINDSIGHT}.csv", _reaching(family, targets, first))
-    else:
-        (folder / f"{HINDSIGHT}.csv").unlink(missing_ok=True)
-    return runs
-
-
-def _reaching(rows: Sequence[_Row], targets: Targets, first: Mapping[str, float]) -> pd.DataFrame:
-    """The table of ``rows`` with the columns of all targets; ``first`` is the first target of each case."""
-    filled = []
-    for row in rows:
-        time_s, energy_j = reached(row.bests, first[row.case])
-        run = row.run._replace(
-            target_accuracy=first[row.case], time_to_accuracy_s=time_s, energy_to_accuracy_j=energy_j
-        )
-        filled.append((row.run_id, row.varied, run))
-    runs = runs_table(filled)
-    for target in targets.named[1:]:
-        found = [reached(row.bests, target) for row in rows]
-        for index, name in enumerate(columns(target)):
-            runs[name] = [spent[index] for spent in found]
-    return runs
-
-
-def _write_rehearsals(path: Path, rehearsals: Mapping[tuple[str, str], tuple[Varied, tuple[Rehearsed, ...]]]) -> None:
-    """One row per candidate of each policy that rehearsed, in each scenario; no file where none did."""
-    rows = [
-        {"policy": policy, **dict(varied), **row._asdict()}
-        for (policy, _), (varied, table) in rehearsals.items()
-        for row in table
-    ]
-    if rows:
-        write_csv(path, pd.DataFrame(rows))
-    else:
-        path.unlink(missing_ok=True)

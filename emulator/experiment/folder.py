@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from prefine.emulator.analysis.reading import require_parquet
-from prefine.emulator.analysis.tables import Entry, write_tables
+from prefine.emulator.analysis.tables import Entry
 from prefine.emulator.analysis.targets import Targets
+from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.runs import J, Job, Results
 from prefine.emulator.experiment.store import Store

@@ -9,8 +9,9 @@ import pytest
 import prefine
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.analysis.reading import read_table
-from prefine.emulator.analysis.tables import FILES, Entry, varied_keys, write_tables
+from prefine.emulator.analysis.tables import FILES, Entry, varied_keys
 from prefine.emulator.analysis.targets import SHARE, Targets, climb, columns, reached
+from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError
 from prefine.emulator.types import Rehearsed
 from tests.emulator.experiment.conftest import make_folder

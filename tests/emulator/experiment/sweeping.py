@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import write_tables
+from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.experiment.executor import Dask, Processes, Workers
 from prefine.emulator.experiment.folder import result_store
 from prefine.emulator.experiment.runs import run_many

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefine.emulator.analysis.tables import write_tables
+from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError, PrefineError
 from prefine.emulator.experiment.executor import Processes, Serial, Standing
 from prefine.emulator.experiment.runs import Job, Listener, Results, run_many

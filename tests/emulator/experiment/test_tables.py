@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefine.emulator.analysis import tables
+from prefine.emulator.analysis import writing
 from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.reading import read_table, write_parquet
 from prefine.emulator.analysis.tables import (
@@ -20,8 +20,8 @@ from prefine.emulator.analysis.tables import (
     runs_table,
     table,
     varied_keys,
-    write_tables,
 )
+from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.errors import InputError
 from prefine.emulator.experiment.store import Store
@@ -70,7 +70,7 @@ def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
 def test_a_validated_run_brings_its_columns_to_rows_that_are_written_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(writing, "ROWS_AT_ONCE", 1)
     plain = replace(result(), run=result().run._replace(policy='a "b", c'))
     rounds = tuple(row._replace(validation_loss=0.5, validation_accuracy=0.25) for row in plain.rounds)
     run = plain.run._replace(validation_loss=0.5, validation_accuracy=0.25)
@@ -94,8 +94,8 @@ def test_tables_do_not_depend_on_how_many_rows_are_written_at_once(
 ) -> None:
     many = replace(result(), devices=DeviceTable.of(result().devices))
     written = []
-    for at_once in (tables.ROWS_AT_ONCE, 1):  # the second makes parts of the first run, before any header
-        monkeypatch.setattr(tables, "ROWS_AT_ONCE", at_once)
+    for at_once in (writing.ROWS_AT_ONCE, 1):  # the second makes parts of the first run, before any header
+        monkeypatch.setattr(writing, "ROWS_AT_ONCE", at_once)
         write_tables(tmp_path, [Entry(name, (("budget.delay_s", 4),), many) for name in "ab"])
         written.append((tmp_path / "devices.csv").read_bytes())
     assert len(many.devices) > 1
@@ -120,7 +120,7 @@ def test_many_rows_of_a_run_are_written_by_parts(tmp_path: Path, monkeypatch: py
     )
     entries = [Entry("a", (("k", 1),), many), Entry("b", (("k", 2),), few), Entry("c", (("k", 3),), many)]
     write_tables(tmp_path / "whole", entries)
-    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(writing, "ROWS_AT_ONCE", 3)
     write_tables(tmp_path / "parts", entries)
     whole, parts = ((tmp_path / name / "devices.csv").read_bytes() for name in ("whole", "parts"))
     assert len(many.devices) > 3
