@@ -29,7 +29,7 @@ from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
 from prefine.emulator.simulation.crew import Crew, Residents, Visitors
 from prefine.emulator.simulation.downlink import Downlink, DownlinkSection
-from prefine.emulator.simulation.spec import OVERRUN_HORIZON, Goal, RunSpec
+from prefine.emulator.simulation.spec import OVERRUN_HORIZON, WITHOUT_SOME, Goal, RunSpec
 from prefine.emulator.types import (
     AdaptivePolicy,
     AsynchronousWorkload,
@@ -299,7 +299,11 @@ class World:
             return Residents()
         if not isinstance(channel, SeatedChannel) or not isinstance(learner, PopulationLearner):
             raise InputError("population: the scenario's own workload has learners that cannot seat() clients")
-        return Visitors(lambda number: population.cohort(number, count, seed), self._devices, (channel, learner))
+        return Visitors(
+            lambda number: self.scenario.by_distance(population.cohort(number, count, seed)),
+            self._devices,
+            (channel, learner),
+        )
 
     def learner(self, seed: int) -> Learner:
         """What is trained in the run with ``seed``.
@@ -342,8 +346,9 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.evaluate_every,
-            outside_proof=outside_proof(
-                scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness
+            outside_proof=(
+                *outside_proof(scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness),
+                *((WITHOUT_SOME,) if scenario.population is not None else ()),
             ),
             doubts=tuple(doubt.word for doubt in self.doubts),
             policy_seed=int(stream(seed, "policy").integers(2**63)),

@@ -8,6 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from prefine.emulator.channel.models import ChannelModel, Static
@@ -118,7 +119,12 @@ class Scenario(Section):
     def numbers(self) -> Sequence[int]:
         """By which the devices that plans are made with draw what is theirs, (K,)."""
         count = self.device_count
-        return range(count) if self.population is None else self.population.planned(count, self.seed)
+        return range(count) if self.population is None else self.by_distance(self.population.planned(count, self.seed))
+
+    def by_distance(self, clients: Sequence[int]) -> list[int]:
+        """``clients`` (K,) in the order in which they sit down: who is nearer has what was planned for somebody near."""
+        order = np.argsort(self.fleet_of(clients).distance_m, kind="stable")
+        return [clients[k] for k in order.tolist()]
 
     def fleet_of(self, numbers: Sequence[int]) -> Fleet:
         """The devices with these ``numbers`` (K,)."""

@@ -9,47 +9,46 @@ from dataclasses import dataclass
 import numpy as np
 
 from prefine.emulator.randomness import stream
-from prefine.emulator.types import IntArray
-from prefine.models.data.partition import classes
+from prefine.emulator.types import FloatArray, IntArray
+from prefine.models.data.partition import Partition, classes
 from prefine.models.data.samples import Samples
 
 
 @dataclass(frozen=True)
 class Clients:
-    """Each client's ``samples`` rows; ``of_class`` are the shared rows of each class, or all of them as one.
+    """Each client's ``samples`` rows out of ``shared``, where the C classes lie one after the other in ``sizes`` (C,).
 
-    ``alpha`` is None where all clients draw alike. Else a client's shares of the classes are drawn from
-    Dirichlet(alpha C p), p being the shares of the C classes among the shared samples, as in Hsu, Qi and Brown (2019),
-    "Measuring the effects of non-identical data distribution for federated visual classification".
+    ``concentration`` (C,) is that of the Dirichlet law of a client's shares of the classes; empty where all clients
+    have the shares of ``sizes``.
     """
 
-    of_class: tuple[IntArray, ...]
+    shared: IntArray
+    sizes: IntArray
+    concentration: FloatArray
     samples: int
-    alpha: float | None
     seed: int
 
     def rows(self, client: int) -> IntArray:
         """Rows (samples,) of ``client``."""
         generator = stream(self.seed, "client samples", client)
-        sizes = np.array([len(rows) for rows in self.of_class])
-        shares = sizes / sizes.sum()
-        if self.alpha is not None:
-            shares = generator.dirichlet(self.alpha * len(sizes) * shares)
-        counts = generator.multinomial(self.samples, shares)
-        place = (generator.random(self.samples) * np.repeat(sizes, counts)).astype(np.int64)
-        starts = np.cumsum(sizes) - sizes
-        found: IntArray = np.concatenate(self.of_class)[np.repeat(starts, counts) + place]
+        if not len(self.concentration):
+            return self.shared[generator.integers(len(self.shared), size=self.samples)]
+        counts = generator.multinomial(self.samples, generator.dirichlet(self.concentration))
+        sizes, ends = np.repeat(self.sizes, counts), np.repeat(np.cumsum(self.sizes), counts)
+        place = (generator.random(self.samples) * sizes).astype(np.int64)
+        found: IntArray = self.shared[ends - sizes + place]
         return found
 
 
-def clients_of(shared: Samples, partition: str, alpha: float, samples: int, seed: int) -> Clients:
-    """Clients that draw from ``shared``: alike with ``"iid"``, with ``"dirichlet"`` each with its own shares.
+def clients_of(shared: Samples, partition: Partition, alpha: float, samples: int, seed: int) -> Clients:
+    """Clients that draw from ``shared``: all alike with ``"iid"``, with ``"dirichlet"`` each with its own shares.
 
+    These are drawn from Dirichlet(alpha C p), p being the shares of the C classes among the shared samples: Hsu, Qi and
+    Brown (2019), "Measuring the effects of non-identical data distribution for federated visual classification".
     Classes are tenths of the targets for a regression. Raises ValueError for any other partition.
     """
-    if partition not in ("iid", "dirichlet"):
-        raise ValueError(f"partition = {partition!r}: a population's clients hold no sources of their own")
-    if partition == "iid":
-        return Clients((np.arange(len(shared)),), samples, None, seed)
-    names = classes(shared)
-    return Clients(tuple(np.flatnonzero(names == name) for name in np.unique(names)), samples, alpha, seed)
+    if partition == "source":
+        raise ValueError("partition = 'source': a population's clients hold no sources of their own")
+    names, sizes = np.unique(classes(shared), return_counts=True)
+    concentration = np.zeros(0) if partition == "iid" else alpha * len(names) * sizes / sizes.sum()
+    return Clients(np.argsort(classes(shared), kind="stable"), sizes, concentration, samples, seed)
