@@ -66,11 +66,6 @@ def outside() -> float:
     return 1.0 - float(spent(work.BARE, work.SMALL).said) / spent(work.TINY, work.SMALL).cpu_s
 
 
-def unknown() -> float:
-    """Of what cannot be done yet."""
-    return nan
-
-
 ROWS = (
     Row("lived rounds, static, batteries: least", "x", 5.8, 2.5, engine("static, lived", min)),
     Row("lived rounds, static, batteries: most", "x", 7.2, 2.5, engine("static, lived", max)),
@@ -84,7 +79,9 @@ ROWS = (
     Row("100,000 devices x 20 rounds, static", "s", 91.0, 30.0, cpu(work.crowd("all"))),
     Row("the same, memory", "GB", 4.7, 1.5, memory(work.crowd("all"))),
     Row("the same with a sample of devices.csv", "s", nan, nan, cpu(work.crowd("sample"))),
-    Row("10^6 clients, 1,000 drawn, 100 rounds", "s", nan, 60.0, unknown),
+    Row("10^6 clients, 1,000 drawn, 100 rounds", "s", nan, 60.0, cpu(work.population(10**6))),
+    Row("the same, memory", "GB", nan, 2.0, memory(work.population(10**6))),
+    Row("the same with 10^9 clients", "s", nan, 60.0, cpu(work.population(10**9))),
     Row("300 tiny runs, 2 jobs", "wall s", 52.0, 15.0, wall(work.TINY, work.SMALL)),
     Row("the same, processor time", "s", nan, nan, cpu(work.TINY, work.SMALL)),
     Row("the same, part outside execute", "", nan, 1.0 / 3.0, outside),

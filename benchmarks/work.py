@@ -55,6 +55,11 @@ def crowd(rows: str) -> str:
     return f"from benchmarks.many import run; run(100_000, '{rows}')"
 
 
+def population(clients: int) -> str:
+    """A hundred rounds of 1,000 of so many clients."""
+    return f"from benchmarks.population import run; run({clients})"
+
+
 TINY = command("sweep small.toml --vary budget.delay_s=2,4 --policies uniform,joint --seeds 75 --jobs 2 -q --out tiny")
 
 BARE = """

@@ -5,7 +5,7 @@ say one of several things, each is a class of its own, and a key of the table (`
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -102,17 +102,19 @@ DecibelSpread = Decibel | tuple[Decibel, ...] | DecibelRange
 """As `Spread`, in dB or dBm."""
 
 
-def draw(spread: Spread | DecibelSpread, name: str, count: int, seed: int) -> FloatArray:
-    """The (count,) values of ``spread``; each device's draw depends on ``seed``, ``name`` and its own number only.
+def draw(spread: Spread | DecibelSpread, name: str, numbers: Sequence[int], seed: int) -> FloatArray:
+    """The values of ``spread`` for the devices with these ``numbers`` (K,), shape (K,).
+
+    Each device's draw depends on ``seed``, ``name`` and its own number only.
 
     Raises InputError where a list has the wrong length or a range is upside down.
     """
     if isinstance(spread, Range | DecibelRange):
         if spread.low > spread.high:
             raise InputError(f"{name}: low = {spread.low:g} is above high = {spread.high:g}")
-        return np.array([stream(seed, name, device).uniform(spread.low, spread.high) for device in range(count)])
+        return np.array([stream(seed, name, device).uniform(spread.low, spread.high) for device in numbers])
     if isinstance(spread, tuple):
-        if len(spread) != count:
-            raise InputError(f"{name}: {len(spread)} values for {count} devices")
+        if len(spread) != len(numbers):
+            raise InputError(f"{name}: {len(spread)} values for {len(numbers)} devices")
         return np.array(spread)
-    return np.full(count, float(spread))
+    return np.full(len(numbers), float(spread))

@@ -96,6 +96,19 @@ class ClientLearner(Learner, Protocol):
         ...
 
 
+@runtime_checkable
+class PopulationLearner(Learner, Protocol):
+    """A learner whose K devices are other clients of a population from round to round."""
+
+    def seat(self, clients: Sequence[int]) -> None:
+        """From now on device k is the client ``clients[k]``, (K,)."""
+        ...
+
+    def results_of(self, clients: IntArray) -> ClientResults:
+        """Of the present model, for ``clients`` (n,), whether they are there or not; it is left as it is."""
+        ...
+
+
 class Told(NamedTuple):
     """One thing that a learner is told in fine-tuning: a method of `AsynchronousLearner` and its arguments."""
 
@@ -239,6 +252,18 @@ class Workload(Protocol):
 
     def provenance(self) -> Mapping[str, str]:
         """What the manifest should say of the data: names, sizes, checksums."""
+        ...
+
+
+@runtime_checkable
+class PopulationWorkload(Workload, Protocol):
+    """A workload whose samples any number of clients can draw theirs from; its learners are `PopulationLearner`."""
+
+    def of_population(self, clients: Sequence[int], samples: int) -> Workload:
+        """The same, each client holding ``samples``; plans and constants are of ``clients`` (K,).
+
+        What a client holds depends on its number alone. Raises ValueError where the data cannot be had so.
+        """
         ...
 
 

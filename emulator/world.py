@@ -1,6 +1,6 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -11,6 +11,7 @@ from prefine.emulator.channel.interference import Interference, interference_of
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.planner import planned_gain, planning_channel, planning_gain, planning_seed
 from prefine.emulator.channel.plugin import channel_of
+from prefine.emulator.channel.seated import SeatedChannel
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import trace_of
 from prefine.emulator.charge import NO_CHARGE, Charge, charge_of
@@ -26,17 +27,22 @@ from prefine.emulator.scenario.scenario import Scenario
 from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.availability import OnOff, availability_of
 from prefine.emulator.simulation.control import Controller, FollowPlan, check_plan, controller_of
+from prefine.emulator.simulation.crew import Crew, Residents, Visitors
 from prefine.emulator.simulation.downlink import Downlink, DownlinkSection
-from prefine.emulator.simulation.spec import OVERRUN_HORIZON, Goal, RunSpec
+from prefine.emulator.simulation.spec import OVERRUN_HORIZON, WITHOUT_SOME, Goal, RunSpec
 from prefine.emulator.types import (
+    AdaptivePolicy,
     AsynchronousWorkload,
     BoundedWorkload,
     Budget,
     Constants,
+    Devices,
     FloatArray,
     Learner,
     Plan,
     Policy,
+    PopulationLearner,
+    PopulationWorkload,
     Problem,
     Workload,
 )
@@ -65,9 +71,10 @@ class World:
             folder=self.files.folder,
             task=self.scenario.task,
             training=self.scenario.training,
-            devices=self.scenario.device_count,
+            devices=self.scenario.device_count if self.scenario.population is None else 1,
             seed=self.scenario.seed,
         )
+        made = self._populated(made)
         effort = self.scenario.learning.effort
         if effort is None:
             return made
@@ -75,10 +82,24 @@ class World:
             raise InputError("learning.effort: the scenario's own workload measures as it will; it has no within()")
         return made.within(effort)
 
+    def _populated(self, made: Workload) -> Workload:
+        population = self.scenario.population
+        if population is None:
+            return made
+        if not isinstance(made, PopulationWorkload):
+            raise InputError(
+                "population: the scenario's own workload knows its devices only; it has no of_population()"
+            )
+        return made.of_population(self.scenario.numbers, population.samples)
+
     @cached_property
     def site(self) -> Site:
-        """Where the devices are, and the traces they replay."""
-        return Site(self.scenario.fleet.distance_m, self.scenario.seed, self.files.folder, self._trace)
+        """Where the devices that plans are made with are, and the traces they replay."""
+        return self._site_of(self.scenario.numbers)
+
+    def _site_of(self, numbers: Sequence[int]) -> Site:
+        distance_m = self.scenario.fleet_of(numbers).distance_m
+        return Site(distance_m, self.scenario.seed, self.files.folder, self._trace, numbers)
 
     @cached_property
     def constants(self) -> Constants:
@@ -140,7 +161,7 @@ class World:
     @cached_property
     def problem(self) -> Problem:
         """What policies see. Raises InputError where the scenario's parts do not fit together."""
-        scenario, cost, gain = self.scenario, self.workload.cost, self._planned_gain
+        scenario, cost = self.scenario, self.workload.cost
         delivery = self._to_everyone(self.downlink)
         return Problem(
             budget=scenario.budget.build(),
@@ -148,16 +169,20 @@ class World:
                 self.constants, self.learning_rate, scenario.training.effective_rate(self.constants.smoothness)
             ),
             server=scenario.server.build(cost, self.constants),
-            devices=scenario.fleet.build(
-                cost,
-                self.constants,
-                self.workload.weights,
-                gain,
-                self.bands_hz,
-                None if self.interference is None else self.interference.mean_w,
-            ),
+            devices=self._devices(scenario.numbers),
             radio=scenario.radio.build(cost, self.bands_hz, *delivery),
             name=scenario.name,
+        )
+
+    def _devices(self, numbers: Sequence[int]) -> Devices:
+        """The devices with these ``numbers`` (K,) in the places that plans reckon with."""
+        return self.scenario.fleet_of(numbers).build(
+            self.workload.cost,
+            self.constants,
+            self.workload.weights,
+            self._planned_gain,
+            self.bands_hz,
+            None if self.interference is None else self.interference.mean_w,
         )
 
     @cached_property
@@ -191,6 +216,7 @@ class World:
     def plan(self, name: str, policy: Policy) -> Plan:
         """What ``policy`` plans here, checked; one that rehearses decides once for all processes."""
         problem = self.problem_of(policy)
+        self._refuse_to_adapt(name, policy, None)
         if not rehearses(policy):
             return check_plan(name, problem, calling(name, "plan", problem, policy))
         charge = self.charge(policy)
@@ -230,10 +256,13 @@ class World:
 
     def channel(self, seed: int) -> Channel:
         """The channel as it is in the run with ``seed``."""
+        if self.scenario.population is None:
+            return self._channel(self.site, seed)
+        return SeatedChannel(lambda numbers: self._channel(self._site_of(numbers), seed), self.scenario.numbers)
+
+    def _channel(self, site: Site, seed: int) -> Channel:
         own, section = self.own_channel, self.scenario.channel
-        return self._disturbed(
-            section.build(self.site, seed) if own is None else channel_of(section, own, self.site, seed)
-        )
+        return self._disturbed(section.build(site, seed) if own is None else channel_of(section, own, site, seed))
 
     def _trace(self, name: str) -> Trace:
         return self.files.parsed(name, trace_of)
@@ -251,8 +280,32 @@ class World:
 
         ``controller`` decides in its place, where given.
         """
+        self._refuse_to_adapt(name, policy, controller)
         controller = controller or controller_of(name, policy, plan, self.scenario.aggregation.until)
         return self._spec(plan, controller, seed, self.channel(seed), self.learner(seed), self.charge(policy))
+
+    def _refuse_to_adapt(self, name: str, policy: Policy, controller: Controller | None) -> None:
+        if self.scenario.population is None:
+            return
+        if self.own_channel is not None:
+            raise InputError("population: not with a channel from Python, which knows its devices only")
+        if controller is not None or rehearses(policy) or isinstance(policy, AdaptivePolicy):
+            raise InputError(
+                f"population: {name} decides by the devices it has seen, but each round has other clients; "
+                "take a policy that only plans"
+            )
+
+    def _crew(self, seed: int, channel: Channel, learner: Learner) -> Crew:
+        population, count = self.scenario.population, self.scenario.device_count
+        if population is None:
+            return Residents()
+        if not isinstance(channel, SeatedChannel) or not isinstance(learner, PopulationLearner):
+            raise InputError("population: the scenario's own workload has learners that cannot seat() clients")
+        return Visitors(
+            lambda number: self.scenario.by_distance(population.cohort(number, count, seed)),
+            self._devices,
+            (channel, learner),
+        )
 
     def learner(self, seed: int) -> Learner:
         """What is trained in the run with ``seed``.
@@ -295,13 +348,15 @@ class World:
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
             evaluate_every=scenario.compare.spacing(plan, self.workload.cost),
-            outside_proof=outside_proof(
-                scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness
+            outside_proof=(
+                *outside_proof(scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness),
+                *((WITHOUT_SOME,) if scenario.population is not None else ()),
             ),
             doubts=tuple(doubt.word for doubt in self.doubts),
             policy_seed=int(stream(seed, "policy").integers(2**63)),
             aggregation=scenario.aggregation,
             base_bits=self.workload.cost.base_bits,
             handover=self.handover,
+            crew=self._crew(seed, channel, learner),
             goal=Goal(scenario.training.until_accuracy, scenario.training.until_loss),
         )

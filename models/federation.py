@@ -21,7 +21,8 @@ def stretches(parts: Sequence[IntArray]) -> tuple[IntArray, ...]:
 class Federation:
     """General, task and test data as tensors, and which task rows each device holds; of the test rows too, if known.
 
-    Device k's share of the task loss is rho_k = n_k / n, so the task loss F is the plain mean over all task samples.
+    Device k's share of the task loss is rho_k = n_k / n, so the task loss F is the plain mean over all task samples;
+    of a population, whose parts are of few of its clients, on the mean over all clients.
     ``validation`` are task samples that were held out of these; None where there are none.
     """
 
@@ -65,4 +66,5 @@ class Federation:
     @property
     def weights(self) -> tuple[float, ...]:
         """Share rho_k of each device in the task loss; sums to one."""
-        return tuple(len(part) / len(self.task) for part in self.parts)
+        held = sum(map(len, self.parts))
+        return tuple(len(part) / held for part in self.parts)

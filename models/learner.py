@@ -1,7 +1,7 @@
 """One model in training: mini-batch SGD on the server, then rounds of a federated algorithm on the devices."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective, evenly, one_thread
 from prefine.models.recipe import KeepLatest, LastIterate, Step, TailAverage
-from prefine.models.sampling import Draws
+from prefine.models.sampling import Drawing, Draws
 from prefine.models.tuning import Tuning
 
 PERSONAL_BATCH = 16
@@ -47,7 +47,7 @@ class Learner:
         self.objective = objective
         """That of all parameters while pre-training, of those that are tuned once the model was handed over."""
         self._server = Draws(np.arange(len(federation.general)), stream(seed, "general samples"))
-        self._devices = [
+        self._devices: Sequence[Drawing] = [
             Draws(part, stream(seed, "task samples", device)) for device, part in enumerate(federation.parts)
         ]
         self._finetune_rounds, self._personal_epochs = 0, personal_epochs

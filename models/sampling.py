@@ -5,12 +5,22 @@ the batch sizes are and whoever else takes part: draws of 3 and then 5 are a dra
 batch sizes see the same samples in the same order.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from prefine.emulator.types import IntArray
 
 BLOCK = 4096
 """Random numbers made at once, because a generator's call costs more than its numbers."""
+
+
+class Drawing(Protocol):
+    """Rows that a device draws."""
+
+    def take(self, count: int) -> IntArray:
+        """The next ``count`` rows, (count,)."""
+        ...
 
 
 class Draws:

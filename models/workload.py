@@ -1,9 +1,9 @@
 """Data, model and training recipe of one scenario, behind the interface the emulator asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from prefine.models.algorithms.round import Round, round_of
 from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample
+from prefine.models.data.clients import clients_of
 from prefine.models.data.pairs import load
 from prefine.models.data.partition import hold_out, split, split_alike
 from prefine.models.device import CPU, device_of
@@ -31,6 +32,7 @@ from prefine.models.federation import Federation
 from prefine.models.learner import Learner
 from prefine.models.objective import Objective, one_thread
 from prefine.models.pilot import OPERATIONS, Pilot, pilot_within
+from prefine.models.population import PopulationLearner
 from prefine.models.recipe import KeepBest, KeepLatest, LastIterate, Step, TailAverage, real_rate
 from prefine.models.rehearsal import held_out, imagined, train
 from prefine.models.tuning import Everything, tuning_of
@@ -64,6 +66,7 @@ class Workload:
         self._tuning = tuning_of(task)
         self._checked = False
         self._effort: float | None = None
+        self._kind: Callable[..., AsynchronousLearner] = AsynchronousLearner
         tuned = self._tuned(0)
         self._checked = True
         self._parameters = len(tuned.weights)
@@ -76,6 +79,25 @@ class Workload:
         bounded = copy(self)
         bounded._effort = effort
         return bounded
+
+    def of_population(self, clients: Sequence[int], samples: int) -> "Workload":
+        """The same for a population that draws from the task samples (`prefine.models.data.clients`).
+
+        Plans and constants are of ``clients`` (K,). Raises InputError where an algorithm keeps something for each
+        device.
+        """
+        if self._algorithm.payloads > 1:
+            raise InputError(
+                f'training.algorithm = "{self._training.algorithm}": keeps something for each device, but a '
+                "population's clients come and go"
+            )
+        task, shared = self._task, self._pair.task.take(np.concatenate(self._kept))
+        everyone = clients_of(shared, task.partition, task.dirichlet_alpha, samples, self._seed)
+        populated = copy(self)
+        populated._kept = tuple(map(everyone.rows, clients))
+        populated._federation = replace(self._federation, parts=populated._kept, test_parts=())
+        populated._kind = partial(PopulationLearner, everyone)
+        return populated
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -200,7 +222,7 @@ class Workload:
         rate = real_rate(training.learning_rate, learning_rate)
         step = Step(objective.weights, rate, training.momentum, training.decay)
         average = TailAverage(training.average_last) if training.average_last else LastIterate()
-        return AsynchronousLearner(
+        return self._kind(
             federation,
             objective,
             self._tuning,

@@ -7,6 +7,7 @@ autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has 
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class FadingSection(ChannelSection):
         """After so long the fading has forgotten itself."""
 
     @abstractmethod
-    def fading(self, devices: int, seed: int) -> Process:
-        """The fading |h_k(t)|^2 of ``devices`` devices in the run with ``seed``, of mean 1."""
+    def fading(self, numbers: Sequence[int], seed: int) -> Process:
+        """The fading |h_k(t)|^2, of mean 1, of the devices with these ``numbers`` (K,) in the run with ``seed``."""
 
     @abstractmethod
     def law(self, count: int) -> FloatArray:
@@ -55,13 +56,13 @@ class FadingSection(ChannelSection):
 
     def build(self, site: Site, seed: int) -> Channel:
         """Large scale x fading, held on steps."""
-        return self.faded(self.large_scale(site), self.fading(len(site), seed), self.step_s or self.natural_step_s)
+        return self.faded(self.large_scale(site), self.fading(site.numbers, seed), self.step_s or self.natural_step_s)
 
     def path(self, seed: int) -> FadingPath:
         """A path of the fading that planners take their expectation over, drawn with ``seed``."""
         step_s = self.step_s or self.natural_step_s
         law = self.law(path_steps(step_s, HORIZON_COHERENCE_TIMES * self.memory_s))
-        return path_of(self.fading(DRAWS, seed), law, step_s)
+        return path_of(self.fading(range(DRAWS), seed), law, step_s)
 
     def horizon_s(self, site: Site, delay_s: float) -> FloatArray:
         """So long that the fading averages out; the run's length where devices move about."""
@@ -72,8 +73,11 @@ class FadingSection(ChannelSection):
 class Rician:
     """A wave of constant strength beside a scattered field, with K = ``k_factor`` times its power; 0 is Rayleigh."""
 
-    def __init__(self, devices: int, doppler_hz: float, seed: int, k_factor: float = 0.0, sinusoids: int = 64) -> None:
-        draws = [_waves(stream(seed, "fading", device), sinusoids) for device in range(devices)]
+    def __init__(
+        self, numbers: Sequence[int], doppler_hz: float, seed: int, k_factor: float = 0.0, sinusoids: int = 64
+    ) -> None:
+        """Each of the K devices draws its waves by its own of the ``numbers`` (K,)."""
+        draws = [_waves(stream(seed, "fading", number), sinusoids) for number in numbers]
         angle, self._phase = (np.stack(parts) for parts in zip(*draws, strict=True))
         self._shift = TWO_PI * doppler_hz * np.cos(angle)
         scattered = np.full(sinusoids, np.sqrt(1.0 / (sinusoids * (k_factor + 1.0))))
@@ -146,11 +150,11 @@ class BlockFading:
 
     BLOCKS = 256
 
-    def __init__(self, devices: int, block_s: float, seed: int, k_factor: float = 0.0) -> None:
+    def __init__(self, numbers: Sequence[int], block_s: float, seed: int, k_factor: float = 0.0) -> None:
         self._block_s = block_s
         self._line = np.sqrt(k_factor / (k_factor + 1.0))
         self._spread = np.sqrt(0.5 / (k_factor + 1.0))
-        self._key = [int(stream(seed, "fading", device).integers(2**63)) for device in range(devices)]
+        self._key = [int(stream(seed, "fading", number).integers(2**63)) for number in numbers]
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """|h|^2 at the instants of ``grid``."""

@@ -3,7 +3,7 @@
 At rest, on a straight line, or between random waypoints.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -23,12 +23,14 @@ class Site:
     ``location_m`` are distances (K,) from the base station, or positions (K, 2), in metres. ``layout_seed`` draws what
     belongs to the place: directions, routes, line of sight and shadowing. A user's own files are in ``folder``.
     ``trace`` reads the channel trace of a name; it raises InputError where the file is missing or malformed.
+    ``clients`` (K,) are the numbers by which devices draw what is theirs; left empty, the k-th draws as number k.
     """
 
     location_m: FloatArray
     layout_seed: int
     folder: Path = Path()
     trace: Callable[[str], Trace] = field(default=lambda name: read_trace(Path(name)), repr=False, compare=False)
+    clients: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.location_m)
@@ -36,7 +38,14 @@ class Site:
     @property
     def position_m(self) -> FloatArray:
         """Positions (K, 2); of devices given by their distance, in random directions."""
-        return place(self.location_m, self.layout_seed) if self.location_m.ndim == 1 else self.location_m
+        if self.location_m.ndim == 1:
+            return place(self.location_m, self.layout_seed, self.numbers)
+        return self.location_m
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """By which each device's streams are found, (K,)."""
+        return self.clients or range(len(self))
 
 
 class Mobility(Protocol):
@@ -59,11 +68,11 @@ class Fixed:
 
 
 class ConstantVelocity:
-    """Devices that start at ``position_m`` and keep a random heading and ``speed_m_s``."""
+    """Devices that start at ``position_m`` and keep a random heading, drawn by ``numbers`` (K,), and ``speed_m_s``."""
 
-    def __init__(self, position_m: FloatArray, speed_m_s: float, seed: int) -> None:
+    def __init__(self, position_m: FloatArray, speed_m_s: float, seed: int, numbers: Sequence[int]) -> None:
         self._position_m = position_m
-        heading = np.array([2.0 * np.pi * stream(seed, "heading", k).random() for k in range(len(position_m))])
+        heading = np.array([2.0 * np.pi * stream(seed, "heading", k).random() for k in numbers])
         self._velocity_m_s = speed_m_s * np.stack((np.cos(heading), np.sin(heading)), axis=-1)
 
     def positions(self, device: int, time_s: FloatArray) -> FloatArray:
@@ -75,14 +84,23 @@ class ConstantVelocity:
 class RandomWaypoint:
     """Devices that walk straight to a uniformly random point of a disc, pause, and pick the next.
 
-    Johnson and Maltz (1996). Legs are drawn as time demands and kept, so any time can be asked for in any order.
+    Johnson and Maltz (1996). Legs are drawn as time demands and kept, so any time can be asked for in any order; those
+    of each device by its own of the ``numbers`` (K,).
     """
 
-    def __init__(self, position_m: FloatArray, speed_m_s: float, radius_m: float, pause_s: float, seed: int) -> None:
+    def __init__(
+        self,
+        position_m: FloatArray,
+        speed_m_s: float,
+        radius_m: float,
+        pause_s: float,
+        seed: int,
+        numbers: Sequence[int],
+    ) -> None:
         self._speed_m_s = speed_m_s
         self._radius_m = radius_m
         self._pause_s = pause_s
-        self._random = [stream(seed, "waypoints", k) for k in range(len(position_m))]
+        self._random = [stream(seed, "waypoints", k) for k in numbers]
         self._corners = [(np.zeros(1), position_m[k : k + 1]) for k in range(len(position_m))]
 
     def positions(self, device: int, time_s: FloatArray) -> FloatArray:
@@ -107,8 +125,8 @@ class RandomWaypoint:
         )
 
 
-def place(distance_m: FloatArray, seed: int) -> FloatArray:
-    """Positions (K, 2) at the given distances (K,) from the base station, in random directions."""
-    angle = np.array([2.0 * np.pi * stream(seed, "direction", k).random() for k in range(len(distance_m))])
+def place(distance_m: FloatArray, seed: int, numbers: Sequence[int]) -> FloatArray:
+    """Positions (K, 2) at the given distances (K,) from the base station, in directions drawn by ``numbers`` (K,)."""
+    angle = np.array([2.0 * np.pi * stream(seed, "direction", k).random() for k in numbers])
     position_m: FloatArray = distance_m[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)
     return position_m

@@ -4,7 +4,7 @@ To add a model: a class here or in a file of its own, and a line for it in `Chan
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -66,9 +66,9 @@ class Rayleigh(ClarkeSection):
 
     model: Literal["rayleigh"] = "rayleigh"
 
-    def fading(self, devices: int, seed: int) -> Process:
+    def fading(self, numbers: Sequence[int], seed: int) -> Process:
         """Clarke's scattered field alone: |h|^2 is exponential with mean 1."""
-        return Rician(devices, self.doppler_hz, seed, 0.0, self.sinusoids)
+        return Rician(numbers, self.doppler_hz, seed, 0.0, self.sinusoids)
 
     def law(self, count: int) -> FloatArray:
         """Of the sum of ``sinusoids`` waves, nearly exponential."""
@@ -80,9 +80,9 @@ class RicianModel(ClarkeSection):
 
     model: Literal["rician"] = "rician"
 
-    def fading(self, devices: int, seed: int) -> Process:
+    def fading(self, numbers: Sequence[int], seed: int) -> Process:
         """Clarke's scattered field and the constant wave, together of mean power 1."""
-        return Rician(devices, self.doppler_hz, seed, self._k_factor, self.sinusoids)
+        return Rician(numbers, self.doppler_hz, seed, self._k_factor, self.sinusoids)
 
     def law(self, count: int) -> FloatArray:
         """Of ``sinusoids`` waves beside the constant one."""
@@ -114,9 +114,9 @@ class Block(FadingSection):
         """``block_s``, or the coherence time."""
         return self.coherence_time_s if self.block_s is None else self.block_s
 
-    def fading(self, devices: int, seed: int) -> Process:
+    def fading(self, numbers: Sequence[int], seed: int) -> Process:
         """Rayleigh, or Rician with ``rician_k_db``."""
-        return BlockFading(devices, self.memory_s, seed, self._k_factor)
+        return BlockFading(numbers, self.memory_s, seed, self._k_factor)
 
     def law(self, count: int) -> FloatArray:
         """Exponential, or Rician with ``rician_k_db``."""

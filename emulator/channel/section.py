@@ -193,11 +193,13 @@ class ChannelSection(Section):
         return laws[self.path_loss]
 
     def _mobility(self, site: Site) -> Mobility:
-        position_m, speed_m_s, seed = site.position_m, self.speed_m_s, site.layout_seed
+        position_m, speed_m_s, seed, numbers = site.position_m, self.speed_m_s, site.layout_seed, site.numbers
         ways: dict[str, Callable[[], Mobility]] = {
             "fixed": lambda: Fixed(position_m),
-            "constant-velocity": lambda: ConstantVelocity(position_m, speed_m_s, seed),
-            "random-waypoint": lambda: RandomWaypoint(position_m, speed_m_s, self.area_radius_m, self.pause_s, seed),
+            "constant-velocity": lambda: ConstantVelocity(position_m, speed_m_s, seed, numbers),
+            "random-waypoint": lambda: RandomWaypoint(
+                position_m, speed_m_s, self.area_radius_m, self.pause_s, seed, numbers
+            ),
         }
         return ways[self.mobility]()
 

@@ -1,5 +1,6 @@
 """``[server]``, ``[devices]`` and ``[[device]]``: who takes part, and with what hardware."""
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -95,16 +96,21 @@ class DevicesSettings(Section):
 
 
 class Fleet:
-    """The devices of ``[devices]`` with what their own ``[[device]]`` tables say; ``seed`` draws their spreads."""
+    """The devices of ``[devices]`` with what their own ``[[device]]`` tables say.
 
-    def __init__(self, devices: DevicesSettings, own: tuple[DeviceSettings, ...], count: int, seed: int) -> None:
+    ``seed`` draws their spreads, each by its own of the ``numbers`` (K,).
+    """
+
+    def __init__(
+        self, devices: DevicesSettings, own: tuple[DeviceSettings, ...], numbers: Sequence[int], seed: int
+    ) -> None:
         self._devices = devices
         self._own = own
-        self._count = count
+        self._numbers = numbers
         self._seed = seed
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
     @property
     def distance_m(self) -> FloatArray:
@@ -168,7 +174,7 @@ class Fleet:
         return frozen_array([table.min_power_w or 0.0 for table in self._own])
 
     def _of_each(self, name: str, spread: Spread) -> FloatArray:
-        values = draw(spread, f"devices.{name}", self._count, self._seed)
+        values = draw(spread, f"devices.{name}", self._numbers, self._seed)
         for device, table in enumerate(self._own):
             own = getattr(table, name)
             values[device] = values[device] if own is None else own

@@ -71,7 +71,7 @@ class LearningSettings(Section):
         given: dict[str, Any] = {name: value for name, value in wanted.items() if value != "estimate"}
         for name in OF_EACH_DEVICE:
             if given.get(name):
-                given[name] = tuple(draw(given[name], f"learning.{name}", devices, seed).tolist())
+                given[name] = tuple(draw(given[name], f"learning.{name}", range(devices), seed).tolist())
         if len(given) < len(wanted):
             constants = measured()._replace(**given)
         else:

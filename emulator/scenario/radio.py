@@ -67,8 +67,8 @@ class RadioSettings(Section):
     def bands_hz(self, devices: int, seed: int) -> FloatArray:
         """Each device's own uplink band, (K,); ``seed`` draws a range. Raises InputError where a list is too short."""
         if self.total_bandwidth_hz is None:
-            return frozen_array(draw(self.bandwidth_hz or DEFAULT_BAND_HZ, "radio.bandwidth_hz", devices, seed))
-        shares = draw(self.shares or 1.0 / devices, "radio.shares", devices, seed)
+            return frozen_array(draw(self.bandwidth_hz or DEFAULT_BAND_HZ, "radio.bandwidth_hz", range(devices), seed))
+        shares = draw(self.shares or 1.0 / devices, "radio.shares", range(devices), seed)
         return frozen_array(self.total_bandwidth_hz * shares)
 
     @property
@@ -82,7 +82,7 @@ class RadioSettings(Section):
             return None
         if isinstance(self.interference_dbm, str):
             return traced(trace(self.interference_dbm), devices)
-        drawn_dbm = draw(self.interference_dbm, "radio.interference_dbm", devices, seed)
+        drawn_dbm = draw(self.interference_dbm, "radio.interference_dbm", range(devices), seed)
         return Interference(frozen_array([dbm_to_watt(value) for value in drawn_dbm.tolist()]))
 
     def counted_on_hz(self, own_hz: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from prefine.emulator.channel.models import ChannelModel, Static
@@ -16,6 +17,7 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.scenario.hardware import DeviceSettings, DevicesSettings, Fleet, ServerSettings
 from prefine.emulator.scenario.learning import LearningSettings
 from prefine.emulator.scenario.paths import from_here, policies_from
+from prefine.emulator.scenario.population import PopulationSettings, misfits
 from prefine.emulator.scenario.radio import RadioSettings
 from prefine.emulator.scenario.study import BudgetSettings, CompareSettings, GymSettings
 from prefine.emulator.scenario.task import TaskSettings
@@ -48,6 +50,7 @@ class Scenario(Section):
     server: ServerSettings = ServerSettings()
     devices: DevicesSettings = DevicesSettings()
     device: tuple[DeviceSettings, ...] = ()
+    population: PopulationSettings | None = None
     radio: RadioSettings = RadioSettings()
     channel: ChannelModel = Static()
     processor: ProcessorModel = ProcessorModel()
@@ -96,6 +99,12 @@ class Scenario(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _populated(self) -> Self:
+        for misfit in () if self.population is None else misfits(self, self.population):
+            raise ValueError(misfit)
+        return self
+
     @property
     def device_count(self) -> int:
         """K: the number of ``[[device]]`` tables, else ``devices.count``."""
@@ -103,8 +112,23 @@ class Scenario(Section):
 
     @property
     def fleet(self) -> Fleet:
-        """The devices, with what their own tables say."""
-        return Fleet(self.devices, self.device, self.device_count, self.seed)
+        """The devices that plans are made with, with what their own tables say."""
+        return self.fleet_of(self.numbers)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """By which the devices that plans are made with draw what is theirs, (K,)."""
+        count = self.device_count
+        return range(count) if self.population is None else self.by_distance(self.population.planned(count, self.seed))
+
+    def by_distance(self, clients: Sequence[int]) -> list[int]:
+        """``clients`` (K,) in the order in which they sit down: who is near has what was planned for somebody near."""
+        order = np.argsort(self.fleet_of(clients).distance_m, kind="stable")
+        return [clients[k] for k in order.tolist()]
+
+    def fleet_of(self, numbers: Sequence[int]) -> Fleet:
+        """The devices with these ``numbers`` (K,)."""
+        return Fleet(self.devices, self.device, numbers, self.seed)
 
 
 def parse_scenario(text: str, source: str, overrides: Overrides = (), folder: Path = Path()) -> Scenario:

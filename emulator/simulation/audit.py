@@ -155,8 +155,9 @@ def _times(columns: Columns) -> Iterable[str]:
 
 
 def _limits(table: DeviceTable, spec: RunSpec) -> Iterable[str]:
-    columns, devices = table.columns, spec.problem.devices
-    device, power_w, frequency_hz = columns["device"], columns["power_w"], columns["frequency_hz"]
+    columns, own = table.columns, spec.problem.devices
+    devices, device = spec.crew.hardware(own, columns["round"] - columns["staleness"], columns["device"])
+    power_w, frequency_hz = columns["power_w"], columns["frequency_hz"]
     most_w = devices.max_power_w[device] * (1.0 + SLACK)
     least_w = devices.least_power_w[device] * (1.0 - SLACK)
     in_range = (power_w > 0.0) & (power_w >= least_w) & (power_w <= most_w)

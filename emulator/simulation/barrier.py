@@ -21,7 +21,14 @@ class Rounds:
     """An update is a round: it begins with those who are there and ends at the barrier of ``spec.aggregation``."""
 
     def __init__(
-        self, env: simpy.Environment, spec: RunSpec, cohort: Cohort, fast_path: FastPath, account: EnergyAccount
+        self,
+        env: simpy.Environment,
+        spec: RunSpec,
+        cohort: Cohort,
+        fast_path: FastPath,
+        account: EnergyAccount,
+        books: Books,
+        choices: Choices,
     ) -> None:
         self._env = env
         self._spec = spec
@@ -29,8 +36,7 @@ class Rounds:
         self._fast_path = fast_path
         self._account = account
         self._busy: list[simpy.Process] = []
-        self.choices = Choices(spec.problem.devices.weight)
-        self.books = Books(account)
+        self.books, self.choices = books, choices
 
     def update(self, decision: RoundDecision, number: int) -> Generator[simpy.Event, Any, Updated]:
         """The round ``number``, from when enough devices are there."""

@@ -8,24 +8,31 @@ import numpy as np
 
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.records import ClientRecord
-from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, Learner
+from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, IntArray, Learner, PopulationLearner
 
 WORST = 0.1
 """Share of the devices whose mean is that of the worst off (at least one device)."""
 
 
-def client_records(learner: Learner, devices: int, rounds: DeviceTable) -> tuple[ClientRecord, ...]:
-    """A record of each of ``devices``, from what they did in ``rounds`` and what ``learner`` says of the final model.
+def client_records(learner: Learner, devices: IntArray, rounds: DeviceTable) -> tuple[ClientRecord, ...]:
+    """A record of each of ``devices`` (K,), rising, from what they did in ``rounds`` and what ``learner`` says.
 
     What a learner does not know of single devices is NaN, with no samples.
     """
-    told = learner.client_results() if isinstance(learner, ClientLearner) else _unknown(devices)
-    who, of = rounds.columns["device"], (rounds.delivered, rounds.energy_j)
-    done, energy_j = (np.bincount(who, weights=column, minlength=devices) for column in of)
-    columns = (np.arange(devices), told.samples, done.astype(np.int64), energy_j, *told[1:])
+    count = len(devices)
+    told = _told(learner, devices)
+    who, of = np.searchsorted(devices, rounds.columns["device"]), (rounds.delivered, rounds.energy_j)
+    done, energy_j = (np.bincount(who, weights=column, minlength=count) for column in of)
+    columns = (devices, told.samples, done.astype(np.int64), energy_j, *told[1:])
     rows = zip(*(column.tolist() for column in columns), strict=True)
     # the same NaN everywhere, so that equal records compare equal
     return tuple(ClientRecord._make(math.nan if value != value else value for value in row) for row in rows)
+
+
+def _told(learner: Learner, devices: IntArray) -> ClientResults:
+    if isinstance(learner, PopulationLearner):
+        return learner.results_of(devices)
+    return learner.client_results() if isinstance(learner, ClientLearner) else _unknown(len(devices))
 
 
 class Fairness(NamedTuple):

@@ -12,14 +12,17 @@ from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.audit import audit
 from prefine.emulator.simulation.barrier import Rounds
 from prefine.emulator.simulation.buffered import Buffered
+from prefine.emulator.simulation.choices import Choices
 from prefine.emulator.simulation.clients import Fairness, client_records, fairness
 from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.crew import Crew, Visitors
 from prefine.emulator.simulation.deferred import deferred
 from prefine.emulator.simulation.device import Device
 from prefine.emulator.simulation.energy import BUDGET_SLACK, EnergyAccount
 from prefine.emulator.simulation.fastpath import fast_path
-from prefine.emulator.simulation.finetuning import Finetuning
+from prefine.emulator.simulation.finetuning import Books, Finetuning
 from prefine.emulator.simulation.ownband import carrier_of
+from prefine.emulator.simulation.population import Visits
 from prefine.emulator.simulation.server import EdgeServer
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.warning import warnings
@@ -49,19 +52,32 @@ class Emulation:
     """``spec`` set up on a fresh clock that stands still until it is told to run."""
 
     def __init__(self, spec: RunSpec) -> None:
-        problem, budget = spec.problem, spec.problem.budget
+        budget = spec.problem.budget
         self.spec = spec
         self.env = env = simpy.Environment(spec.charge.delay_s)
         self.account = account = EnergyAccount(budget.energy_j if spec.stop_at_budget else math.inf, spec.charge)
-        self.uplink = uplink = carrier_of(env, spec.channel, spec.access, spec.noise_psd_w_hz)
-        devices = [
-            Device(k, env, spec, uplink, account, lambda: self.server.stop("energy"))
-            for k in range(len(problem.devices))
-        ]
-        cohort = Cohort(env, devices, spec, uplink)
-        self.server = EdgeServer(env, spec, cohort, _finetuning(env, spec, cohort, account), account)
+        self.uplink = carrier_of(env, spec.channel, spec.access, spec.noise_psd_w_hz)
+        cohort = self._cohort(spec)
+        self.server = EdgeServer(env, spec, cohort, self._finetuning(cohort), account)
         out_of_time = "delay" if spec.stop_at_budget else "no signal"
         env.timeout(spec.horizon_s - env.now).callbacks.append(lambda _: self.server.stop(out_of_time))
+
+    def _cohort(self, spec: RunSpec) -> Cohort:
+        """The devices of ``spec`` on the clock, which is that of the run."""
+        env, everyone = self.env, range(len(spec.problem.devices))
+        devices = [
+            Device(k, env, spec, self.uplink, self.account, lambda: self.server.stop("energy")) for k in everyone
+        ]
+        return Cohort(env, devices, spec, self.uplink)
+
+    def _finetuning(self, cohort: Cohort) -> Finetuning:
+        env, spec, account = self.env, self.spec, self.account
+        if isinstance(spec.aggregation, Asynchronous):
+            return Buffered(env, spec, spec.aggregation, cohort, account)
+        if isinstance(spec.crew, Visitors):
+            return Visits(env, spec, spec.crew, self._cohort, account)
+        choices = Choices(spec.problem.devices.weight)
+        return Rounds(env, spec, cohort, fast_path(spec), account, Books(account), choices)
 
     def finish(self) -> None:
         """Let the clock run to the end."""
@@ -70,23 +86,24 @@ class Emulation:
     def result(self, policy: str, seed: int) -> RunResult:
         """The records of the run, which must have ended; raises AuditError where it broke an invariant."""
         spec, finetuning = self.spec, self.server.finetuning
-        devices = DeviceTable.joined(finetuning.books.rounds)
-        clients = client_records(spec.learner, len(spec.problem.devices), devices)
+        placed = DeviceTable.joined(finetuning.books.rounds)
+        devices = _named(placed, spec.crew)
+        clients = client_records(spec.learner, spec.crew.everyone(spec.problem.devices), devices)
         result = RunResult(
             _summary(spec, policy, seed, self, fairness(clients)),
             tuple(self.server.rounds),
-            devices,
+            placed,
             clients,
             spec.plan.rehearsal.rows if spec.plan.rehearsal else (),
         )
         audit(result, spec, self.uplink.peak_band_hz, finetuning.choices.made)
-        return result
+        return replace(result, devices=devices)
 
 
-def _finetuning(env: simpy.Environment, spec: RunSpec, cohort: Cohort, account: EnergyAccount) -> Finetuning:
-    if isinstance(spec.aggregation, Asynchronous):
-        return Buffered(env, spec, spec.aggregation, cohort, account)
-    return Rounds(env, spec, cohort, fast_path(spec), account)
+def _named(table: DeviceTable, crew: Crew) -> DeviceTable:
+    """``table``, whose devices are places, with the numbers of those who sat in them."""
+    columns = table.columns
+    return DeviceTable({**columns, "device": crew.numbers(columns["round"] - columns["staleness"], columns["device"])})
 
 
 def _summary(spec: RunSpec, policy: str, seed: int, clock: Emulation, served: Fairness) -> RunRecord:

@@ -14,6 +14,7 @@ from prefine.emulator.errors import InputError
 from prefine.emulator.simulation.aggregation import Aggregation, Synchronous
 from prefine.emulator.simulation.availability import AlwaysOn, OnOff
 from prefine.emulator.simulation.control import Controller
+from prefine.emulator.simulation.crew import Crew, Residents
 from prefine.emulator.simulation.downlink import Downlink
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.faults import Faults
@@ -57,7 +58,7 @@ class RunSpec:
     of the bound does not cover, ``charge`` what was spent of the budgets before the first round, ``policy_seed`` what
     an adaptive policy draws with, ``doubts`` what the world's inputs give reason to doubt, ``goal`` what ends the run
     before its plan does, ``base_bits`` what a device is sent before its first round, ``handover`` what a design sets
-    aside for that.
+    aside for that, ``crew`` who is behind the devices of ``problem``, used up as well.
     """
 
     problem: Problem
@@ -85,6 +86,7 @@ class RunSpec:
     goal: Goal = Goal()
     base_bits: float = 0.0
     handover: RoundCost = NO_ROUND
+    crew: Crew = Residents()  # noqa: RUF009  # stateless
 
     @cached_property
     def noise_psd_w_hz(self) -> FloatArray:

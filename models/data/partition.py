@@ -34,8 +34,8 @@ def split(
     if how == "iid":
         return tuple(np.sort(part) for part in np.array_split(order, devices))
     if how == "source":
-        return _by_source(samples.source if len(samples.source) else _classes(samples), devices, generator)
-    return _dirichlet(_classes(samples)[order], order, devices, alpha, generator)
+        return _by_source(samples.source if len(samples.source) else classes(samples), devices, generator)
+    return _dirichlet(classes(samples)[order], order, devices, alpha, generator)
 
 
 def hold_out(
@@ -68,17 +68,17 @@ def split_alike(
     ``parts`` are the task rows of each device. Classes are tenths of the task's targets for a regression. Parts are
     disjoint; a device gets none of a class of which it has none, and samples of classes that nobody has go to nobody.
     """
-    task_classes, classes = _classes(task), _classes(held_out, task)
+    task_classes, own_classes = classes(task), classes(held_out, task)
     owner = np.full(len(held_out), -1)
     for name in np.unique(task_classes):
         counts = np.array([np.count_nonzero(task_classes[part] == name) for part in parts])
-        rows = generator.permutation(np.flatnonzero(classes == name))
+        rows = generator.permutation(np.flatnonzero(own_classes == name))
         shares = np.cumsum(counts) / counts.sum()
         owner[rows] = np.searchsorted(shares, (np.arange(len(rows)) + 0.5) / max(1, len(rows)))
     return tuple(np.flatnonzero(owner == device) for device in range(len(parts)))
 
 
-def _classes(samples: Samples, like: Samples | None = None) -> IntArray:
+def classes(samples: Samples, like: Samples | None = None) -> IntArray:
     """Classes, or the tenth of the target's range of quantiles, those of ``like`` where it is given."""
     if samples.y.dtype == np.int64:
         return samples.y.astype(np.int64)
@@ -94,11 +94,11 @@ def _by_source(source: IntArray, devices: int, generator: np.random.Generator) -
 
 
 def _dirichlet(
-    classes: IntArray, order: IntArray, devices: int, alpha: float, generator: np.random.Generator
+    names: IntArray, order: IntArray, devices: int, alpha: float, generator: np.random.Generator
 ) -> tuple[IntArray, ...]:
     owner = np.empty(len(order), dtype=np.int64)
-    for name in np.unique(classes):
-        rows = order[classes == name]
+    for name in np.unique(names):
+        rows = order[names == name]
         shares = np.cumsum(generator.dirichlet(np.full(devices, alpha)))[:-1]
         owner[rows] = np.searchsorted(shares, (np.arange(len(rows)) + 0.5) / len(rows))
     for device in range(devices):  # a device without data takes a sample from the device that has most

@@ -35,7 +35,7 @@ def powers(fading: Rician | BlockFading, devices: int, grid: Grid) -> FloatArray
 
 @pytest.fixture(scope="module")
 def rayleigh() -> Rician:
-    return Rician(4000, DOPPLER_HZ, SEED)
+    return Rician(range(4000), DOPPLER_HZ, SEED)
 
 
 def test_rayleigh_power_is_exponential_with_mean_one(rayleigh: Rician) -> None:
@@ -73,7 +73,7 @@ def test_rician_power_has_its_distribution_and_its_k(k_db: float) -> None:
     Its standard error over 4000 values is below 8 % for these K; 30 % is about four of them.
     """
     k_factor = 10.0 ** (k_db / 10.0)
-    power = powers(Rician(4000, DOPPLER_HZ, SEED, k_factor), 4000, Grid(50.0, 1.0, 1))[:, 0]
+    power = powers(Rician(range(4000), DOPPLER_HZ, SEED, k_factor), 4000, Grid(50.0, 1.0, 1))[:, 0]
     within_4_errors(power, 1.0)
     assert stats.kstest(2.0 * (k_factor + 1.0) * power, "ncx2", args=(2.0, 2.0 * k_factor)).pvalue > 0.001
     root = math.sqrt(1.0 - np.var(power) / np.mean(power) ** 2)
@@ -84,7 +84,7 @@ def test_rician_power_has_its_distribution_and_its_k(k_db: float) -> None:
 def test_level_crossing_rate_and_fade_duration(rho: float) -> None:
     """Rice: the envelope rises through rho times its RMS sqrt(2 pi) f_d rho exp(-rho^2) times a second, and stays below
     for (exp(rho^2) - 1)/(rho f_d sqrt(2 pi)) on average. 200 devices, 10 s each, sampled at 1/200 of 1/f_d."""
-    power = powers(Rician(200, DOPPLER_HZ, SEED), 200, Grid(0.0, 0.0005, 20000))
+    power = powers(Rician(range(200), DOPPLER_HZ, SEED), 200, Grid(0.0, 0.0005, 20000))
     below = power < rho**2
     rises = np.sum(below[:, :-1] & ~below[:, 1:], axis=1)
     expected_hz = math.sqrt(2.0 * np.pi) * DOPPLER_HZ * rho * math.exp(-(rho**2))
@@ -111,7 +111,8 @@ def test_ergodic_rate_is_its_integral(snr_db: float) -> None:
 def test_outage_is_the_distribution_at_the_threshold(threshold_db: float, k_factor: float) -> None:
     """Share of time below x: 1 - exp(-x) for Rayleigh; the non-central chi-squared distribution for Rician."""
     threshold = 10.0 ** (threshold_db / 10.0)
-    share = np.mean(powers(Rician(300, DOPPLER_HZ, SEED, k_factor), 300, Grid(0.0, 0.005, 4000)) < threshold, axis=1)
+    power = powers(Rician(range(300), DOPPLER_HZ, SEED, k_factor), 300, Grid(0.0, 0.005, 4000))
+    share = np.mean(power < threshold, axis=1)
     if k_factor == 0.0:
         within_4_errors(share, -math.expm1(-threshold))
     within_4_errors(share, float(stats.ncx2.cdf(2.0 * (k_factor + 1.0) * threshold, 2.0, 2.0 * k_factor)))
@@ -119,7 +120,7 @@ def test_outage_is_the_distribution_at_the_threshold(threshold_db: float, k_fact
 
 @pytest.mark.parametrize("k_factor", [0.0, 4.0])
 def test_blocks_are_independent_draws_of_the_distribution(k_factor: float) -> None:
-    power = BlockFading(1, 0.25, SEED, k_factor).sample(0, Grid(0.125, 0.25, 20000))
+    power = BlockFading(range(1), 0.25, SEED, k_factor).sample(0, Grid(0.125, 0.25, 20000))
     assert stats.kstest(2.0 * (k_factor + 1.0) * power, "ncx2", args=(2.0, max(2.0 * k_factor, 1e-12))).pvalue > 0.001
     centred = power - 1.0
     for lag in (1, 2, 255, 256, 257):
@@ -127,7 +128,7 @@ def test_blocks_are_independent_draws_of_the_distribution(k_factor: float) -> No
 
 
 def test_a_block_is_constant_and_can_be_asked_for_in_any_order() -> None:
-    fading = BlockFading(2, 0.25, SEED)
+    fading = BlockFading(range(2), 0.25, SEED)
     fine = fading.sample(1, Grid(1000.0, 0.025, 400)).reshape(40, 10)
     assert np.all(fine == fine[:, :1])
     assert fading.sample(1, Grid(1000.1, 0.25, 40)).tolist() == fine[:, 0].tolist()
@@ -144,7 +145,7 @@ def test_sampling_on_a_grid_is_the_plain_sum_of_sinusoids(rayleigh: Rician) -> N
 def test_halving_the_step_quarters_the_error_of_delivered_bits() -> None:
     """The value in the middle of a step is second-order accurate: what docs/channels.md tabulates."""
     devices, duration_s, snr = 20, 1.0, 100.0
-    fading = Rician(devices, DOPPLER_HZ, SEED)
+    fading = Rician(range(devices), DOPPLER_HZ, SEED)
 
     def bits(per_coherence_time: int) -> FloatArray:
         of = SampledChannel(StaticChannel(np.ones(devices)), fading, 0.0423 / per_coherence_time)

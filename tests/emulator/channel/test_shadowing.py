@@ -38,7 +38,7 @@ def test_shadowing_is_gaussian_and_correlated_as_gudmundson_says() -> None:
 
 def test_one_map_shows_the_same_correlation_along_a_long_way() -> None:
     """40 devices drive 20 km straight through one map; the product of shadows d apart averages exp(-d/50 m)."""
-    mobility = ConstantVelocity(np.zeros((40, 2)), 10.0, seed=3)
+    mobility = ConstantVelocity(np.zeros((40, 2)), 10.0, seed=3, numbers=range(40))
     field = GaussianField(CORRELATION_M, np.random.default_rng(1), waves=1024)
     process = LargeScale(mobility, FLAT, Shadowing((8.0, 8.0), (field, field)), ConstantField(-np.inf))
     track_db = np.stack([10.0 * np.log10(process.sample(k, Grid(0.0, 2.5, 800))) for k in range(40)])
@@ -68,7 +68,7 @@ def test_a_device_that_returns_finds_its_shadow_again() -> None:
 
 
 def test_constant_velocity_moves_in_a_straight_line_at_its_speed() -> None:
-    mobility = ConstantVelocity(at([(10.0, 20.0), (0.0, 0.0)]), 3.0, seed=1)
+    mobility = ConstantVelocity(at([(10.0, 20.0), (0.0, 0.0)]), 3.0, seed=1, numbers=range(2))
     way = mobility.positions(0, np.array([0.0, 1.0, 10.0]))
     assert way[0].tolist() == [10.0, 20.0]
     assert np.hypot(*(way[2] - way[0])) == pytest.approx(30.0)
@@ -77,7 +77,7 @@ def test_constant_velocity_moves_in_a_straight_line_at_its_speed() -> None:
 
 def test_random_waypoint_stays_in_the_disc_at_its_speed_in_any_order_of_asking() -> None:
     def fresh() -> RandomWaypoint:
-        return RandomWaypoint(at([(0.0, 10.0)]), 5.0, 100.0, 3.0, seed=4)
+        return RandomWaypoint(at([(0.0, 10.0)]), 5.0, 100.0, 3.0, seed=4, numbers=range(1))
 
     time_s = np.linspace(0.0, 2000.0, 20001)
     way = fresh().positions(0, time_s)
@@ -94,7 +94,7 @@ def test_random_waypoint_stays_in_the_disc_at_its_speed_in_any_order_of_asking()
 def test_random_waypoint_legs_are_as_long_as_random_chords_of_a_disc() -> None:
     """Mean distance of two uniform points of a disc of radius R: 128 R/(45 pi) (Solomon, 1978), so a device pauses 3 s
     every 3 s + 128 R/(45 pi v) on average; 60 devices over about 110 legs each, four standard errors."""
-    mobility = RandomWaypoint(np.zeros((60, 2)), 5.0, 100.0, 3.0, seed=5)
+    mobility = RandomWaypoint(np.zeros((60, 2)), 5.0, 100.0, 3.0, seed=5, numbers=range(60))
     time_s = np.arange(500.0, 3000.0, 0.25)
     leg_s = 128.0 * 100.0 / (45.0 * np.pi) / 5.0
     resting = np.array([np.mean(np.hypot(*np.diff(mobility.positions(k, time_s), axis=0).T) < 1e-9) for k in range(60)])
@@ -112,7 +112,7 @@ def test_random_waypoint_gathers_in_the_middle() -> None:
 
     mass = integrate.quad(lambda r: r * density(r), 0.0, 1.0)[0]
     expected_m = 100.0 * integrate.quad(lambda r: r * r * density(r), 0.0, 1.0)[0] / mass
-    mobility = RandomWaypoint(np.zeros((200, 2)), 5.0, 100.0, 0.0, seed=6)
+    mobility = RandomWaypoint(np.zeros((200, 2)), 5.0, 100.0, 0.0, seed=6, numbers=range(200))
     time_s = np.arange(500.0, 3000.0, 5.0)
     mean_m = np.array([np.mean(np.hypot(*mobility.positions(k, time_s).T)) for k in range(200)])
     error = np.std(mean_m, ddof=1) / math.sqrt(200.0)
@@ -121,11 +121,11 @@ def test_random_waypoint_gathers_in_the_middle() -> None:
 
 
 def test_devices_are_placed_at_their_distance_in_any_direction() -> None:
-    position_m = place(np.full(2000, 70.0), seed=8)
+    position_m = place(np.full(2000, 70.0), seed=8, numbers=range(2000))
     np.testing.assert_allclose(np.hypot(*position_m.T), 70.0)
     angle = np.arctan2(position_m[:, 1], position_m[:, 0])
     assert stats.kstest((angle + np.pi) / (2.0 * np.pi), "uniform").pvalue > 0.001
-    assert place(np.full(3, 70.0), seed=8).tolist() == position_m[:3].tolist()
+    assert place(np.full(3, 70.0), seed=8, numbers=range(3)).tolist() == position_m[:3].tolist()
 
 
 def test_without_shadowing_the_large_scale_is_the_path_loss() -> None:
