@@ -95,7 +95,7 @@ def emulated(model: str, batch: int, evaluate_every: int | Literal["auto"]) -> L
         spec = world(DEVICES, StaticChannel(GAIN), GAIN, rounds)
         everyone = replace(spec.plan.devices, batch=np.full(DEVICES, float(batch)))
         plan = replace(spec.plan, devices=everyone)
-        spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=compare.spacing(plan, made.cost))
+        spec = replace(spec, plan=plan, controller=FollowPlan(plan), evaluate_every=compare.spacing(plan, made))
         return run(replace(spec, learner=made.learner(0, RATE)), "bench", 0)
 
     return loop

@@ -153,8 +153,7 @@ class WorkloadCost(NamedTuple):
     Floating-point operations of a forward and backward pass, mini-batches a device processes in one fine-tuning
     round (local steps), payload bits of an upload, and bits of what a round downloads. A sample costs a device
     ``finetune_flops_per_sample`` where it trains less than the server does; NaN: as much. ``base_bits`` are those of
-    what a device needs besides, once: the parameters that fine-tuning leaves as they are. An evaluation takes as long
-    as a pass through ``evaluation_samples``; 0: nothing.
+    what a device needs besides, once: the parameters that fine-tuning leaves as they are.
     """
 
     flops_per_sample: float
@@ -163,7 +162,6 @@ class WorkloadCost(NamedTuple):
     model_bits: float
     finetune_flops_per_sample: float = math.nan
     base_bits: float = 0.0
-    evaluation_samples: float = 0.0
 
     @property
     def device_flops_per_sample(self) -> float:
@@ -264,6 +262,16 @@ class PopulationWorkload(Workload, Protocol):
 
         What a client holds depends on its number alone. Raises ValueError where the data cannot be had so.
         """
+        ...
+
+
+@runtime_checkable
+class EvaluatedWorkload(Workload, Protocol):
+    """A workload that knows what looking at its model takes."""
+
+    @property
+    def evaluation_samples(self) -> float:
+        """An evaluation takes as long as differentiating on so many samples."""
         ...
 
 

@@ -347,7 +347,7 @@ class World:
             power_control=scenario.radio.power(),
             participation=scenario.training.participation,
             stop_at_budget=scenario.budget.on_budget == "stop",
-            evaluate_every=scenario.compare.spacing(plan, self.workload.cost),
+            evaluate_every=scenario.compare.spacing(plan, self.workload),
             outside_proof=(
                 *outside_proof(scenario.training, scenario.faults, scenario.aggregation, self.constants.smoothness),
                 *((WITHOUT_SOME,) if scenario.population is not None else ()),

@@ -5,6 +5,8 @@ One recipe serves both stages and every policy of a comparison. The bound covers
 momentum, decay, averaging and larger steps leave its proof.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -133,4 +135,6 @@ class KeepBest(KeepLatest):
 
 
 def _merit(found: Evaluation) -> tuple[float, float]:
-    return found.validation_accuracy, -found.validation_loss
+    """To be as large as possible; a model that has diverged has none, so any other is better."""
+    merit = found.validation_accuracy, -found.validation_loss
+    return (-math.inf, -math.inf) if any(map(math.isnan, merit)) else merit

@@ -118,8 +118,12 @@ class Workload:
             model_bits=self._algorithm.payloads * model_bits,
             finetune_flops_per_sample=self._flops(self._tuned(0)),
             base_bits=float(self._frozen * self._task.parameter_bits),
-            evaluation_samples=self._federation.evaluation_samples,
         )
+
+    @property
+    def evaluation_samples(self) -> float:
+        """See `EvaluatedWorkload`."""
+        return self._federation.evaluation_samples
 
     def _flops(self, objective: Objective) -> float:
         """Operations of one sample, counted once for each network and read from the cache after that."""

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from prefine.emulator.options import DeviceRows
 from prefine.emulator.section import Count, Finite, NonNegative, Positive, Section
-from prefine.emulator.types import Budget, Plan, WorkloadCost
+from prefine.emulator.types import Budget, EvaluatedWorkload, Plan, Workload
 
 EVALUATED = 0.25
 """Evaluations' work for each unit of training work, where they are spaced by it."""
@@ -69,7 +69,7 @@ class CompareSettings(Section):
             raise ValueError("must not name an accuracy twice")
         return targets
 
-    def spacing(self, plan: Plan, cost: WorkloadCost) -> int:
+    def spacing(self, plan: Plan, workload: Workload) -> int:
         """Rounds from one evaluation to the next, evenly spaced so that means over evaluated rounds favour no stage.
 
         ``"auto"``: evaluations take `EVALUATED` of the plan's work at most, but there are `LEAST_LOOKS` in any case.
@@ -78,6 +78,7 @@ class CompareSettings(Section):
         if self.evaluate_every != "auto":
             return self.evaluate_every
         samples = plan.pretrain_rounds * plan.server.batch
-        samples += plan.finetune_rounds * cost.local_steps * float(plan.devices.batch.sum())
-        cheap = math.ceil(rounds * cost.evaluation_samples / (EVALUATED * samples)) if rounds else 1
+        samples += plan.finetune_rounds * workload.cost.local_steps * float(plan.devices.batch.sum())
+        look = workload.evaluation_samples if isinstance(workload, EvaluatedWorkload) else 0.0
+        cheap = math.ceil(rounds * look / (EVALUATED * samples)) if rounds else 1
         return max(1, min(cheap, rounds // LEAST_LOOKS))

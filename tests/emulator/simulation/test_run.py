@@ -1,6 +1,9 @@
 """Whole runs against the plan's prediction, and what budgets, silence and evaluation do to them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from prefine.emulator.scenario.study import CompareSettings
 from prefine.emulator.simulation.faults import Faults
 from prefine.emulator.simulation.radio import TargetPower
 from prefine.emulator.simulation.run import run
-from prefine.emulator.types import Budget, WorkloadCost
+from prefine.emulator.types import Budget, EvaluatedWorkload, WorkloadCost
 from tests.emulator.simulation.worlds import CountingLearner, plan, problem, run_spec
 
 
@@ -100,14 +103,15 @@ def test_every_second_round_evaluated_and_always_the_last() -> None:
 def test_automatic_evaluation_takes_a_part_of_the_work_and_no_less_than_it_may(
     rounds: tuple[int, int], samples: float
 ) -> None:
-    cost = WorkloadCost(1.0, 2, 1.0, 1.0, evaluation_samples=samples)
+    looked_at: Any = Mock(spec=EvaluatedWorkload, cost=WorkloadCost(1.0, 2, 1.0, 1.0), evaluation_samples=samples)
+    unknown: Any = SimpleNamespace(cost=looked_at.cost)
     wanted = plan(problem(), *rounds)
-    every = CompareSettings(evaluate_every="auto").spacing(wanted, cost)
+    every = CompareSettings(evaluate_every="auto").spacing(wanted, looked_at)
     work = rounds[0] * wanted.server.batch + rounds[1] * 2 * float(wanted.devices.batch.sum())
     cheap = [n for n in range(1, sum(rounds) + 1) if sum(rounds) / n * samples <= 0.25 * work]
     assert every == max(1, min([sum(rounds) // 20, *cheap[:1]]))
-    assert CompareSettings(evaluate_every=3).spacing(wanted, cost) == 3
-    assert CompareSettings(evaluate_every="auto").spacing(wanted, cost._replace(evaluation_samples=0.0)) == 1
+    assert CompareSettings(evaluate_every=3).spacing(wanted, looked_at) == 3
+    assert CompareSettings(evaluate_every="auto").spacing(wanted, unknown) == 1
 
 
 @pytest.mark.parametrize(("every", "rounds", "known"), [(1, 5, 5), (4, 5, 2), (5, 5, 1), (99, 5, 1), (99, 1, 1)])
