@@ -16,6 +16,7 @@ from prefine.emulator.types import (
     FloatArray,
     IntArray,
     Learner,
+    PopulationLearner,
     ReportingLearner,
     Reports,
 )
@@ -30,7 +31,7 @@ class _Whole(ReportingLearner, ClientLearner, Protocol):
 
 def deferred(learner: Learner) -> Learner:
     """``learner``, its steps put off where all that can be asked of it is known."""
-    if isinstance(learner, AsynchronousLearner):
+    if isinstance(learner, AsynchronousLearner | PopulationLearner):
         return learner
     return (
         _Deferred(learner) if isinstance(learner, ReportingLearner) and isinstance(learner, ClientLearner) else learner
