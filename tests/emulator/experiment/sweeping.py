@@ -1,6 +1,7 @@
 """A sweep as a process of its own, to be killed: python -m tests.emulator.experiment.sweeping FOLDER [SCHEDULER]."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -30,5 +31,6 @@ def sweep(folder: Path, workers: Workers, nap_s: float = NAP_S) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell began in the background ignores it
     workers = Dask(sys.argv[2]) if len(sys.argv) > 2 else Processes(2)
     sweep(Path(sys.argv[1]), workers, float(os.environ.get("NAP_S", NAP_S)))
