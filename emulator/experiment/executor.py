@@ -111,10 +111,7 @@ def _starting_a_worker() -> Iterator[None]:
 
 
 class _SpawnedProcess(SpawnProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        with _starting_a_worker():
-            return SpawnProcess._Popen(process_obj)
+    _Popen = staticmethod(_starting_a_worker()(SpawnProcess._Popen))
 
 
 class _Spawned(SpawnContext):
@@ -122,10 +119,7 @@ class _Spawned(SpawnContext):
 
 
 class _ServersProcess(ForkServerProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        with _starting_a_worker():
-            return ForkServerProcess._Popen(process_obj)
+    _Popen = staticmethod(_starting_a_worker()(ForkServerProcess._Popen))
 
 
 class _FromServer(ForkServerContext):
