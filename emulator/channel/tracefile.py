@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,15 +77,17 @@ def _plain_columns(data: bytes, begin: int) -> tuple[FloatArray, FloatArray, Flo
 
     rows = io.BytesIO(data)
     rows.seek(begin)
-    table = pd.read_csv(
-        rows,
-        header=None,
-        names=HEADER.split(","),
-        index_col=False,
-        dtype=np.float64,
-        na_filter=False,
-        quoting=csv.QUOTE_NONE,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # too many fields: the commas are counted below
+        table = pd.read_csv(
+            rows,
+            header=None,
+            names=HEADER.split(","),
+            index_col=False,
+            dtype=np.float64,
+            na_filter=False,
+            quoting=csv.QUOTE_NONE,
+        )
     if data.count(b",", begin) != 2 * len(table) or table.empty:
         raise ValueError("fields are missing, or there are too many")
     time_s, device, gain_db = (np.ascontiguousarray(table[name]) for name in table.columns)

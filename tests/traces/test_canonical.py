@@ -60,11 +60,15 @@ def test_the_end_can_be_said_for_all_or_each() -> None:
         (["time_s,device,gain_db", "0,0,1_0"], r"t.csv:2: gain_db is '1_0', must be a number"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_is_wrong_is_said_in_one_line(lines: list[str], message: str) -> None:
+    """Line by line, and from a file's bytes, which are tried in one go first: nothing else is printed."""
     with pytest.raises(InputError, match=message) as caught:
         parse_trace(lines, "t.csv")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == 2
+    with pytest.raises(InputError, match=message):
+        trace_of("\n".join(lines).encode(), "t.csv")
 
 
 gains = st.one_of(st.floats(-400.0, 200.0), st.just(-math.inf))
