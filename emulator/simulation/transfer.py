@@ -82,33 +82,51 @@ def delivered_bits(
     return total
 
 
-def transfers(
-    channel: Channel,
-    devices: IntArray,
-    start_s: FloatArray,
-    bits: float,
-    power_w: FloatArray,
-    bandwidth_hz: FloatArray,
-    noise_psd_w_hz: FloatArray,
-    horizon_s: float,
-) -> tuple[FloatArray, FloatArray]:
-    """`transfer_end` and `delivered_bits` by then for many devices at once, each with its own start; all (n,)."""
-    steps = channel.ahead(devices, start_s, FIRST_STEPS)
-    rates = rate(bandwidth_hz[:, None], power_w[:, None], steps.gain, noise_psd_w_hz[:, None])
-    speed = rates[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):  # silence takes for ever
-        end_s = start_s + bits / speed
-    longer = end_s > steps.end_s[:, 0]
-    if not count_nonzero(longer):
-        return end_s, _bits(end_s - start_s, speed)
-    begin_s, lasting_s = _stretches(start_s, steps.end_s)
-    end_s = np.where(longer, _end_within(begin_s, np.cumsum(_bits(lasting_s, rates), axis=1), rates, bits), end_s)
-    delivered = _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
-    far = np.flatnonzero(longer & np.isinf(end_s))
-    if len(far):
-        own = power_w[far], bandwidth_hz[far], noise_psd_w_hz[far]
-        end_s[far], delivered[far] = transfers_exactly(channel, devices[far], start_s[far], bits, *own, horizon_s)
-    return end_s, delivered
+class Uploads:
+    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over, none before the one before."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        devices: IntArray,
+        bits: float,
+        bandwidth_hz: FloatArray,
+        noise_psd_w_hz: FloatArray,
+    ) -> None:
+        self._channel, self._devices, self._bits = channel, devices, bits
+        self._bandwidth_hz, self._noise_psd_w_hz = bandwidth_hz, noise_psd_w_hz
+        self._power_w = self._took_s = self._speed = np.full(len(devices), math.nan)
+        self._until_s = -math.inf
+
+    def sent(self, start_s: FloatArray, power_w: FloatArray, horizon_s: float) -> tuple[FloatArray, FloatArray]:
+        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,).
+
+        As long as every gain holds, so do the rates: then nothing is asked of the channel.
+        """
+        end_s = start_s + self._took_s
+        if power_w is self._power_w and end_s.max() <= self._until_s:
+            return end_s, _bits(end_s - start_s, self._speed)
+        steps = self._channel.ahead(self._devices, start_s, FIRST_STEPS)
+        links = self._bandwidth_hz[:, None], power_w[:, None], steps.gain, self._noise_psd_w_hz[:, None]
+        rates = rate(*links)
+        self._power_w, self._until_s, self._speed = power_w, float(steps.end_s[:, 0].min()), rates[:, 0]
+        with np.errstate(divide="ignore"):  # silence takes for ever
+            self._took_s = self._bits / self._speed
+        end_s = start_s + self._took_s
+        longer = end_s > steps.end_s[:, 0]
+        if not count_nonzero(longer):
+            return end_s, _bits(end_s - start_s, self._speed)
+        begin_s, lasting_s = _stretches(start_s, steps.end_s)
+        sent = np.cumsum(_bits(lasting_s, rates), axis=1)
+        end_s = np.where(longer, _end_within(begin_s, sent, rates, self._bits), end_s)
+        delivered = _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
+        far = np.flatnonzero(longer & np.isinf(end_s))
+        if len(far):
+            own = power_w[far], self._bandwidth_hz[far], self._noise_psd_w_hz[far]
+            end_s[far], delivered[far] = transfers_exactly(
+                self._channel, self._devices[far], start_s[far], self._bits, *own, horizon_s
+            )
+        return end_s, delivered
 
 
 def transfers_exactly(
