@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, NamedTuple, Self, SupportsIndex, get_type_hints, overload
 
 import numpy as np
@@ -23,10 +23,14 @@ _record = partial(tuple.__new__, DeviceRecord)
 
 
 class Round(NamedTuple):
-    """The records of ``size`` devices in a round, one value a column: an array (size,), or what all of them have."""
+    """The records of a round: rows ``first`` to ``stop`` of ``values``, an array for each column or what all rows have.
 
-    size: int
+    Rounds that were worked out together share the ``values``.
+    """
+
     values: tuple[object, ...]
+    first: int
+    stop: int
 
 
 class DeviceTable(Sequence[DeviceRecord]):
@@ -47,8 +51,7 @@ class DeviceTable(Sequence[DeviceRecord]):
     def joined(cls, rounds: Iterable[Round | list[DeviceRecord]]) -> Self:
         """The table of ``rounds``, one after the other."""
         blocks = list(_blocks(rounds))
-        sizes = np.array([block.size for block in blocks], dtype=np.int64)
-        return cls({name: _joined(name, sizes, [b.values[i] for b in blocks]) for i, name in enumerate(KINDS)})
+        return cls({name: _joined(name, i, blocks) for i, name in enumerate(KINDS)})
 
     def taken(self, which: NDArray[np.bool_] | slice) -> Self:
         """The rows of a slice, or those for which ``which`` (n,) is true."""
@@ -100,26 +103,29 @@ class DeviceTable(Sequence[DeviceRecord]):
 
 
 def _blocks(rounds: Iterable[Round | list[DeviceRecord]]) -> Iterator[Round]:
-    """``rounds``, with lists of records that follow each other as one block."""
-    listed: list[DeviceRecord] = []
-    for part in chain(rounds, [Round(0, ())]):
-        if isinstance(part, list):
-            listed += part
-            continue
-        if listed:
-            columns = DeviceTable.of(listed).columns
-            yield Round(len(listed), tuple(columns.values()))
-            listed = []
-        if part.size:
-            yield part
+    """``rounds``; those that share their values and follow each other as one, so do lists of records."""
+    for _, parts in groupby(rounds, lambda part: 0 if isinstance(part, list) else id(part.values)):
+        some = list(parts)
+        first, last = some[0], some[-1]
+        if isinstance(first, list) or isinstance(last, list):
+            records = list(chain.from_iterable(part for part in some if isinstance(part, list)))
+            yield Round(tuple(DeviceTable.of(records).columns.values()), 0, len(records))
+        else:
+            yield Round(first.values, first.first, last.stop)
 
 
-def _joined(name: str, sizes: NDArray[np.int64], values: list[object]) -> Column:
-    """One column of blocks with so many rows each."""
+def _joined(name: str, number: int, blocks: Sequence[Round]) -> Column:
+    """The column with this name and number of all ``blocks``."""
+    values = [block.values[number] for block in blocks]
+    sizes = np.array([block.stop - block.first for block in blocks], dtype=np.int64)
     if not any(isinstance(value, np.ndarray) for value in values):
         return np.repeat(_array(name, values), sizes)
-    whole = zip(sizes.tolist(), values, strict=True)
-    return np.concatenate([v if isinstance(v, np.ndarray) else np.full(n, v, _TYPES[name]) for n, v in whole])
+    return np.concatenate(
+        [
+            value[block.first : block.stop] if isinstance(value, np.ndarray) else np.full(size, value, _TYPES[name])
+            for block, size, value in zip(blocks, sizes.tolist(), values, strict=True)
+        ]
+    )
 
 
 _TYPES: Mapping[str, Any] = {name: {int: np.int64, float: np.float64}.get(kind, object) for name, kind in KINDS.items()}

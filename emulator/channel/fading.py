@@ -8,6 +8,7 @@ autocorrelation is J0(2 pi f_d tau) exactly, for any N; over time each draw has 
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ class Rician:
         self._amplitude = np.append(np.sqrt(k_factor / (k_factor + 1.0)), scattered)
         if k_factor == 0.0:
             self._amplitude, self._phase, self._shift = self._amplitude[1:], self._phase[:, 1:], self._shift[:, 1:]
-        self._kept: tuple[float, ComplexArray, ComplexArray] | None = None
+        self._kept: _Kept | None = None
 
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """|h|^2 at the instants of ``grid``."""
@@ -109,26 +110,56 @@ class Rician:
 
     def rows(self, devices: IntArray, start_s: FloatArray, step_s: float, which: IntArray, row: IntArray) -> FloatArray:
         """As `sample`: the products and sums are the same, in the same order."""
-        start = self._amplitude * np.exp(1j * (self._phase[devices] + start_s[:, None] * self._shift[devices]))
+        start, coarse, fine, at = self._turned(devices, start_s, step_s, which)
         power = np.empty((len(row), ROW))
         for first in range(0, len(row), AT_ONCE):
             some = slice(first, first + AT_ONCE)
-            coarse, fine, of = self._turned(devices, which[some], step_s)
-            h = np.einsum("pn,pcn->pc", coarse[of, row[some]] * start[which[some]], fine[of])
+            of = at[some]
+            h = np.einsum("pn,pcn->pc", coarse[of, row[some]] * start[of], fine[of])
             power[some] = h.real**2 + h.imag**2
         return power
 
-    def _turned(self, devices: IntArray, which: IntArray, step_s: float) -> tuple[ComplexArray, ComplexArray, IntArray]:
-        """Turns from row to row and from instant to instant, and where in them each of ``devices[which]`` is."""
+    def _turned(
+        self, devices: IntArray, start_s: FloatArray, step_s: float, which: IntArray
+    ) -> tuple[ComplexArray, ComplexArray, ComplexArray, IntArray]:
+        """Waves at the start, turns from row to row and from instant to instant; and where ``devices[which]`` are.
+
+        What is kept of a device is worked out anew only where it is asked for with another start.
+        """
         if self._shift.size > MOST_KEPT:
             some, at = np.unique(which, return_inverse=True)
-            return *self._tables(self._shift[devices[some]], step_s), at
-        if self._kept is None or self._kept[0] != step_s:
-            self._kept = step_s, *self._tables(self._shift, step_s)
-        return self._kept[1], self._kept[2], devices[which]
+            return self._begun(devices[some], start_s[some]), *self._tables(self._shift[devices[some]], step_s), at
+        kept = self._kept
+        if kept is None or kept.step_s != step_s:
+            never = np.full(len(self._shift), np.nan)
+            kept = self._kept = _Kept(
+                step_s, never, np.empty_like(self._phase, np.complex128), *self._tables(self._shift, step_s)
+            )
+        other = np.flatnonzero(kept.start_s[devices] != start_s)
+        if len(other):
+            kept.start[devices[other]] = self._begun(devices[other], start_s[other])
+            kept.start_s[devices[other]] = start_s[other]
+        return kept.start, kept.coarse, kept.fine, devices[which]
+
+    def _begun(self, devices: IntArray, start_s: FloatArray) -> ComplexArray:
+        """The waves (n, sinusoids) of ``devices`` (n,), each at its ``start_s`` (n,)."""
+        waves: ComplexArray = self._amplitude * np.exp(
+            1j * (self._phase[devices] + start_s[:, None] * self._shift[devices])
+        )
+        return waves
 
     def _tables(self, shift: FloatArray, step_s: float) -> tuple[ComplexArray, ComplexArray]:
         return _turns(ROW, step_s * ROW * shift), _turns(ROW, step_s * shift)
+
+
+class _Kept(NamedTuple):
+    """Of each device, on a grid of ``step_s``: the start (K,) it was last asked for with, and its waves then."""
+
+    step_s: float
+    start_s: FloatArray
+    start: ComplexArray
+    coarse: ComplexArray
+    fine: ComplexArray
 
 
 def _turns(count: int, angle: FloatArray) -> ComplexArray:

@@ -1,13 +1,15 @@
 """A step function made of continuous processes: constant on [i s, (i + 1) s), its value taken in the middle."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy import count_nonzero
 
 from prefine.emulator.channel.base import ROW, Channel, Grid, Process, RowProcess, Steps
 from prefine.emulator.types import FloatArray, IntArray
 
 CHUNK = ROW * ROW
 """Steps in one grid; values are aligned to chunks, so they never depend on what was asked before."""
+
+CHUNK_BITS = CHUNK.bit_length() - 1
 
 ROWS = np.arange(ROW)
 
@@ -26,7 +28,8 @@ class SampledChannel(Channel):
         self._step_s = step_s
         self._hold = hold
         self._chunk = np.empty(0, dtype=np.int64)
-        self._known = np.empty((0, ROW), dtype=np.bool_)
+        self._known = np.empty((0, ROW), dtype=np.int64)
+        """The number of the chunk to which each row of `_gain` belongs; -1 where nothing is there."""
         self._slow_gain = np.empty((0, CHUNK // hold))
         self._gain = np.empty((0, ROW, ROW))
 
@@ -39,22 +42,35 @@ class SampledChannel(Channel):
         chunk, first = divmod(self._index(start_s), CHUNK)
         stop = min(first + count, CHUNK)
         rows = slice(first // ROW, (stop - 1) // ROW + 1)
-        if device >= len(self._chunk) or self._chunk[device] != chunk or not self._known[device, rows].all():
+        if device >= len(self._chunk) or (self._known[device, rows] != chunk).any():
             self._evaluate(*(np.array([number]) for number in (device, chunk, first, stop - 1)))
         end_s = np.asarray((chunk * CHUNK + 1 + np.arange(first, stop)) * self._step_s, dtype=np.float64)
         return Steps(end_s, self._gain[device].ravel()[first:stop].copy())
 
     def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
         """As for any channel, all devices at once."""
-        chunk, first = np.divmod(self._indices(time_s), CHUNK)
-        last = np.minimum(first + count, CHUNK) - 1
-        self._evaluate(devices, chunk, first, last)
-        step = first[:, None] + np.arange(int((last - first).max(initial=0)) + 1)
-        filling = step > last[:, None]
-        step = np.minimum(step, last[:, None])
-        gain = self._gain[devices[:, None], step // ROW, step % ROW]
-        gain[filling] = 0.0
+        index = self._indices(time_s)
+        chunk, first = index >> CHUNK_BITS, index & CHUNK - 1
+        last = np.minimum(first + (count - 1), CHUNK - 1)
+        if not self._knows(devices, chunk, first, last):
+            self._evaluate(devices, chunk, first, last)
+        ahead = np.arange(int((last - first).max(initial=0)) + 1)
+        step, filling = first[:, None] + ahead, None
+        if count_nonzero(last - first < len(ahead) - 1):
+            filling = step > last[:, None]
+            step = np.minimum(step, last[:, None])
+        gain = self._gain.ravel().take(devices[:, None] * CHUNK + step)
+        if filling is not None:
+            gain[filling] = 0.0
         return Steps((chunk[:, None] * CHUNK + 1 + step) * self._step_s, gain)
+
+    def _knows(self, devices: IntArray, chunk: IntArray, first: IntArray, last: IntArray) -> bool:
+        """Whether all that `_evaluate` is asked for is there; of stretches longer than a row it does not know."""
+        if not len(devices) or devices.max() >= len(self._chunk) or (last - first).max() >= ROW:
+            return False
+        known, row = self._known.ravel(), devices * ROW
+        ends = known.take(row + first // ROW) == chunk, known.take(row + last // ROW) == chunk
+        return int(count_nonzero(ends[0] & ends[1])) == len(devices)
 
     def _index(self, time_s: float) -> int:
         """The step with index * step_s <= time_s < (index + 1) * step_s, whatever the division rounded to."""
@@ -68,9 +84,9 @@ class SampledChannel(Channel):
     def _indices(self, time_s: FloatArray) -> IntArray:
         """`_index` of many instants (n,)."""
         index = (time_s / self._step_s).astype(np.int64)
-        while (early := (index + 1) * self._step_s <= time_s).any():
+        while count_nonzero(early := (index + 1) * self._step_s <= time_s):
             index += early
-        while (late := index * self._step_s > time_s).any():
+        while count_nonzero(late := index * self._step_s > time_s):
             index -= late
         return index
 
@@ -81,34 +97,36 @@ class SampledChannel(Channel):
         for device, number in zip(devices[turned].tolist(), chunk[turned].tolist(), strict=True):
             start_s, hold_s = (number * CHUNK + 0.5 * self._hold) * self._step_s, self._hold * self._step_s
             self._slow_gain[device] = self._slow.sample(device, Grid(start_s, hold_s, CHUNK // self._hold))
-            self._chunk[device], self._known[device] = number, False
-        wanted = ((first // ROW)[:, None] <= ROWS) & ((last // ROW)[:, None] >= ROWS) & ~self._known[devices]
-        some = wanted.any(axis=1)
-        if some.any():
-            self._evaluate_rows(devices[some], chunk[some], wanted[some])
+            self._chunk[device] = number
+        wanted = (first // ROW)[:, None] <= ROWS
+        wanted &= (last // ROW)[:, None] >= ROWS
+        wanted &= self._known[devices] != chunk[:, None]
+        which, row = np.nonzero(wanted)
+        if len(which):
+            self._evaluate_rows(devices, chunk, which, row)
 
-    def _evaluate_rows(self, devices: IntArray, chunk: IntArray, wanted: NDArray[np.bool_]) -> None:
-        """Evaluate at least the ``wanted`` rows (n, ROW) of each of ``devices``."""
+    def _evaluate_rows(self, devices: IntArray, chunk: IntArray, which: IntArray, row: IntArray) -> None:
+        """Evaluate at least row ``row`` (m,) of each of ``devices[which]``, ``which`` (m,)."""
         start_s = np.asarray((chunk * CHUNK + 0.5) * self._step_s, dtype=np.float64)
         if self._rows is not None:
-            which, row = np.nonzero(wanted)
             fast = self._rows(devices, start_s, self._step_s, which, row)
         else:
-            which, row = np.divmod(np.arange(len(devices) * ROW), ROW)
-            each = zip(devices.tolist(), start_s.tolist(), strict=True)
+            some = np.unique(which)
+            which, row = np.repeat(some, ROW), np.tile(ROWS, len(some))
+            each = zip(devices[some].tolist(), start_s[some].tolist(), strict=True)
             whole = [self._fast.sample(device, Grid(from_s, self._step_s, CHUNK)) for device, from_s in each]
             fast = np.reshape(whole, (len(which), ROW))
-        of, held = devices[which], (row[:, None] * ROW + ROWS) // self._hold
+        of = devices[which]
+        held = (row[:, None] * ROW + ROWS) // self._hold
         self._gain[of, row] = self._slow_gain[of[:, None], held] * fast
-        self._known[of, row] = True
+        self._known[of, row] = chunk[which]
 
     def _make_room(self, devices: int) -> None:
         """Keep room for so many devices, with some to spare."""
         if devices <= len(self._chunk):
             return
         more = max(devices, 2 * len(self._chunk)) - len(self._chunk)
-        self._chunk = np.append(self._chunk, np.full(more, -1))
-        self._known, self._slow_gain, self._gain = (
-            np.concatenate((kept, np.empty((more, *kept.shape[1:]), kept.dtype)))
-            for kept in (self._known, self._slow_gain, self._gain)
+        self._chunk, self._known, self._slow_gain, self._gain = (
+            np.concatenate((kept, np.full((more, *kept.shape[1:]), -1, kept.dtype)))
+            for kept in (self._chunk, self._known, self._slow_gain, self._gain)
         )

@@ -8,11 +8,11 @@ import simpy
 
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.choices import Choices
-from prefine.emulator.simulation.cohort import Assignment, Cohort
-from prefine.emulator.simulation.downlink import Delivery
+from prefine.emulator.simulation.cohort import Cohort
 from prefine.emulator.simulation.energy import EnergyAccount
 from prefine.emulator.simulation.fastpath import ComputedRound, FastPath
 from prefine.emulator.simulation.finetuning import Books, Updated
+from prefine.emulator.simulation.orders import Assignment, Orders
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import DevicesPlan, IntArray, RoundDecision
 
@@ -36,85 +36,55 @@ class Rounds:
         self._fast_path = fast_path
         self._account = account
         self._busy: list[simpy.Process] = []
+        self._orders = Orders(spec, spec.plan.devices, np.arange(0))
         self.books, self.choices = books, choices
 
     def update(self, decision: RoundDecision, number: int) -> Generator[simpy.Event, Any, Updated]:
         """The round ``number``, from when enough devices are there."""
-        plan, chosen = decision.devices, self.choices.of(decision, number)
+        chosen = self.choices.of(decision, number)
         members = yield from self._cohort.gather(chosen)
         start_s, before_j = self._env.now, self._account.total_j
-        limit_s = self._limit_s(start_s)
-        delivery = self._deliver(members, limit_s)
-        batches = np.rint(plan.batch).astype(np.int64)
-        assignment = self._assign(plan, number, members, batches, delivery, limit_s)
-        computed = self._fast_path.computed(assignment)
-        if computed is not None and self._is_powered(computed, members, delivery):
-            yield from self._book(computed, members, delivery)
+        orders = self._orders_of(decision.devices, members)
+        assignment, computed = self._fast_path.round(orders, number, start_s)
+        if computed is not None and self._is_powered(assignment, computed):
+            yield self._env.timeout(computed.end_s - start_s)
+            self._book(assignment, computed)
             arrived = members
         else:
-            arrived = yield from self._simulate(assignment, delivery)
+            arrived = yield from self._simulate(assignment)
         if len(arrived) >= self._cohort.fewest(chosen):
-            self._spec.learner.finetune(batches, self.choices.weights(decision, members, arrived))
+            weights = self.choices.weights(decision, members, arrived)
+            self._spec.learner.finetune(orders.batches.copy(), weights)
         return Updated(start_s, before_j, len(arrived))
+
+    def _orders_of(self, plan: DevicesPlan, members: IntArray) -> Orders:
+        """Those of the last round where they are the same."""
+        last = self._orders
+        if plan is not last.plan or members is not last.devices:
+            self._orders = Orders(self._spec, plan, members)
+        return self._orders
 
     def stop(self, cause: str) -> Generator[simpy.Event, Any, None]:
         """Nobody is at work between rounds; who is in one that was cut off is called back."""
         yield from self._cohort.recall(self._busy, cause)
         self._collect()
 
-    def _limit_s(self, start_s: float) -> float:
-        """When a round that begins at ``start_s`` ends at the latest."""
-        spec = self._spec
-        return min(start_s + min(spec.faults.deadline_s, spec.aggregation.limit_s), spec.horizon_s)
+    def _is_powered(self, assignment: Assignment, computed: ComputedRound) -> bool:
+        covered = self._account.covers(assignment.downlink_j + computed.energy_j)
+        return covered and self._cohort.can_power(assignment.devices, computed.each_j)
 
-    def _deliver(self, members: IntArray, limit_s: float) -> Delivery:
-        spec, noise_psd_w_hz = self._spec, self._spec.problem.radio.noise_psd_w_hz
-        return spec.deliveries.deliver(
-            spec.channel.undisturbed, members.tolist(), self._env.now, noise_psd_w_hz, spec.patience_s, limit_s
-        )
-
-    def _assign(
-        self,
-        plan: DevicesPlan,
-        number: int,
-        members: IntArray,
-        batches: IntArray,
-        delivery: Delivery,
-        limit_s: float,
-    ) -> Assignment:
-        start_s, spec = self._env.now, self._spec
-        return Assignment(
-            number,
-            members,
-            batches[members],
-            plan.frequency_hz[members],
-            spec.power_control.powers(spec.problem, spec.channel, plan, members, start_s),
-            plan.bands_hz(spec.problem.devices.bandwidth_hz)[members],
-            delivery.end_s,
-            start_s,
-            min(max(delivery.end_s), limit_s),
-            limit_s,
-        )
-
-    def _is_powered(self, computed: ComputedRound, members: IntArray, delivery: Delivery) -> bool:
-        covered = self._account.covers(delivery.energy_j + computed.energy_j)
-        return covered and self._cohort.can_power(members, computed.each_j)
-
-    def _book(
-        self, computed: ComputedRound, members: IntArray, delivery: Delivery
-    ) -> Generator[simpy.Event, Any, None]:
-        """Let the computed round pass in one event, and book what it used."""
-        yield self._env.timeout(computed.end_s - self._env.now)
-        self._account.settle("downlink", 0.0, delivery.energy_j)
+    def _book(self, assignment: Assignment, computed: ComputedRound) -> None:
+        """Book what the computed round used, which has passed in one event."""
+        self._account.settle("downlink", 0.0, assignment.downlink_j)
         self._account.settle("compute", 0.0, computed.compute_j)
         self._account.settle("uplink", 0.0, computed.uplink_j)
-        self._cohort.drain(members, computed.each_j)
+        self._cohort.drain(assignment.devices, computed.each_j)
         self.books.rounds.append(computed.records)
 
-    def _simulate(self, assignment: Assignment, delivery: Delivery) -> Generator[simpy.Event, Any, IntArray]:
+    def _simulate(self, assignment: Assignment) -> Generator[simpy.Event, Any, IntArray]:
         """The round as the devices' processes go through it; the devices (n,) that delivered."""
         self._busy = self._cohort.begin_round(assignment)
-        held_j = self._account.hold(delivery.energy_j)
+        held_j = self._account.hold(assignment.downlink_j)
         sending_s = assignment.start_compute_s - assignment.start_s
         yield from self._account.transmit(self._env, held_j, sending_s)
         yield from self._barrier(assignment.limit_s)

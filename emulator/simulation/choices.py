@@ -13,13 +13,14 @@ class Choices:
     def __init__(self, share: FloatArray) -> None:
         self._share = share
         self._own_weights = False
+        self._everyone = np.ones(len(share), dtype=np.bool_)
         self.made: dict[int, NDArray[np.bool_]] = {}
         """Whom the policy chose, (K,), by the number of the fine-tuning round; of rounds open to all, nothing."""
 
     def of(self, decision: RoundDecision, number: int) -> NDArray[np.bool_]:
         """Who may take part in round ``number``, (K,)."""
         if decision.participants is None:
-            return np.ones(len(self._share), dtype=np.bool_)
+            return self._everyone
         self.made[number] = decision.participants > 0.0
         return self.made[number]
 

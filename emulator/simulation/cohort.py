@@ -1,8 +1,8 @@
 """The devices as the server deals with them: who is there, who is at work, and what they bring back."""
 
 import math
-from collections.abc import Collection, Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Generator, Sequence
+from typing import Any
 
 import numpy as np
 import simpy
@@ -10,37 +10,13 @@ from numpy.typing import NDArray
 
 from prefine.emulator.physics import compute_time
 from prefine.emulator.simulation.device import Device, Task
+from prefine.emulator.simulation.orders import Assignment
 from prefine.emulator.simulation.ownband import Carrier
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import FloatArray, IntArray
 
 BATTERY_MARGIN = 1e-9
 """Relative. Sums round differently in a computed round: what is so near is left to the devices' processes."""
-
-
-class Assignment(NamedTuple):
-    """All parts; arrays are (n,), one entry per device that takes part, in the order of ``devices``.
-
-    The model is on its way from ``start_s``; everyone begins to compute at ``start_compute_s``.
-    """
-
-    round: int
-    devices: IntArray
-    batch: IntArray
-    frequency_hz: FloatArray
-    power_w: FloatArray
-    bandwidth_hz: FloatArray
-    download_end_s: tuple[float, ...]
-    start_s: float
-    start_compute_s: float
-    limit_s: float
-
-    def tasks(self) -> Iterator[Task]:
-        """The part of each device, in the order of ``devices``."""
-        arrays = self.devices, self.batch, self.frequency_hz, self.power_w, self.bandwidth_hz
-        columns = (column.tolist() for column in arrays)
-        for device, batch, hz, power_w, band_hz, end_s in zip(*columns, self.download_end_s, strict=True):
-            yield Task(self.round, device, batch, hz, power_w, band_hz, end_s, self.start_compute_s, self.limit_s)
 
 
 class Cohort:
@@ -63,25 +39,36 @@ class Cohort:
         self._horizon_s = spec.horizon_s
         self._on_batteries = math.isfinite(spec.faults.capacity_j)
         self._can_leave = spec.availability.can_change or self._on_batteries
+        self._everyone, self._all = np.arange(len(devices)), np.ones(len(devices), dtype=np.bool_)
+        self._members = self._everyone
+        self._chosen, self._enough = self._all, max(1, self._fewest)
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
         if not self._can_leave:
-            return np.ones(len(self._devices), dtype=np.bool_)
+            return self._all
         return np.array([device.available() for device in self._devices])
 
     def fewest(self, chosen: NDArray[np.bool_]) -> int:
         """With fewer than this of the ``chosen`` (K,), no round begins and no update counts."""
-        return max(1, min(self._fewest, int(np.count_nonzero(chosen))))
+        if chosen is not self._chosen:
+            self._chosen, self._enough = chosen, max(1, min(self._fewest, int(np.count_nonzero(chosen))))
+        return self._enough
 
     def gather(self, chosen: NDArray[np.bool_]) -> Generator[simpy.Event, Any, IntArray]:
-        """The devices (n,) of the next round, of the ``chosen`` (K,), in rising order; waits where they are too few."""
+        """The devices (n,) of the next round, of the ``chosen`` (K,), in rising order; waits where they are too few.
+
+        The same array as the last time where they are the same.
+        """
         everyone = len(self._devices)
-        order = self._selection.permutation(everyone) if self._selected < everyone else np.arange(everyone)
+        order = self._selection.permutation(everyone) if self._selected < everyone else self._everyone
         while True:
             there = order[(self.available() & chosen)[order]][: self._selected]
             if len(there) >= self.fewest(chosen):
-                return np.sort(there)
+                there.sort()
+                if not np.array_equal(there, self._members):
+                    self._members = there
+                return self._members
             yield self._env.timeout(min(self.next_change_s(), self._horizon_s) - self._env.now)
             if self._env.now >= self._horizon_s:
                 yield self._env.event()

@@ -21,6 +21,10 @@ class Deliveries:
         """Whether deliveries share one band, so that one waits for the other."""
         return self._downlink.transmits
 
+    def have_served(self, devices: Sequence[int]) -> bool:
+        """Whether none of ``devices`` is owed more than the round's model."""
+        return True
+
     def deliver(
         self,
         channel: Channel,
@@ -43,6 +47,10 @@ class HandedOver(Deliveries):
     def __init__(self, downlink: DownlinkSection, base: DownlinkSection) -> None:
         super().__init__(downlink)
         self._base, self._served = base, set[int]()
+
+    def have_served(self, devices: Sequence[int]) -> bool:
+        """Whether each has its base model."""
+        return self._served.issuperset(devices)
 
     def deliver(
         self,

@@ -105,6 +105,11 @@ class Tdma:
 class PowerControl(Protocol):
     """Sets the power of each upload at the start of its round; it holds for the whole upload."""
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same in every round of a plan."""
+        ...
+
     def powers(
         self, problem: Problem, channel: Channel, plan: DevicesPlan, devices: IntArray, now_s: float
     ) -> FloatArray:
@@ -115,6 +120,8 @@ class PowerControl(Protocol):
 @dataclass(frozen=True)
 class FixedPower:
     """The power that the plan says, whatever the gain."""
+
+    is_fixed = True
 
     def powers(
         self, problem: Problem, channel: Channel, plan: DevicesPlan, devices: IntArray, now_s: float
@@ -130,6 +137,8 @@ class TargetPower:
     Q bits in the planned upload time t over the gain g at the start of the round, in the band W that the plan counts
     on. What the gain does later in the round is not followed.
     """
+
+    is_fixed = False
 
     def powers(
         self, problem: Problem, channel: Channel, plan: DevicesPlan, devices: IntArray, now_s: float

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy import count_nonzero
 
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.physics import rate
@@ -81,50 +82,51 @@ def delivered_bits(
     return total
 
 
-def transfers(
-    channel: Channel,
-    devices: IntArray,
-    start_s: FloatArray,
-    bits: float,
-    power_w: FloatArray,
-    bandwidth_hz: FloatArray,
-    noise_psd_w_hz: FloatArray,
-    horizon_s: float,
-) -> tuple[FloatArray, FloatArray]:
-    """`transfer_end` and `delivered_bits` by then for many devices at once, each with its own start; all (n,)."""
-    steps = channel.ahead(devices, start_s, FIRST_STEPS)
-    speed = rate(bandwidth_hz, power_w, steps.gain[:, 0], noise_psd_w_hz)
-    with np.errstate(divide="ignore", invalid="ignore"):  # silence takes for ever
-        end_s = start_s + bits / speed
-    delivered = _bits(end_s - start_s, speed)
-    longer = end_s > steps.end_s[:, 0]
-    if not longer.any():
+class Uploads:
+    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over, none before the one before."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        devices: IntArray,
+        bits: float,
+        bandwidth_hz: FloatArray,
+        noise_psd_w_hz: FloatArray,
+    ) -> None:
+        self._channel, self._devices, self._bits = channel, devices, bits
+        self._bandwidth_hz, self._noise_psd_w_hz = bandwidth_hz, noise_psd_w_hz
+        self._power_w = self._took_s = self._speed = np.full(len(devices), math.nan)
+        self._until_s = -math.inf
+
+    def sent(self, start_s: FloatArray, power_w: FloatArray, horizon_s: float) -> tuple[FloatArray, FloatArray]:
+        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,).
+
+        As long as every gain holds, so do the rates: then nothing is asked of the channel.
+        """
+        end_s = start_s + self._took_s
+        if power_w is self._power_w and end_s.max() <= self._until_s:
+            return end_s, _bits(end_s - start_s, self._speed)
+        steps = self._channel.ahead(self._devices, start_s, FIRST_STEPS)
+        links = self._bandwidth_hz[:, None], power_w[:, None], steps.gain, self._noise_psd_w_hz[:, None]
+        rates = rate(*links)
+        self._power_w, self._until_s, self._speed = power_w, float(steps.end_s[:, 0].min()), rates[:, 0]
+        with np.errstate(divide="ignore"):  # silence takes for ever
+            self._took_s = self._bits / self._speed
+        end_s = start_s + self._took_s
+        longer = end_s > steps.end_s[:, 0]
+        if not count_nonzero(longer):
+            return end_s, _bits(end_s - start_s, self._speed)
+        begin_s, lasting_s = _stretches(start_s, steps.end_s)
+        sent = np.cumsum(_bits(lasting_s, rates), axis=1)
+        end_s = np.where(longer, _end_within(begin_s, sent, rates, self._bits), end_s)
+        delivered = _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
+        far = np.flatnonzero(longer & np.isinf(end_s))
+        if len(far):
+            own = power_w[far], self._bandwidth_hz[far], self._noise_psd_w_hz[far]
+            end_s[far], delivered[far] = transfers_exactly(
+                self._channel, self._devices[far], start_s[far], self._bits, *own, horizon_s
+            )
         return end_s, delivered
-    band_hz, watts, noise_psd = (column[longer, None] for column in (bandwidth_hz, power_w, noise_psd_w_hz))
-    rates = rate(band_hz, watts, steps.gain[longer], noise_psd)
-    end_s[longer], delivered[longer] = _over_steps(start_s[longer], steps.end_s[longer], rates, bits)
-    far = np.isnan(end_s)
-    if far.any():
-        own = power_w[far], bandwidth_hz[far], noise_psd_w_hz[far]
-        end_s[far], delivered[far] = transfers_exactly(channel, devices[far], start_s[far], bits, *own, horizon_s)
-    return end_s, delivered
-
-
-def _over_steps(
-    start_s: FloatArray, step_end_s: FloatArray, rates: FloatArray, bits: float
-) -> tuple[FloatArray, FloatArray]:
-    """Ends and delivered bits (n,) of transfers over the steps (n, m) that follow ``start_s`` (n,).
-
-    The end is NaN where the steps do not suffice.
-    """
-    begin_s = np.concatenate((start_s[:, None], step_end_s[:, :-1]), axis=1)
-    lasting_s = _after(begin_s, step_end_s)
-    sent = np.cumsum(_bits(lasting_s, rates), axis=1)
-    row, last = np.arange(len(rates)), np.argmax(sent >= bits, axis=1)
-    left = bits - np.where(last > 0, sent[row, last - 1], 0.0)
-    within = np.divide(left, rates[row, last], where=sent[:, -1] >= bits, out=np.full(len(rates), math.nan))
-    end_s = begin_s[row, last] + within
-    return end_s, _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
 
 
 def transfers_exactly(
@@ -138,30 +140,52 @@ def transfers_exactly(
     horizon_s: float,
 ) -> tuple[FloatArray, FloatArray]:
     """`transfer_end` and `delivered_bits` by then for many devices, to the last bit, chunk after chunk; all (n,)."""
+    links = [column[:, None] for column in (bandwidth_hz, power_w, noise_psd_w_hz)]
+    going, left, from_s, count = np.arange(len(devices)), np.full(len(devices), bits), start_s, FIRST_STEPS
     end_s, delivered = np.full(len(devices), math.inf), np.zeros(len(devices))
-    from_s, left, going, count = start_s.copy(), np.full(len(devices), bits), np.arange(len(devices)), FIRST_STEPS
     while len(going):
-        steps = channel.ahead(devices[going], from_s[going], count)
-        begin_s = np.concatenate((from_s[going, None], steps.end_s[:, :-1]), axis=1)
-        rates = rate(bandwidth_hz[going, None], power_w[going, None], steps.gain, noise_psd_w_hz[going, None])
-        lasting_s = _after(begin_s, steps.end_s)
+        band_hz, watts, noise_psd = links
+        steps = channel.ahead(devices[going], from_s, count)
+        begin_s, lasting_s = _stretches(from_s, steps.end_s)
+        rates = rate(band_hz, watts, steps.gain, noise_psd)
         sent = np.cumsum(_bits(lasting_s, rates), axis=1)
-        over = np.flatnonzero(sent[:, -1] >= left[going])
-        last, ended = np.argmax(sent[over] >= left[going[over], None], axis=1), going[over]
-        before = np.where(last > 0, sent[over, last - 1], 0.0)
-        end_s[ended] = begin_s[over, last] + (left[ended] - before) / rates[over, last]
-        used_s = np.minimum(lasting_s, _after(begin_s, end_s[going, None]))
-        delivered[going] += _sums(_bits(used_s, rates), np.count_nonzero(lasting_s, axis=1))
-        left[going] -= sent[:, -1]
-        from_s[going] = steps.end_s[:, -1]
-        going = going[np.isinf(end_s[going]) & (from_s[going] < horizon_s) & np.isfinite(from_s[going])]
+        ends_s = _end_within(begin_s, sent, rates, left)
+        end_s[going] = ends_s
+        used_s = np.minimum(lasting_s, _after(begin_s, ends_s[:, None]))
+        delivered[going] += _sums(_bits(used_s, rates), lasting_s)
+        from_s = steps.end_s[:, -1]
+        on = np.flatnonzero(np.isinf(ends_s) & (from_s < horizon_s) & np.isfinite(from_s))
+        going, left, from_s, links = going[on], left[on] - sent[on, -1], from_s[on], [link[on] for link in links]
         count = min(2 * count, MOST_STEPS)
     return end_s, delivered
 
 
-def _sums(values: FloatArray, lengths: IntArray) -> FloatArray:
-    """Of the first ``lengths`` (n,) of each row of ``values`` (n, m), added up as a row of that length is."""
-    total = np.empty(len(values))
+def _stretches(start_s: FloatArray, step_end_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """When each of the steps (n, m) that follow ``start_s`` (n,) begins, and how long it lasts."""
+    begin_s = np.empty_like(step_end_s)
+    begin_s[:, 0] = start_s
+    begin_s[:, 1:] = step_end_s[:, :-1]
+    return begin_s, _after(begin_s, step_end_s)
+
+
+def _end_within(begin_s: FloatArray, sent: FloatArray, rates: FloatArray, left: FloatArray | float) -> FloatArray:
+    """Ends (n,) of transfers of ``left`` bits, of which steps (n, m) have ``sent`` so many by their ends.
+
+    Infinite where the steps do not suffice.
+    """
+    row, last = np.arange(len(sent)), (sent >= np.reshape(left, (-1, 1))).argmax(axis=1)
+    rest = left - np.where(last > 0, sent[row, last - 1], 0.0)
+    within = np.divide(rest, rates[row, last], where=sent[:, -1] >= left, out=np.full(len(sent), math.inf))
+    end_s: FloatArray = begin_s[row, last] + within
+    return end_s
+
+
+def _sums(values: FloatArray, lasting_s: FloatArray) -> FloatArray:
+    """Of each row of ``values`` (n, m), added up as a row is that has only the steps that last."""
+    if count_nonzero(lasting_s[:, -1]) == len(values):
+        whole: FloatArray = values.sum(axis=1)
+        return whole
+    lengths, total = np.count_nonzero(lasting_s, axis=1), np.empty(len(values))
     for length in np.unique(lengths).tolist():
         which = lengths == length
         total[which] = values[which, :length].sum(axis=1)
@@ -170,7 +194,7 @@ def _sums(values: FloatArray, lengths: IntArray) -> FloatArray:
 
 def _after(begin_s: FloatArray, end_s: FloatArray) -> FloatArray:
     """How long each end is after its begin, at least 0."""
-    return np.subtract(end_s, begin_s, where=begin_s < end_s, out=np.zeros_like(begin_s))
+    return np.subtract(end_s, begin_s, where=begin_s < end_s, out=np.zeros(begin_s.shape))
 
 
 def _bits(duration_s: FloatArray, rates: FloatArray) -> FloatArray:

@@ -13,12 +13,12 @@ from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.records import RunResult
 from prefine.emulator.simulation import barrier, run
 from prefine.emulator.simulation.availability import Switches
-from prefine.emulator.simulation.cohort import Assignment
 from prefine.emulator.simulation.control import FollowPlan
-from prefine.emulator.simulation.downlink import Broadcast, Delivery, FixedDownlink, FreeDownlink, Unicast
+from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, FreeDownlink, Unicast
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.fastpath import ComputedRound, IndependentDevices, NoFastPath, fast_path
 from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.orders import Assignment
 from prefine.emulator.simulation.ownband import OwnBands
 from prefine.emulator.simulation.processor import OnOffLoad, ProcessorModel
 from prefine.emulator.simulation.radio import FixedPower, Ofdma, TargetPower
@@ -32,11 +32,11 @@ class Watched:
     def __init__(self, inner: Any) -> None:
         self.inner, self.computed_rounds, self.asked = inner, 0, 0
 
-    def computed(self, assignment: Assignment) -> ComputedRound | None:
-        found: ComputedRound | None = self.inner.computed(assignment)
+    def round(self, *of: Any) -> tuple[Assignment, ComputedRound | None]:
+        assignment, found = self.inner.round(*of)
         self.asked += 1
         self.computed_rounds += found is not None
-        return found
+        return assignment, found
 
 
 def both_ways(world: RunSpec) -> tuple[RunResult, RunResult, Watched]:
@@ -126,9 +126,9 @@ def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
     world = run_spec(problem(4), plan(problem(4), 0, 12), faults=Faults(battery_j=0.5))
     with pytest.MonkeyPatch.context() as patch:
 
-        def noting(rounds: barrier.Rounds, assignment: Assignment, delivery: Delivery) -> Any:
+        def noting(rounds: barrier.Rounds, assignment: Assignment) -> Any:
             lived.append(assignment.round)
-            return living(rounds, assignment, delivery)
+            return living(rounds, assignment)
 
         patch.setattr(barrier.Rounds, "_simulate", noting)
         fast, simulated, _ = both_ways(world)

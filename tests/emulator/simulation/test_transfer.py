@@ -11,7 +11,7 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.physics import rate
-from prefine.emulator.simulation.transfer import delivered_bits, transfer_end, transfers
+from prefine.emulator.simulation.transfer import Uploads, delivered_bits, transfer_end
 from tests.emulator.simulation.worlds import StepChannel
 
 BAND_HZ, POWER_W, NOISE = 1e6, 0.1, 4e-21
@@ -79,30 +79,36 @@ def test_an_upload_that_ends_a_quarter_into_a_late_step(step: int) -> None:
     assert end_s == pytest.approx(step - 0.75, rel=1e-13)
     assert delivered_bits(channel, 0, 0.0, end_s, POWER_W, BAND_HZ, NOISE) == pytest.approx(bits, rel=1e-13)
     one = np.ones(1)
-    end, sent = transfers(
-        channel, np.zeros(1, int), 0.0 * one, bits, POWER_W * one, BAND_HZ * one, NOISE * one, math.inf
-    )
+    uploads = Uploads(channel, np.zeros(1, int), bits, BAND_HZ * one, NOISE * one)
+    end, sent = uploads.sent(0.0 * one, POWER_W * one, math.inf)
     assert (end[0], sent[0]) == pytest.approx((step - 0.75, bits), rel=1e-13)
 
 
 @settings(max_examples=100, deadline=None)
-@given(steps, st.lists(st.tuples(st.floats(0.0, 5.0), st.floats(0.5, 2.0)), min_size=1, max_size=4))
-def test_many_at_once_are_each_as_by_hand(parts: list[tuple[float, float]], links: list[tuple[float, float]]) -> None:
-    """Each with its own start and band factor; 3e6 bits over 1 to 40 steps."""
+@given(
+    steps,
+    st.lists(st.tuples(st.floats(0.0, 5.0), st.floats(0.5, 2.0)), min_size=1, max_size=4),
+    st.floats(0.0, 5.0),
+    st.sampled_from([3e4, 3e6]),
+)
+def test_many_at_once_are_each_as_by_hand(
+    parts: list[tuple[float, float]], links: list[tuple[float, float]], later_s: float, bits: float
+) -> None:
+    """Each with its own start and band factor, over 1 to 40 steps; and again later, in the same step or another."""
     ends = [float(end) for end in np.cumsum([duration for duration, _ in parts])]
     gains = [*(gain for _, gain in parts), 0.0]
     channel = StepChannel(tuple(ends), tuple(gains))
     start_s, factor = (np.array(column) for column in zip(*links, strict=True))
     # Band and power times a factor leave the SNR as it is: the rate is multiplied, which by hand divides the bits.
     power_w, band_hz = POWER_W * factor, BAND_HZ * factor
-    end_s, sent = transfers(
-        channel, np.arange(len(links)), start_s, 3e6, power_w, band_hz, np.full(len(links), NOISE), math.inf
-    )
-    for k, (start, share) in enumerate(links):
-        expected = _end_by_hand(ends, gains, start, 3e6 / share)
-        assert end_s[k] == pytest.approx(expected, rel=1e-9)
-        if math.isfinite(expected):
-            assert sent[k] == pytest.approx(3e6, rel=1e-9)
+    uploads = Uploads(channel, np.arange(len(links)), bits, band_hz, np.full(len(links), NOISE))
+    for begin_s in (start_s, start_s, start_s + later_s):
+        end_s, sent = uploads.sent(begin_s, power_w, math.inf)
+        for k, share in enumerate(factor.tolist()):
+            expected = _end_by_hand(ends, gains, float(begin_s[k]), bits / share)
+            assert end_s[k] == pytest.approx(expected, rel=1e-9)
+            if math.isfinite(expected):
+                assert sent[k] == pytest.approx(bits, rel=1e-9)
 
 
 @pytest.mark.parametrize("waves", [64, 9])
@@ -112,7 +118,8 @@ def test_many_at_once_under_fading_are_each_as_alone_to_the_last_bit(waves: int)
     together, alone = (Rayleigh(sinusoids=waves).build(near, 3) for _ in range(2))
     start_s, power_w = np.linspace(0.0, 3.0, count), np.geomspace(1e-6, 0.2, count)
     same = np.ones(count)
-    end_s, sent = transfers(together, np.arange(count), start_s, 1e5, power_w, BAND_HZ * same, NOISE * same, 1e9)
+    uploads = Uploads(together, np.arange(count), 1e5, BAND_HZ * same, NOISE * same)
+    end_s, sent = uploads.sent(start_s, power_w, 1e9)
     assert end_s.max() > 1.0 > end_s.min() - start_s[0]
     for k in range(count):
         link = float(power_w[k]), BAND_HZ, NOISE
