@@ -1,5 +1,6 @@
 """Phi over the rounds of both stages (docs/theory.md, sections 2 and 3): with free rounds, or with a given share."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +103,11 @@ class AllRounds(MeanOverAllRounds):
 
     def best_counts(self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound) -> Counts:
         """See `Objective`. Phi is monotone in N, so N is 0 or all that fits; or, where the shift bends, in between."""
-        terms, counts, column = stages.terms, finetune_counts(budget, finetuning.cost), batches[:, np.newaxis]
-        none = np.zeros((1, len(counts)))
-        found = pick(self.value(terms, none, counts, column[:1], finetuning.noise), none, counts, column)
-        counts = self._worth_pretraining(stages, budget, batches, finetuning, counts, found.value)
+        terms, found = stages.terms, self._finetuning_alone(stages, budget, batches, finetuning)
+        counts = self._worth_pretraining(stages, budget, batches, finetuning, found.value)
         if not len(counts):
             return found
+        column = batches[:, np.newaxis]
         most = np.floor(real_rounds_beside(counts, stages.problem.server, budget, column, finetuning.cost))
         tried = [most]
         if terms.bends:
@@ -118,27 +118,30 @@ class AllRounds(MeanOverAllRounds):
             found = min(found, pick(value, pretraining, counts, column))
         return found
 
+    def _finetuning_alone(
+        self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound
+    ) -> Counts:
+        """N = 0 and as many M as fit: A / M + noise falls in M."""
+        most = math.floor(finetuning.cost.affordable(budget))
+        value = self.value(stages.terms, 0.0, float(most), 1.0, finetuning.noise)
+        return Counts(float(value), 0, most, int(batches[0]))
+
     def _worth_pretraining(
-        self,
-        stages: Stages,
-        budget: Budget,
-        batches: FloatArray,
-        finetuning: FinetuneRound,
-        counts: FloatArray,
-        reached: float,
+        self, stages: Stages, budget: Budget, batches: FloatArray, finetuning: FinetuneRound, reached: float
     ) -> FloatArray:
-        """Those of ``counts`` (M,) beside which some pre-training may give less than ``reached``.
+        """The counts (M,) beside which some pre-training may give less than ``reached``.
 
         N rounds do so where A + D(N) + N alpha0 / b0 + M noise < reached (N + M), D(N) is at least N times its first
         slope, and N b0 at most the samples that fit.
         """
-        if not np.isfinite(reached):
-            return counts
         terms, one = stages.terms, np.ones((1, 1))
         gains = terms.shift - terms.relief * terms.relief_rate + terms.server_noise / batches - reached
         best = float(np.min(gains / batches))
         if best >= 0.0:
-            return counts[:0]
+            return batches[:0]
+        counts = finetune_counts(budget, finetuning.cost)
+        if not math.isfinite(reached):
+            return counts
         samples = real_rounds_beside(counts, stages.problem.server, budget, one, finetuning.cost)[0]
         least = terms.start + counts * (finetuning.noise - reached) + samples * best
         worth: FloatArray = counts[least < _ROUNDING * terms.start]
