@@ -1,7 +1,7 @@
 """Device records in columns: as many as devices times rounds, so they are made only where one is asked for."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, groupby
 from typing import Any, NamedTuple, Self, SupportsIndex, get_type_hints, overload
 
@@ -57,7 +57,7 @@ class DeviceTable(Sequence[DeviceRecord]):
         """The rows of a slice, or those for which ``which`` (n,) is true."""
         return type(self)({name: column[which] for name, column in self.columns.items()})
 
-    @property
+    @cached_property
     def delivered(self) -> NDArray[np.bool_]:
         """Whose work arrived whole, (n,)."""
         return np.asarray(self.columns["outcome"] == "delivered", dtype=np.bool_)

@@ -9,8 +9,9 @@ import simpy
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.choices import Choices
 from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.course import ComputedRound
 from prefine.emulator.simulation.energy import EnergyAccount
-from prefine.emulator.simulation.fastpath import ComputedRound, FastPath
+from prefine.emulator.simulation.fastpath import FastPath
 from prefine.emulator.simulation.finetuning import Books, Updated
 from prefine.emulator.simulation.orders import Assignment, Orders
 from prefine.emulator.simulation.spec import RunSpec
@@ -45,13 +46,13 @@ class Rounds:
         members = yield from self._cohort.gather(chosen)
         start_s, before_j = self._env.now, self._account.total_j
         orders = self._orders_of(decision.devices, members)
-        assignment, computed = self._fast_path.round(orders, number, start_s)
-        if computed is not None and self._is_powered(assignment, computed):
+        computed = self._fast_path.round(orders, number, start_s)
+        if computed is not None and self._is_powered(computed, members):
             yield self._env.timeout(computed.end_s - start_s)
-            self._book(assignment, computed)
+            self._book(computed, members)
             arrived = members
         else:
-            arrived = yield from self._simulate(assignment)
+            arrived = yield from self._simulate(orders.assignment(number, start_s))
         if len(arrived) >= self._cohort.fewest(chosen):
             weights = self.choices.weights(decision, members, arrived)
             self._spec.learner.finetune(orders.batches.copy(), weights)
@@ -69,25 +70,24 @@ class Rounds:
         yield from self._cohort.recall(self._busy, cause)
         self._collect()
 
-    def _is_powered(self, assignment: Assignment, computed: ComputedRound) -> bool:
-        covered = self._account.covers(assignment.downlink_j + computed.energy_j)
-        return covered and self._cohort.can_power(assignment.devices, computed.each_j)
+    def _is_powered(self, computed: ComputedRound, members: IntArray) -> bool:
+        return self._account.covers(computed.energy_j) and self._cohort.can_power(members, computed.each_j)
 
-    def _book(self, assignment: Assignment, computed: ComputedRound) -> None:
+    def _book(self, computed: ComputedRound, members: IntArray) -> None:
         """Book what the computed round used, which has passed in one event."""
-        self._account.settle("downlink", 0.0, assignment.downlink_j)
+        self._account.settle("downlink", 0.0, computed.downlink_j)
         self._account.settle("compute", 0.0, computed.compute_j)
         self._account.settle("uplink", 0.0, computed.uplink_j)
-        self._cohort.drain(assignment.devices, computed.each_j)
+        self._cohort.drain(members, computed.each_j)
         self.books.rounds.append(computed.records)
 
     def _simulate(self, assignment: Assignment) -> Generator[simpy.Event, Any, IntArray]:
         """The round as the devices' processes go through it; the devices (n,) that delivered."""
+        opening = assignment.opening
         self._busy = self._cohort.begin_round(assignment)
-        held_j = self._account.hold(assignment.downlink_j)
-        sending_s = assignment.start_compute_s - assignment.start_s
-        yield from self._account.transmit(self._env, held_j, sending_s)
-        yield from self._barrier(assignment.limit_s)
+        held_j = self._account.hold(opening.downlink_j)
+        yield from self._account.transmit(self._env, held_j, opening.start_compute_s - opening.start_s)
+        yield from self._barrier(opening.limit_s)
         return self._collect()
 
     def _barrier(self, limit_s: float) -> Generator[simpy.Event, Any, None]:

@@ -40,7 +40,8 @@ class Cohort:
         self._on_batteries = math.isfinite(spec.faults.capacity_j)
         self._can_leave = spec.availability.can_change or self._on_batteries
         self._everyone, self._all = np.arange(len(devices)), np.ones(len(devices), dtype=np.bool_)
-        self._members = self._everyone
+        self._members, self._gathered = self._everyone, self._all
+        self._are_all_there = not self._can_leave and self._selected == len(devices)
         self._chosen, self._enough = self._all, max(1, self._fewest)
 
     def available(self) -> NDArray[np.bool_]:
@@ -60,7 +61,9 @@ class Cohort:
 
         The same array as the last time where they are the same.
         """
-        everyone = len(self._devices)
+        if self._are_all_there and chosen is self._gathered:
+            return self._members
+        self._gathered, everyone = chosen, len(self._devices)
         order = self._selection.permutation(everyone) if self._selected < everyone else self._everyone
         while True:
             there = order[(self.available() & chosen)[order]][: self._selected]
@@ -88,13 +91,13 @@ class Cohort:
 
     def begin_round(self, assignment: Assignment) -> list[simpy.Process]:
         """Set all devices of ``assignment`` to work, as `begin` does."""
-        spec, of = self._spec, assignment.devices
+        spec, of, opening = self._spec, assignment.devices, assignment.opening
         if spec.processor.is_plain and not spec.load.can_steal:
             samples, cycles = assignment.batch.astype(np.float64), spec.problem.devices.cycles_per_sample[of]
-            start_s = assignment.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
+            start_s = opening.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
             bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
-            self._carrier.foresee(of, start_s, bits, power_w, own_hz, assignment.limit_s)
-        begins = self._env.timeout(assignment.start_compute_s - self._env.now)
+            self._carrier.foresee(of, start_s, bits, power_w, own_hz, opening.limit_s)
+        begins = self._env.timeout(opening.start_compute_s - self._env.now)
         return [self._begin(task, begins) for task in assignment.tasks()]
 
     def begin(self, task: Task) -> simpy.Process:

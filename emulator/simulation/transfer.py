@@ -83,7 +83,7 @@ def delivered_bits(
 
 
 class Uploads:
-    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over, none before the one before."""
+    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over."""
 
     def __init__(
         self,
@@ -95,24 +95,26 @@ class Uploads:
     ) -> None:
         self._channel, self._devices, self._bits = channel, devices, bits
         self._bandwidth_hz, self._noise_psd_w_hz = bandwidth_hz, noise_psd_w_hz
-        self._power_w = self._took_s = self._speed = np.full(len(devices), math.nan)
-        self._until_s = -math.inf
+        self._speed = np.full(len(devices), math.nan)
+        self.took_s = self._speed
+        """How long the last ones took, (n,), or would have at the rates that they began with."""
+        self.until_s = -math.inf
+        """When the first of these rates changes."""
+
+    def going_on(self, start_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`sent` for starts (..., n) after the last, of uploads at the same power that end by ``until_s``."""
+        end_s = start_s + self.took_s
+        return end_s, _bits(end_s - start_s, self._speed)
 
     def sent(self, start_s: FloatArray, power_w: FloatArray, horizon_s: float) -> tuple[FloatArray, FloatArray]:
-        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,).
-
-        As long as every gain holds, so do the rates: then nothing is asked of the channel.
-        """
-        end_s = start_s + self._took_s
-        if power_w is self._power_w and end_s.max() <= self._until_s:
-            return end_s, _bits(end_s - start_s, self._speed)
+        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,)."""
         steps = self._channel.ahead(self._devices, start_s, FIRST_STEPS)
         links = self._bandwidth_hz[:, None], power_w[:, None], steps.gain, self._noise_psd_w_hz[:, None]
         rates = rate(*links)
-        self._power_w, self._until_s, self._speed = power_w, float(steps.end_s[:, 0].min()), rates[:, 0]
+        self.until_s, self._speed = float(steps.end_s[:, 0].min()), rates[:, 0]
         with np.errstate(divide="ignore"):  # silence takes for ever
-            self._took_s = self._bits / self._speed
-        end_s = start_s + self._took_s
+            self.took_s = self._bits / self._speed
+        end_s = start_s + self.took_s
         longer = end_s > steps.end_s[:, 0]
         if not count_nonzero(longer):
             return end_s, _bits(end_s - start_s, self._speed)
