@@ -1,6 +1,6 @@
 """Fine-tuning behind a barrier: broadcast, compute, upload, and an update of everyone's work or of the first."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -92,26 +92,30 @@ class Rounds:
 
     def _barrier(self, limit_s: float) -> Generator[simpy.Event, Any, None]:
         """Wait for everyone, for enough arrivals, or for the round's deadline; then call back the rest."""
-        over: simpy.Event = self._env.all_of(self._busy)
-        enough = self._spec.aggregation.enough(len(self._busy))
-        if enough == len(self._busy) and limit_s >= self._spec.horizon_s:
+        everyone = len(self._busy)
+        over: simpy.Event = self._happens_after(everyone, _any)
+        enough = self._spec.aggregation.enough(everyone)
+        if enough == everyone and limit_s >= self._spec.horizon_s:
             yield over
             return
-        if enough < len(self._busy):
-            over = over | self._arrivals(enough)
+        if enough < everyone:
+            over = over | self._happens_after(enough, _delivery)
         if limit_s < self._spec.horizon_s:
             over = over | self._env.timeout(limit_s - self._env.now)
         yield over
         yield from self._cohort.recall(self._busy, "late")
 
-    def _arrivals(self, count: int) -> simpy.Event:
-        """Happens when ``count`` devices have delivered; who does so in the same instant counts as well."""
-        reached, arrived = self._env.event(), 0
+    def _happens_after(self, count: int, counts: Callable[[simpy.Event], bool]) -> simpy.Event:
+        """Happens when ``count`` devices have ended in a way that ``counts``; fails where one of them fails."""
+        reached, ended = self._env.event(), 0
 
-        def count_one(ended: simpy.Event) -> None:
-            nonlocal arrived
-            arrived += isinstance(ended.value, DeviceRecord) and ended.value.outcome == "delivered"
-            if arrived == count and not reached.triggered:
+        def count_one(process: simpy.Event) -> None:
+            nonlocal ended
+            if isinstance(process.value, Exception):
+                process.defused = True
+                reached.fail(process.value)
+            ended += counts(process)
+            if ended == count and not reached.triggered:
                 reached.succeed()
 
         for process in self._busy:
@@ -127,3 +131,11 @@ class Rounds:
         self._busy = []
         self.books.add(records)
         return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
+
+
+def _any(ended: simpy.Event) -> bool:
+    return True
+
+
+def _delivery(ended: simpy.Event) -> bool:
+    return isinstance(ended.value, DeviceRecord) and ended.value.outcome == "delivered"

@@ -43,12 +43,28 @@ class Cohort:
         self._members, self._gathered = self._everyone, self._all
         self._are_all_there = not self._can_leave and self._selected == len(devices)
         self._chosen, self._enough = self._all, max(1, self._fewest)
+        self._on, self._changes_s = self._all, [math.inf] * len(devices)
+        self._since_s, self._until_s = -math.inf, math.inf if not spec.availability.can_change else -math.inf
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
         if not self._can_leave:
             return self._all
-        return np.array([device.available() for device in self._devices])
+        there, _ = self._presence()
+        return there & ~self._empty() if self._on_batteries else there
+
+    def _empty(self) -> NDArray[np.bool_]:
+        """Whose batteries are, (K,)."""
+        return np.array([device.battery.is_empty for device in self._devices])
+
+    def _presence(self) -> tuple[NDArray[np.bool_], list[float]]:
+        """Who is on now, (K,), and when each next comes or goes; asked again only when somebody has."""
+        now_s = self._env.now
+        if not self._since_s <= now_s < self._until_s:
+            asked = [self._spec.availability.at(number, now_s) for number in range(len(self._devices))]
+            self._on, self._changes_s = np.array([on for on, _ in asked]), [change_s for _, change_s in asked]
+            self._since_s, self._until_s = now_s, min(self._changes_s)
+        return self._on, self._changes_s
 
     def fewest(self, chosen: NDArray[np.bool_]) -> int:
         """With fewer than this of the ``chosen`` (K,), no round begins and no update counts."""
@@ -106,7 +122,7 @@ class Cohort:
 
     def _begin(self, task: Task, begins: simpy.Event) -> simpy.Process:
         device = self._devices[task.device]
-        drops_s = device.next_change_s()
+        drops_s = self._presence()[1][task.device]
         if drops_s >= task.limit_s:
             return self._env.process(device.take_part(task, begins))
         process = self._env.process(device.take_part(task._replace(limit_s=drops_s), begins))
@@ -137,4 +153,8 @@ class Cohort:
 
     def next_change_s(self) -> float:
         """When anyone next comes or goes; ``inf`` where nobody does."""
-        return min(device.next_change_s() for device in self._devices) if self._can_leave else math.inf
+        if not self._can_leave:
+            return math.inf
+        _, changes_s = self._presence()
+        left = zip(self._devices, changes_s, strict=True)
+        return min([change_s for device, change_s in left if not device.battery.is_empty], default=math.inf)

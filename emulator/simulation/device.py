@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import simpy
 
+from prefine.emulator.device_table import record_of
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
 from prefine.emulator.simulation.ownband import Carrier
-from prefine.emulator.simulation.processor import processor_of
+from prefine.emulator.simulation.processor import PlainProcessor, processor_of
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.simulation.uplink import Transfer
 
@@ -52,6 +53,11 @@ class Activity:
     uplink_energy_j: float = 0.0
     delivered_bits: float = 0.0
     outcome: str = "delivered"
+    staleness: int = 0
+
+    def record(self) -> DeviceRecord:
+        """As it stands."""
+        return record_of(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -94,18 +100,10 @@ class Device:
         self._uplink = uplink
         self.battery = Battery(spec.faults.capacity_j, account)
         self._processor = processor_of(spec.processor, index, float(devices.capacitance[index]), spec.load)
+        self._is_plain = isinstance(self._processor, PlainProcessor)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
-        self._availability = spec.availability
         self._upload_faults = spec.faults.upload_faults
         self._on_exhausted = on_exhausted
-
-    def available(self) -> bool:
-        """Whether it is there now and its battery is not empty."""
-        return not self.battery.is_empty and self._availability.at(self._index, self.env.now)[0]
-
-    def next_change_s(self) -> float:
-        """When it next comes or goes."""
-        return math.inf if self.battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
     def take_part(self, task: Task, begins: simpy.Event) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record.
@@ -130,12 +128,20 @@ class Device:
         except EnergyExhaustedError:
             activity.outcome = "budget"
             self._on_exhausted()
-        return DeviceRecord(*vars(activity).values())
+        return activity.record()
 
     def _compute(self, task: Task, activity: Activity) -> Passing:
         activity.compute_start_s = self.env.now
-        state = self._processor.rest(self._processor_state, self.env.now)
         left_cycles = task.batch * self._cycles_per_sample
+        if self._is_plain:
+            segment = self._processor.next_segment(self._processor_state, task.frequency_hz, left_cycles)
+            yield from self.draw("compute", segment.power_w, segment.duration_s, task, activity)
+        else:
+            yield from self._compute_by_segments(task, activity, left_cycles)
+        activity.compute_end_s = self.env.now
+
+    def _compute_by_segments(self, task: Task, activity: Activity, left_cycles: float) -> Passing:
+        state = self._processor.rest(self._processor_state, self.env.now)
         while left_cycles > 0.0:
             segment = self._processor.next_segment(state, task.frequency_hz, left_cycles)
             activity.frequency_hz = segment.frequency_hz
@@ -145,7 +151,6 @@ class Device:
                 state = self._processor.after(state, segment, self.env.now)
                 self._processor_state = state
             left_cycles -= segment.cycles
-        activity.compute_end_s = self.env.now
 
     def _upload(self, task: Task, activity: Activity) -> Passing:
         activity.upload_start_s = self.env.now

@@ -48,6 +48,8 @@ class Orders:
 
     def __init__(self, spec: RunSpec, plan: DevicesPlan, devices: IntArray) -> None:
         self._spec = spec
+        self.is_power_fixed = spec.power_control.is_fixed
+        """Whether `power_w` is the same whenever a round begins."""
         self.plan, self.devices = plan, devices
         self.batches: IntArray = np.rint(plan.batch).astype(np.int64)
         """The plan's mini-batches, (K,)."""
@@ -56,12 +58,8 @@ class Orders:
         self._numbers: list[int] = devices.tolist()
         self._longest_s = min(spec.faults.deadline_s, spec.aggregation.limit_s)
         self._horizon_s, self._patience_s = spec.horizon_s, spec.patience_s
+        self._power_w: FloatArray | None = None
         self._opened = Opening(math.nan, (), 0.0, math.nan, math.nan)
-
-    @property
-    def is_power_fixed(self) -> bool:
-        """Whether `power_w` is the same whenever a round begins."""
-        return self._spec.power_control.is_fixed
 
     @property
     def are_settled(self) -> bool:
@@ -81,7 +79,12 @@ class Orders:
         return self._opened
 
     def power_w(self, start_s: float) -> FloatArray:
-        """Each device's power (n,) in the round that begins at ``start_s``."""
+        """Each device's power (n,) in the round that begins at ``start_s``; the same array where it is fixed."""
+        if not self.is_power_fixed or self._power_w is None:
+            self._power_w = self._powers_w(start_s)
+        return self._power_w
+
+    def _powers_w(self, start_s: float) -> FloatArray:
         spec = self._spec
         return spec.power_control.powers(spec.problem, spec.channel, self.plan, self.devices, start_s)
 

@@ -2,28 +2,23 @@
 
 import math
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import numpy as np
 import simpy
 
 from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import TraceEndError
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyExhaustedError
 from prefine.emulator.simulation.radio import Access
-from prefine.emulator.simulation.transfer import delivered_bits, transfer_end, transfers_exactly
+from prefine.emulator.simulation.transfer import Uploads, delivered_bits, transfer_end
 from prefine.emulator.simulation.uplink import Transfer, Uplink
 from prefine.emulator.types import FloatArray, IntArray
 
+Foreseen = tuple[float, float, float]
+"""An upload as it will be, where nothing cuts it off: when it begins and ends, and what it has delivered by then."""
 
-class Foreseen(NamedTuple):
-    """An upload as it will be, where it begins at ``start_s`` and nothing cuts it off."""
-
-    start_s: float
-    end_s: float
-    delivered_bits: float
-
-
-NOT_FORESEEN = Foreseen(math.nan, math.nan, math.nan)
+NOT_FORESEEN: Foreseen = math.nan, math.nan, math.nan
 
 
 class Carrier(Protocol):
@@ -67,6 +62,8 @@ class OwnBands:
         self._channel = channel
         self._noise_psd_w_hz = noise_psd_w_hz
         self._foreseen: dict[int, Foreseen] = {}
+        self._devices, self._own_hz = np.arange(0), np.empty(0)
+        self._uploads = Uploads(channel, self._devices, 0.0, self._own_hz, self._own_hz)
         self._under_way: dict[int, Transfer] = {}
         self._band_hz = 0.0
         self.peak_band_hz = 0.0
@@ -82,21 +79,23 @@ class OwnBands:
     ) -> None:
         """Worked out for all at once, which takes a fraction of one by one."""
         self._foreseen.clear()
-        noise_psd_w_hz = self._noise_psd_w_hz[devices]
+        if (devices is not self._devices) or (own_hz is not self._own_hz):
+            self._devices, self._own_hz = devices, own_hz
+            self._uploads = Uploads(self._channel, devices, bits, own_hz, self._noise_psd_w_hz[devices])
         try:
-            ends = transfers_exactly(self._channel, devices, start_s, bits, power_w, own_hz, noise_psd_w_hz, limit_s)
+            ends = self._uploads.exactly(start_s, power_w, limit_s)
         except TraceEndError:  # not everybody may come so far
             return
-        foreseen = map(Foreseen, *(column.tolist() for column in (start_s, *ends)))
-        self._foreseen = dict(zip(devices.tolist(), foreseen, strict=True))
+        columns = (column.tolist() for column in (start_s, *ends))
+        self._foreseen = dict(zip(devices.tolist(), zip(*columns, strict=True), strict=True))
 
     def send(
         self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery, own_hz: float
     ) -> Transfer:
         """As `Carrier` says."""
         now_s, foreseen = self._env.now, self._foreseen.pop(device, NOT_FORESEEN)
-        end_s = foreseen.end_s
-        if foreseen.start_s != now_s:
+        start_s, end_s, _ = foreseen
+        if start_s != now_s:
             link = power_w, own_hz, float(self._noise_psd_w_hz[device])
             end_s = transfer_end(self._channel, device, now_s, bits, *link, limit_s)
         done = self._env.timeout(end_s - now_s) if math.isfinite(end_s) else self._env.event()
@@ -124,8 +123,8 @@ class OwnBands:
         del self._under_way[transfer.device]
         self._band_hz -= transfer.bandwidth_hz
         now_s, since_s, device = self._env.now, transfer.since_s, transfer.device
-        if (foreseen.start_s, foreseen.end_s) == (since_s, now_s):
-            transfer.delivered_bits = foreseen.delivered_bits
+        if foreseen[:2] == (since_s, now_s):
+            transfer.delivered_bits = foreseen[2]
         elif now_s > since_s:
             link = transfer.power_w, transfer.bandwidth_hz, float(self._noise_psd_w_hz[device])
             transfer.delivered_bits = delivered_bits(self._channel, device, since_s, now_s, *link)
