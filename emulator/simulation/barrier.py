@@ -68,7 +68,7 @@ class Rounds:
     def stop(self, cause: str) -> Generator[simpy.Event, Any, None]:
         """Nobody is at work between rounds; who is in one that was cut off is called back."""
         yield from self._cohort.recall(self._busy, cause)
-        self._collect()
+        self._collect(self._orders.devices)
 
     def _is_powered(self, computed: ComputedRound, members: IntArray) -> bool:
         return self._account.covers(computed.energy_j) and self._cohort.can_power(members, computed.each_j)
@@ -88,7 +88,7 @@ class Rounds:
         held_j = self._account.hold(opening.downlink_j)
         yield from self._account.transmit(self._env, held_j, opening.start_compute_s - opening.start_s)
         yield from self._barrier(opening.limit_s)
-        return self._collect()
+        return self._collect(assignment.devices)
 
     def _barrier(self, limit_s: float) -> Generator[simpy.Event, Any, None]:
         """Wait for everyone, for enough arrivals, or for the round's deadline; then call back the rest."""
@@ -125,12 +125,13 @@ class Rounds:
                 process.callbacks.append(count_one)
         return reached
 
-    def _collect(self) -> IntArray:
-        """Take the records of the round; the devices that delivered."""
+    def _collect(self, members: IntArray) -> IntArray:
+        """Take the records of the round; those of the ``members`` (n,) who delivered."""
         records = [process.value for process in self._busy if isinstance(process.value, DeviceRecord)]
         self._busy = []
         self.books.add(records)
-        return np.array([record.device for record in records if record.outcome == "delivered"], dtype=np.int64)
+        arrived = [record.device for record in records if record.outcome == "delivered"]
+        return members if len(arrived) == len(members) else np.array(arrived, dtype=np.int64)
 
 
 def _any(ended: simpy.Event) -> bool:

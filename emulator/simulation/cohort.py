@@ -114,15 +114,16 @@ class Cohort:
             bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
             self._carrier.foresee(of, start_s, bits, power_w, own_hz, opening.limit_s)
         begins = self._env.timeout(opening.start_compute_s - self._env.now)
-        return [self._begin(task, begins) for task in assignment.tasks()]
+        changes_s = self._presence()[1]
+        return [self._begin(task, begins, changes_s[task.device]) for task in assignment.tasks()]
 
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
-        return self._begin(task, self._env.timeout(task.start_compute_s - self._env.now))
+        begins = self._env.timeout(task.start_compute_s - self._env.now)
+        return self._begin(task, begins, self._presence()[1][task.device])
 
-    def _begin(self, task: Task, begins: simpy.Event) -> simpy.Process:
+    def _begin(self, task: Task, begins: simpy.Event, drops_s: float) -> simpy.Process:
         device = self._devices[task.device]
-        drops_s = self._presence()[1][task.device]
         if drops_s >= task.limit_s:
             return self._env.process(device.take_part(task, begins))
         process = self._env.process(device.take_part(task._replace(limit_s=drops_s), begins))

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.simulation.device import Task
+from prefine.emulator.simulation.device import Task, task_of
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import DevicesPlan, FloatArray, IntArray
 
@@ -39,8 +40,7 @@ class Assignment(NamedTuple):
         arrays = self.devices, self.batch, self.frequency_hz, self.power_w, self.bandwidth_hz
         columns = (column.tolist() for column in arrays)
         _, ends_s, _, begin_s, limit_s = self.opening
-        for device, batch, hz, power_w, band_hz, end_s in zip(*columns, ends_s, strict=True):
-            yield Task(self.round, device, batch, hz, power_w, band_hz, end_s, begin_s, limit_s)
+        return map(task_of, zip(repeat(self.round), *columns, ends_s, repeat(begin_s), repeat(limit_s), strict=False))
 
 
 class Orders:
