@@ -1,5 +1,7 @@
 """Who was to take part in each fine-tuning round, with what weights, and what that means for the bound."""
 
+from operator import is_
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ class Choices:
         self._share = share
         self._own_weights = False
         self._everyone = np.ones(len(share), dtype=np.bool_)
+        self._asked: tuple[object, ...] = (None, None, None)
+        self._weights = np.zeros(len(share))
         self.made: dict[int, NDArray[np.bool_]] = {}
         """Whom the policy chose, (K,), by the number of the fine-tuning round; of rounds open to all, nothing."""
 
@@ -29,6 +33,12 @@ class Choices:
 
         All are zero where none of them counts.
         """
+        asked = decision, members, arrived
+        if not all(map(is_, asked, self._asked)):
+            self._asked, self._weights = asked, self._shared_out(*asked)
+        return self._weights.copy()
+
+    def _shared_out(self, decision: RoundDecision, members: IntArray, arrived: IntArray) -> FloatArray:
         own, wanted = decision.weight is not None, self._wanted(decision)
         weights = np.zeros(len(wanted))
         weights[arrived] = wanted[arrived]

@@ -40,14 +40,31 @@ class Cohort:
         self._on_batteries = math.isfinite(spec.faults.capacity_j)
         self._can_leave = spec.availability.can_change or self._on_batteries
         self._everyone, self._all = np.arange(len(devices)), np.ones(len(devices), dtype=np.bool_)
-        self._members = self._everyone
+        self._members, self._gathered = self._everyone, self._all
+        self._are_all_there = not self._can_leave and self._selected == len(devices)
         self._chosen, self._enough = self._all, max(1, self._fewest)
+        self._on, self._changes_s = self._all, [math.inf] * len(devices)
+        self._since_s, self._until_s = -math.inf, math.inf if not spec.availability.can_change else -math.inf
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
         if not self._can_leave:
             return self._all
-        return np.array([device.available() for device in self._devices])
+        there, _ = self._presence()
+        return there & ~self._empty() if self._on_batteries else there
+
+    def _empty(self) -> NDArray[np.bool_]:
+        """Whose batteries are, (K,)."""
+        return np.array([device.battery.is_empty for device in self._devices])
+
+    def _presence(self) -> tuple[NDArray[np.bool_], list[float]]:
+        """Who is on now, (K,), and when each next comes or goes; asked again only when somebody has."""
+        now_s = self._env.now
+        if not self._since_s <= now_s < self._until_s:
+            asked = [self._spec.availability.at(number, now_s) for number in range(len(self._devices))]
+            self._on, self._changes_s = np.array([on for on, _ in asked]), [change_s for _, change_s in asked]
+            self._since_s, self._until_s = now_s, min(self._changes_s)
+        return self._on, self._changes_s
 
     def fewest(self, chosen: NDArray[np.bool_]) -> int:
         """With fewer than this of the ``chosen`` (K,), no round begins and no update counts."""
@@ -60,7 +77,9 @@ class Cohort:
 
         The same array as the last time where they are the same.
         """
-        everyone = len(self._devices)
+        if self._are_all_there and chosen is self._gathered:
+            return self._members
+        self._gathered, everyone = chosen, len(self._devices)
         order = self._selection.permutation(everyone) if self._selected < everyone else self._everyone
         while True:
             there = order[(self.available() & chosen)[order]][: self._selected]
@@ -88,22 +107,23 @@ class Cohort:
 
     def begin_round(self, assignment: Assignment) -> list[simpy.Process]:
         """Set all devices of ``assignment`` to work, as `begin` does."""
-        spec, of = self._spec, assignment.devices
+        spec, of, opening = self._spec, assignment.devices, assignment.opening
         if spec.processor.is_plain and not spec.load.can_steal:
             samples, cycles = assignment.batch.astype(np.float64), spec.problem.devices.cycles_per_sample[of]
-            start_s = assignment.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
+            start_s = opening.start_compute_s + compute_time(samples, cycles, assignment.frequency_hz)
             bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
-            self._carrier.foresee(of, start_s, bits, power_w, own_hz, assignment.limit_s)
-        begins = self._env.timeout(assignment.start_compute_s - self._env.now)
-        return [self._begin(task, begins) for task in assignment.tasks()]
+            self._carrier.foresee(of, start_s, bits, power_w, own_hz, opening.limit_s)
+        begins = self._env.timeout(opening.start_compute_s - self._env.now)
+        changes_s = self._presence()[1]
+        return [self._begin(task, begins, changes_s[task.device]) for task in assignment.tasks()]
 
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
-        return self._begin(task, self._env.timeout(task.start_compute_s - self._env.now))
+        begins = self._env.timeout(task.start_compute_s - self._env.now)
+        return self._begin(task, begins, self._presence()[1][task.device])
 
-    def _begin(self, task: Task, begins: simpy.Event) -> simpy.Process:
+    def _begin(self, task: Task, begins: simpy.Event, drops_s: float) -> simpy.Process:
         device = self._devices[task.device]
-        drops_s = device.next_change_s()
         if drops_s >= task.limit_s:
             return self._env.process(device.take_part(task, begins))
         process = self._env.process(device.take_part(task._replace(limit_s=drops_s), begins))
@@ -134,4 +154,8 @@ class Cohort:
 
     def next_change_s(self) -> float:
         """When anyone next comes or goes; ``inf`` where nobody does."""
-        return min(device.next_change_s() for device in self._devices) if self._can_leave else math.inf
+        if not self._can_leave:
+            return math.inf
+        _, changes_s = self._presence()
+        left = zip(self._devices, changes_s, strict=True)
+        return min([change_s for device, change_s in left if not device.battery.is_empty], default=math.inf)

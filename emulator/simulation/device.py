@@ -3,17 +3,18 @@
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import simpy
 
+from prefine.emulator.device_table import record_of
 from prefine.emulator.records import DeviceRecord
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError, Part
 from prefine.emulator.simulation.faults import LostError, Passing
 from prefine.emulator.simulation.ownband import Carrier
-from prefine.emulator.simulation.processor import processor_of
+from prefine.emulator.simulation.processor import PlainProcessor, processor_of
 from prefine.emulator.simulation.spec import RunSpec
-from prefine.emulator.simulation.uplink import Transfer
 
 
 class Task(NamedTuple):
@@ -31,6 +32,10 @@ class Task(NamedTuple):
     download_end_s: float
     start_compute_s: float
     limit_s: float
+
+
+task_of = partial(tuple.__new__, Task)
+"""``Task._make`` in a third of the time."""
 
 
 @dataclass
@@ -52,6 +57,11 @@ class Activity:
     uplink_energy_j: float = 0.0
     delivered_bits: float = 0.0
     outcome: str = "delivered"
+    staleness: int = 0
+
+    def record(self) -> DeviceRecord:
+        """As it stands."""
+        return record_of(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -94,18 +104,10 @@ class Device:
         self._uplink = uplink
         self.battery = Battery(spec.faults.capacity_j, account)
         self._processor = processor_of(spec.processor, index, float(devices.capacitance[index]), spec.load)
+        self._is_plain = isinstance(self._processor, PlainProcessor)
         self._processor_state = self._processor.start(float(devices.max_frequency_hz[index]))
-        self._availability = spec.availability
         self._upload_faults = spec.faults.upload_faults
         self._on_exhausted = on_exhausted
-
-    def available(self) -> bool:
-        """Whether it is there now and its battery is not empty."""
-        return not self.battery.is_empty and self._availability.at(self._index, self.env.now)[0]
-
-    def next_change_s(self) -> float:
-        """When it next comes or goes."""
-        return math.inf if self.battery.is_empty else self._availability.at(self._index, self.env.now)[1]
 
     def take_part(self, task: Task, begins: simpy.Event) -> Generator[simpy.Event, Any, DeviceRecord]:
         """One round, from the start of the download; a process whose value is the record.
@@ -130,12 +132,20 @@ class Device:
         except EnergyExhaustedError:
             activity.outcome = "budget"
             self._on_exhausted()
-        return DeviceRecord(*vars(activity).values())
+        return activity.record()
 
     def _compute(self, task: Task, activity: Activity) -> Passing:
         activity.compute_start_s = self.env.now
-        state = self._processor.rest(self._processor_state, self.env.now)
         left_cycles = task.batch * self._cycles_per_sample
+        if self._is_plain:
+            segment = self._processor.next_segment(self._processor_state, task.frequency_hz, left_cycles)
+            yield from self.draw("compute", segment.power_w, segment.duration_s, task, activity)
+        else:
+            yield from self._compute_by_segments(task, activity, left_cycles)
+        activity.compute_end_s = self.env.now
+
+    def _compute_by_segments(self, task: Task, activity: Activity, left_cycles: float) -> Passing:
+        state = self._processor.rest(self._processor_state, self.env.now)
         while left_cycles > 0.0:
             segment = self._processor.next_segment(state, task.frequency_hz, left_cycles)
             activity.frequency_hz = segment.frequency_hz
@@ -145,25 +155,14 @@ class Device:
                 state = self._processor.after(state, segment, self.env.now)
                 self._processor_state = state
             left_cycles -= segment.cycles
-        activity.compute_end_s = self.env.now
 
     def _upload(self, task: Task, activity: Activity) -> Passing:
         activity.upload_start_s = self.env.now
         for fault in self._upload_faults:
             yield from fault.before_upload(_BeginningUpload(self, task, activity))
-        transfer = self._uplink.send(
-            self._index, self._radio.uplink_bits, activity.power_w, task.limit_s, self.battery, task.bandwidth_hz
-        )
-        try:
-            yield transfer.done
-            activity.upload_end_s = self.env.now
-        finally:
-            self._uplink.abort(transfer)
-            self._book(transfer, activity)
-
-    def _book(self, transfer: Transfer, activity: Activity) -> None:
-        activity.uplink_energy_j += transfer.energy_j
-        activity.delivered_bits = transfer.delivered_bits
+        bits, power_w, own_hz = self._radio.uplink_bits, activity.power_w, task.bandwidth_hz
+        yield from self._uplink.carry(self._index, bits, power_w, task.limit_s, self.battery, own_hz, activity)
+        activity.upload_end_s = self.env.now
 
     def snr(self, power_w: float, bandwidth_hz: float) -> float:
         """Linear signal-to-noise ratio at ``power_w``, now and in ``bandwidth_hz``."""

@@ -47,7 +47,7 @@ class EnergyAccount:
 
     def covers(self, energy_j: float) -> bool:
         """Whether ``energy_j`` more stays in the budget."""
-        return self.total_j + self._held_j + energy_j <= self._limit_j
+        return sum(self.spent_j.values()) + self._held_j + energy_j <= self._limit_j
 
     def hold(self, energy_j: float) -> float:
         """Set ``energy_j`` aside for an activity about to start and return it.

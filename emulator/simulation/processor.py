@@ -176,20 +176,12 @@ class Processor:
 
 
 class PlainProcessor(Processor):
-    """A `Processor` that gives what is asked for at once, for good: idle, cool, without levels."""
-
-    def rest(self, state: ProcessorState, now_s: float) -> ProcessorState:
-        """The same state."""
-        return state
+    """A `Processor` that gives what is asked for at once, for good: idle, cool, without levels, always in one state."""
 
     def next_segment(self, state: ProcessorState, wanted_hz: float, left_cycles: float) -> Segment:
         """The whole computation."""
         own_w = self._capacitance * wanted_hz * wanted_hz**2
         return Segment(left_cycles / wanted_hz, left_cycles, own_w + self._model.static_power_w, wanted_hz)
-
-    def after(self, state: ProcessorState, segment: Segment, now_s: float) -> ProcessorState:
-        """The same state."""
-        return state
 
 
 def processor_of(model: ProcessorModel, device: int, capacitance: float, load: Load) -> Processor:

@@ -102,8 +102,9 @@ class Emulation:
 
 def _named(table: DeviceTable, crew: Crew) -> DeviceTable:
     """``table``, whose devices are places, with the numbers of those who sat in them."""
-    columns = table.columns
-    return DeviceTable({**columns, "device": crew.numbers(columns["round"] - columns["staleness"], columns["device"])})
+    columns, places = table.columns, table.columns["device"]
+    numbers = crew.numbers(columns["round"] - columns["staleness"], places)
+    return table if numbers is places else DeviceTable({**columns, "device": numbers})
 
 
 def _summary(spec: RunSpec, policy: str, seed: int, clock: Emulation, served: Fairness) -> RunRecord:

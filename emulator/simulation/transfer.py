@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy import count_nonzero
+from numpy.typing import NDArray
 
-from prefine.emulator.channel.base import Channel
+from prefine.emulator.channel.base import Channel, Steps
 from prefine.emulator.physics import rate
 from prefine.emulator.types import FloatArray, IntArray
 
@@ -83,7 +84,7 @@ def delivered_bits(
 
 
 class Uploads:
-    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over, none before the one before."""
+    """Uploads of the same ``bits`` by the same ``devices`` (n,), over and over, none before the last."""
 
     def __init__(
         self,
@@ -95,38 +96,52 @@ class Uploads:
     ) -> None:
         self._channel, self._devices, self._bits = channel, devices, bits
         self._bandwidth_hz, self._noise_psd_w_hz = bandwidth_hz, noise_psd_w_hz
-        self._power_w = self._took_s = self._speed = np.full(len(devices), math.nan)
-        self._until_s = -math.inf
+        self._speed = self._power_w = self.took_s = np.full(len(devices), math.nan)
+        """How long the last ones took, (n,), or would have at the rates that they began with."""
+        self.until_s = -math.inf
+        """When the first of these rates changes."""
+
+    def going_on(self, start_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`sent` for starts (..., n) after the last, of uploads at the same power that end by ``until_s``."""
+        end_s = start_s + self.took_s
+        return end_s, _bits(end_s - start_s, self._speed)
 
     def sent(self, start_s: FloatArray, power_w: FloatArray, horizon_s: float) -> tuple[FloatArray, FloatArray]:
-        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,).
-
-        As long as every gain holds, so do the rates: then nothing is asked of the channel.
-        """
-        end_s = start_s + self._took_s
-        if power_w is self._power_w and end_s.max() <= self._until_s:
-            return end_s, _bits(end_s - start_s, self._speed)
-        steps = self._channel.ahead(self._devices, start_s, FIRST_STEPS)
-        links = self._bandwidth_hz[:, None], power_w[:, None], steps.gain, self._noise_psd_w_hz[:, None]
-        rates = rate(*links)
-        self._power_w, self._until_s, self._speed = power_w, float(steps.end_s[:, 0].min()), rates[:, 0]
-        with np.errstate(divide="ignore"):  # silence takes for ever
-            self._took_s = self._bits / self._speed
-        end_s = start_s + self._took_s
-        longer = end_s > steps.end_s[:, 0]
+        """`transfer_end` and `delivered_bits` by then of the uploads from ``start_s`` (n,) on, at ``power_w`` (n,)."""
+        steps, rates, longer = self._look(start_s, power_w)
         if not count_nonzero(longer):
-            return end_s, _bits(end_s - start_s, self._speed)
+            return self.going_on(start_s)
         begin_s, lasting_s = _stretches(start_s, steps.end_s)
         sent = np.cumsum(_bits(lasting_s, rates), axis=1)
-        end_s = np.where(longer, _end_within(begin_s, sent, rates, self._bits), end_s)
+        end_s = np.where(longer, _end_within(begin_s, sent, rates, self._bits), start_s + self.took_s)
         delivered = _bits(np.minimum(lasting_s, _after(begin_s, end_s[:, None])), rates).sum(axis=1)
         far = np.flatnonzero(longer & np.isinf(end_s))
         if len(far):
-            own = power_w[far], self._bandwidth_hz[far], self._noise_psd_w_hz[far]
-            end_s[far], delivered[far] = transfers_exactly(
-                self._channel, self._devices[far], start_s[far], self._bits, *own, horizon_s
-            )
+            end_s[far], delivered[far] = self._exactly(far, start_s, power_w, horizon_s)
         return end_s, delivered
+
+    def exactly(self, start_s: FloatArray, power_w: FloatArray, horizon_s: float) -> tuple[FloatArray, FloatArray]:
+        """`sent`, to the last bit as uploads are that are worked out alone."""
+        alike = power_w is self._power_w and (start_s + self.took_s).max() <= self.until_s
+        if not alike and count_nonzero(self._look(start_s, power_w)[2]):
+            return self._exactly(np.arange(len(start_s)), start_s, power_w, horizon_s)
+        return self.going_on(start_s)
+
+    def _look(self, start_s: FloatArray, power_w: FloatArray) -> tuple[Steps, FloatArray, NDArray[np.bool_]]:
+        """The next steps, the rates in them, and which uploads take longer than the first."""
+        steps = self._channel.ahead(self._devices, start_s, FIRST_STEPS)
+        links = self._bandwidth_hz[:, None], power_w[:, None], steps.gain, self._noise_psd_w_hz[:, None]
+        rates = rate(*links)
+        self._power_w, self.until_s, self._speed = power_w, float(steps.end_s[:, 0].min()), rates[:, 0]
+        with np.errstate(divide="ignore"):  # silence takes for ever
+            self.took_s = self._bits / self._speed
+        return steps, rates, start_s + self.took_s > steps.end_s[:, 0]
+
+    def _exactly(
+        self, which: IntArray, start_s: FloatArray, power_w: FloatArray, horizon_s: float
+    ) -> tuple[FloatArray, FloatArray]:
+        link = power_w[which], self._bandwidth_hz[which], self._noise_psd_w_hz[which]
+        return transfers_exactly(self._channel, self._devices[which], start_s[which], self._bits, *link, horizon_s)
 
 
 def transfers_exactly(

@@ -1,8 +1,9 @@
 """A shared uplink: uploads under way, and what happens to their rates when others come and go."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import simpy
 
@@ -11,6 +12,16 @@ from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, Energ
 from prefine.emulator.simulation.radio import Access
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
 from prefine.emulator.types import FloatArray
+
+Passing = Generator[simpy.Event, Any, None]
+"""What a device does while time passes."""
+
+
+class Booking(Protocol):
+    """Where it is written down what an upload has used and delivered."""
+
+    uplink_energy_j: float
+    delivered_bits: float
 
 
 @dataclass(eq=False)
@@ -57,17 +68,34 @@ class Uplink:
     def foresee(self, *_: object) -> None:
         """Nothing: how fast each is depends on who else sends."""
 
-    def send(
-        self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery, own_hz: float
-    ) -> Transfer:
+    def carry(
+        self,
+        device: int,
+        bits: float,
+        power_w: float,
+        limit_s: float,
+        battery: Battery,
+        own_hz: float,
+        booked: Booking,
+    ) -> Passing:
         """As `prefine.emulator.simulation.ownband.Carrier` says; ``own_hz`` does not count."""
+        transfer = self.send(device, bits, power_w, limit_s, battery)
+        try:
+            yield transfer.done
+        finally:
+            self.abort(transfer)
+            booked.uplink_energy_j += transfer.energy_j
+            booked.delivered_bits = transfer.delivered_bits
+
+    def send(self, device: int, bits: float, power_w: float, limit_s: float, battery: Battery) -> Transfer:
+        """Start an upload of ``bits`` at ``power_w``; wait for its ``done``. It will be aborted by ``limit_s``."""
         transfer = Transfer(device, bits, power_w, limit_s, battery, self._env.event())
         self._transfers[device] = transfer
         self._share(joined=device)
         return transfer
 
     def abort(self, transfer: Transfer) -> None:
-        """As `prefine.emulator.simulation.ownband.Carrier` says."""
+        """End an upload before its time; what it delivered and used stays booked on it."""
         transfer.done.defused = True
         if self._transfers.get(transfer.device) is transfer:
             self._leave(transfer)

@@ -1,6 +1,7 @@
 """Multiple access: rates that change in mid-transfer, against sums done by hand."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyAccount, EnergyExhaustedError
 from prefine.emulator.simulation.ownband import carrier_of
 from prefine.emulator.simulation.radio import Access, Fdma, Ofdma, Tdma
+from prefine.emulator.simulation.uplink import Uplink
 
 NOISE, POWER_W, GAIN = 4e-21, 0.1, 1e-11
 OWN_HZ = np.array([1e6, 1e6])
@@ -30,12 +32,12 @@ def _send(
 
     def upload(device: int) -> Any:
         yield env.timeout(starts[device])
-        transfer = uplink.send(device, bits[device], POWER_W, math.inf, Battery(battery_j, account), 1e6)
+        booked = SimpleNamespace(uplink_energy_j=0.0, delivered_bits=0.0)
         try:
-            yield transfer.done
+            yield from uplink.carry(device, bits[device], POWER_W, math.inf, Battery(battery_j, account), 1e6, booked)
         except BatteryEmptyError:
-            assert transfer.energy_j <= battery_j
-        return env.now, transfer.energy_j, transfer.delivered_bits
+            assert booked.uplink_energy_j <= battery_j
+        return env.now, booked.uplink_energy_j, booked.delivered_bits
 
     processes = [env.process(upload(k)) for k in range(len(bits))]
     env.run(env.all_of(processes))
@@ -89,21 +91,35 @@ def test_an_upload_beyond_the_budget_is_not_begun() -> None:
         _send(Fdma(OWN_HZ), [0.0, 0.0], [_rate(1e6), _rate(1e6)], budget_j=0.15)
 
 
-def test_an_upload_aborted_where_the_budget_ends_is_no_error() -> None:
+@pytest.mark.parametrize("access", [Fdma(OWN_HZ), Ofdma(OWN_HZ)], ids=["fdma", "ofdma"])
+def test_an_upload_aborted_where_the_budget_ends_is_no_error(access: Access) -> None:
     """Its device may be interrupted in the very instant in which the budget refuses it: nobody waits for it then."""
     env = simpy.Environment()
-    account = EnergyAccount(0.05)
-    uplink = carrier_of(env, StaticChannel(np.array([GAIN])), Fdma(OWN_HZ), np.full(1, NOISE))
-    uplink.abort(uplink.send(0, _rate(1e6), POWER_W, math.inf, Battery(math.inf, account), 1e6))
+    account, booked = EnergyAccount(0.05), SimpleNamespace(uplink_energy_j=0.0, delivered_bits=0.0)
+    uplink = carrier_of(env, StaticChannel(np.full(2, GAIN)), access, np.full(2, NOISE))
+
+    def upload() -> Any:
+        try:
+            yield from uplink.carry(0, _rate(1e6), POWER_W, math.inf, Battery(math.inf, account), 1e6, booked)
+        except simpy.Interrupt as interrupt:
+            return interrupt.cause
+
+    def interrupting(sending: simpy.Process) -> Any:
+        sending.interrupt("late")
+        yield env.timeout(0.0)
+
+    sending = env.process(upload())
+    env.process(interrupting(sending))
     env.run()
-    assert account.total_j == 0.0
+    assert sending.value == "late"
+    assert (account.total_j, booked.uplink_energy_j, booked.delivered_bits) == (0.0, 0.0, 0.0)
 
 
 def test_an_aborted_upload_keeps_what_it_delivered_and_gives_its_band_back() -> None:
     env = simpy.Environment()
     account = EnergyAccount(0.4)
-    uplink = carrier_of(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), np.full(2, NOISE))
-    aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf, Battery(1.0, account), 1e6) for k in range(2))
+    uplink = Uplink(env, StaticChannel(np.full(2, GAIN)), Ofdma(OWN_HZ), np.full(2, NOISE))
+    aborted, other = (uplink.send(k, 2.0 * _rate(1e6), POWER_W, math.inf, Battery(1.0, account)) for k in range(2))
     env.run(until=0.5)
     uplink.abort(aborted)
     env.run(other.done)
