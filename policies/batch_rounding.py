@@ -5,19 +5,20 @@ processes b samples by the barrier is convex in b, so samples are allocated by t
 """
 
 import math
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.types import FloatArray
-from prefine.policies.device_barrier import BarrierRound, DeviceStage, Divided, FinetuningStage
+from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.finetuning_stage import BarrierRound
 from prefine.policies.root import IncreasingRoot
 from prefine.policies.subproblems import Stages
+from prefine.policies.whole_energies import Apart, Least, Rounds, Sharing
 
 _FEW_DEVICES = 64
 """Up to so many devices, batches are filled up one by one at the end: more buy less noise for up to K more passes."""
@@ -37,135 +38,151 @@ _STEEPEST = 4.0
 
 @dataclass(frozen=True)
 class BatchAllocation:
-    """Whole batches (K,) in samples and the cheapest devices' round with them by some barrier.
-
-    ``divided`` are the devices with time and band divided as in that round, so that each can be looked at alone.
-    """
+    """Whole batches (K,) in samples and the cheapest devices' round with them by some barrier."""
 
     batch: FloatArray
     barrier: BarrierRound
-    divided: Divided
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """Fine-tuning rounds by n barriers: whole batches (n, K) in samples, and what they take in J (n,), downlink aside.
-
-    Only what counting needs: a round that is chosen is worked out again.
-    """
+class Rounded(NamedTuple):
+    """Rounds by n barriers: whole batches (n, K) in samples, and what they take at least in J (n,), downlink aside."""
 
     batch: FloatArray
     energy_j: FloatArray
 
-    @staticmethod
-    def of(made: list[BatchAllocation]) -> "Rounds":
-        """Those worked out one by one."""
-        return Rounds(
-            np.array([each.batch for each in made]), np.array([float(np.sum(each.barrier.energy_j)) for each in made])
-        )
+
+class _Filling:
+    """The search for the whole batches of one round, by the price of a joule as a multiple of the relaxed one."""
+
+    def __init__(self, finish_s: float, energy_j: float) -> None:
+        self.finish_s, self.energy_j = finish_s, energy_j
+        self._root = IncreasingRoot(0.0, -_PRICE_RANGE, _PRICE_RANGE, slope=0.5)
+        self._scale = self._root.next()
+        self.batch: FloatArray | None = None
+        self.noise = math.inf
+        self.over = self.full = False
+
+    @property
+    def price(self) -> float:
+        """To try next."""
+        return math.exp(self._scale)
+
+    def go_on(self, needed_j: float) -> None:
+        """Where the batches at the price tried need ``needed_j``, another one is to be tried."""
+        error = math.log(self.energy_j / needed_j) if self.energy_j > 0.0 else -math.inf
+        self._root.update(self._scale, max(error, -_STEEPEST))
+        self._scale = self._root.next()
 
 
 class BatchAllocator:
-    """Allocates whole batches to the devices of one problem; remembers the last state as the next start.
+    """Allocates whole batches to the devices of one problem.
 
-    ``energy_price`` is the price of a joule at which the search starts, ``snr_state`` (K,) the devices' state there.
+    ``energy_price`` is the price of a joule at which searches start, ``snr_state`` the devices' state there.
     ``least`` (K,) are the smallest whole batches allowed.
     """
 
     def __init__(self, stages: Stages, energy_price: float, snr_state: FloatArray | None) -> None:
         devices = stages.problem.devices
         self._stages, self._energy_price, self._state = stages, energy_price, snr_state
-        self._copies, self._alpha = 1, stages.terms.device_noise
+        self._alpha = stages.terms.device_noise
         self.least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
+
+    @cached_property
+    def _rounds(self) -> Rounds:
+        """Asked for only where every device is reachable."""
+        devices = self._stages.devices
+        if not isinstance(devices, DeviceStage):
+            return Sharing(devices, self._state)
+        return Apart(devices, devices.priced.ceiling(self._energy_price) if self._state is None else self._state)
 
     def best(self, finish_s: float, energy_j: float) -> BatchAllocation | None:
         """The whole batches of least noise that finish by ``finish_s`` on ``energy_j``, the downlink's aside.
 
         None where not even the least batches do.
         """
-        root = IncreasingRoot(0.0, -_PRICE_RANGE, _PRICE_RANGE, slope=0.5)
-        found: BatchAllocation | None = None
-        for _ in range(_PRICE_STEPS):
-            scale = root.next()
-            below = self._below(finish_s, self._energy_price * math.exp(scale))
-            needed_j = float(np.sum(below.barrier.energy_j))
-            if np.any(below.barrier.late):
-                return found
-            if needed_j > energy_j:
-                if np.all(below.batch == self.least):
-                    return found
-                root.update(scale, max(math.log(energy_j / needed_j), -_STEEPEST) if energy_j > 0.0 else -_STEEPEST)
-                continue
-            filled, spare = self._fill(below, finish_s, energy_j)
-            found = filled if found is None or self._noise(filled) < self._noise(found) else found
-            if not spare:
-                break
-            root.update(scale, math.log(energy_j / needed_j))
-        if found is not None and len(found.batch) <= _FEW_DEVICES:
-            shared = found.divided is not self._devices
-            for _ in range(_DIVISIONS) if shared else count():
-                more, _ = self._fill(self._divided_anew(found, finish_s), finish_s, energy_j)
-                if np.array_equal(more.batch, found.batch):
-                    break
-                found = more
-        return found
+        (batch,) = self.best_each(np.array([finish_s]), np.array([energy_j]))
+        return None if batch is None else self.given(finish_s, batch)
 
-    def rounded_each(self, finish_s: FloatArray, energy_price: float) -> "Rounds":
+    def best_each(self, finish_s: FloatArray, energy_j: FloatArray) -> list[FloatArray | None]:
+        """The batches of `best` for each barrier in ``finish_s`` (n,) and energy in ``energy_j`` (n,)."""
+        fillings = [
+            _Filling(by_s, within_j) for by_s, within_j in zip(finish_s.tolist(), energy_j.tolist(), strict=True)
+        ]
+        for _ in range(_PRICE_STEPS):
+            some = [filling for filling in fillings if not filling.over]
+            if not some:
+                break
+            by_s, prices = _finish_s(some), self._energy_price * np.array([filling.price for filling in some])
+            below, rounds = self._below(by_s, prices)
+            window = self._window(below)
+            least = rounds.least(by_s, window)
+            for row, filling in enumerate(some):
+                self._try(filling, window[:, row], _row(least, row))
+        if len(self.least) <= _FEW_DEVICES:
+            self._fill_up([filling for filling in fillings if filling.batch is not None])
+        return [filling.batch for filling in fillings]
+
+    def _try(self, filling: _Filling, window: FloatArray, least: Least) -> None:
+        """The batches (w, K) of ``window`` at one price, of which the first are those just below the real ones."""
+        needed_j = float(least.energy_j[0].sum())
+        if least.late[0].any() or (needed_j > filling.energy_j and np.array_equal(window[0], self.least)):
+            filling.over = True
+            return
+        if needed_j <= filling.energy_j:
+            batch, everyone, full = self._filled(window, least, filling.energy_j)
+            noise = self._noise(batch)
+            if noise < filling.noise:
+                filling.batch, filling.noise, filling.full = batch, noise, full
+            if not everyone:
+                filling.over = True
+                return
+        filling.go_on(needed_j)
+
+    def _fill_up(self, fillings: list[_Filling]) -> None:
+        """One sample more, again and again, for whoever can have one with what is left of the energy."""
+        apart = isinstance(self._rounds, Apart)
+        some = [filling for filling in fillings if not (apart and filling.full)]
+        for _ in count() if apart else range(_DIVISIONS):
+            if not some:
+                break
+            by_s, batch = _finish_s(some), np.array([filling.batch for filling in some])
+            window = self._window(batch)
+            least = self._rounds.divided_for(by_s, batch).least(by_s, window)
+            for row, filling in enumerate(some):
+                filled, _, filling.full = self._filled(window[:, row], _row(least, row), filling.energy_j)
+                filling.over, filling.batch = np.array_equal(filled, batch[row]), filled
+            some = [filling for filling in some if not (filling.over or (apart and filling.full))]
+
+    def rounded_each(self, finish_s: FloatArray, energy_price: float) -> Rounded:
         """For each barrier in ``finish_s`` (n,): real batches at ``energy_price``, rounded to the side that costs less.
 
-        That is the side of less noise plus energy. Devices that decide alone are looked at for all barriers at once.
+        That is the side of less noise plus energy.
         """
-        if not isinstance(self._devices, DeviceStage):
-            return Rounds.of([self.rounded(float(by_s), energy_price) for by_s in finish_s])
-        many, shape = self._times(len(finish_s)), (len(finish_s), len(self.least))
-        made = many.rounded(np.repeat(finish_s, shape[1]), energy_price)
-        return Rounds(made.batch.reshape(shape), made.barrier.energy_j.reshape(shape).sum(axis=1))
+        below, rounds = self._below(finish_s, np.full(len(finish_s), energy_price))
+        raised = np.minimum(below + 1.0, self._most)
+        least = rounds.least(finish_s, np.array([below, raised]))
+        less_noise = self._alpha * (1.0 / below - 1.0 / raised)
+        up = (less_noise > energy_price * (least.energy_j[1] - least.energy_j[0])) & ~least.late[1]
+        batch = np.where(up, raised, below)
+        if isinstance(rounds, Apart):
+            return Rounded(batch, np.where(up, least.energy_j[1], least.energy_j[0]).sum(axis=1))
+        return self.given_each(finish_s, batch)
 
-    def given_each(self, finish_s: FloatArray, batch: FloatArray) -> "Rounds":
+    def given_each(self, finish_s: FloatArray, batch: FloatArray) -> Rounded:
         """For each barrier in ``finish_s`` (n,): its ``batch`` (n, K) at the least energy."""
-        if not isinstance(self._devices, DeviceStage):
-            rows = zip(finish_s, batch, strict=True)
-            return Rounds.of([self.given(float(by_s), row) for by_s, row in rows])
-        many = self._times(len(finish_s))
-        made = many._cheapest(many._devices, np.repeat(finish_s, batch.shape[1]), batch.ravel())
-        return Rounds(batch, made.energy_j.reshape(batch.shape).sum(axis=1))
+        return Rounded(batch, self._rounds.least(finish_s, batch).energy_j.sum(axis=1))
 
     def soonest_each_s(self, batch: FloatArray) -> FloatArray:
         """The soonest in s (n,) that everyone can be done with each row of ``batch`` (n, K)."""
-        return np.array([self._devices.at_batches(row).soonest_s for row in batch])
+        return self._rounds.soonest_s(batch)
 
-    @cached_property
-    def _devices(self) -> FinetuningStage:
-        """Asked for only where every device is reachable."""
-        return self._stages.devices if self._copies == 1 else self._stages.copies(self._copies)
+    def rounded(self, finish_s: float, energy_price: float) -> BatchAllocation:
+        """That of `rounded_each` for one barrier, worked out."""
+        return self.given(finish_s, self.rounded_each(np.array([finish_s]), energy_price).batch[0])
 
-    def _times(self, copies: int) -> Self:
-        """The allocator of ``copies`` of all devices, which it looks at in one go."""
-        if copies == 1:
-            return self
-        many = copy(self)
-        vars(many).pop("_devices", None)
-        many._copies, many._alpha = copies, np.tile(self._alpha, copies)
-        many.least, many._most = np.tile(self.least, copies), np.tile(self._most, copies)
-        many._state = None if self._state is None else np.tile(self._state, copies)
-        return many
-
-    def rounded(self, finish_s: float | FloatArray, energy_price: float) -> BatchAllocation:
-        """Each device's real batch at ``energy_price``, rounded to the side of less noise plus energy."""
-        below = self._below(finish_s, energy_price)
-        raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._cheapest(below.divided, finish_s, raised, below.barrier.snr_state)
-        less_noise = self._alpha * (1.0 / below.batch - 1.0 / raised)
-        up = (less_noise > energy_price * (above.energy_j - below.barrier.energy_j)) & ~above.late
-        batch = np.where(up, raised, below.batch)
-        if below.divided is self._devices:
-            return BatchAllocation(batch, above.where(up, below.barrier), below.divided)
-        return self.given(finish_s, batch)
-
-    def given(self, finish_s: float | FloatArray, batch: FloatArray) -> BatchAllocation:
+    def given(self, finish_s: float, batch: FloatArray) -> BatchAllocation:
         """``batch`` (K,) finishing by ``finish_s`` at the least energy."""
-        made = self._cheapest(self._devices, finish_s, batch)
-        return BatchAllocation(batch, made, self._devices.divided_as(made.plan))
+        return BatchAllocation(batch, self._stages.devices.at_batches(batch).finish_by(finish_s, 1.0, self._state))
 
     def neighbours(self, batch: FloatArray) -> FloatArray:
         """All whole batches (n, K) that differ from ``batch`` by one sample of one device."""
@@ -174,57 +191,63 @@ class BatchAllocator:
         allowed: FloatArray = near[np.all((near >= self.least) & (near <= self._most), axis=1)]
         return allowed
 
-    def _noise(self, allocation: BatchAllocation) -> float:
-        return float(self._stages.terms.round_noise(allocation.batch))
+    def _noise(self, batch: FloatArray) -> float:
+        return float(self._stages.terms.round_noise(batch))
 
-    def _below(self, finish_s: float | FloatArray, energy_price: float) -> BatchAllocation:
-        """The whole batches just below the real ones at ``energy_price``."""
-        devices = self._devices
-        real = devices.finish_by(finish_s, energy_price, self._state)  # type: ignore[arg-type]  # (K,) where each is alone
-        self._state = real.snr_state
-        batch, divided = np.clip(np.floor(real.plan.batch), self.least, self._most), devices.divided_as(real.plan)
-        return BatchAllocation(batch, self._cheapest(divided, finish_s, batch), divided)
+    def _below(self, finish_s: FloatArray, energy_price: FloatArray) -> tuple[FloatArray, Rounds]:
+        """The whole batches (n, K) just below the real ones at ``energy_price`` (n,)."""
+        real, rounds = self._rounds.real(finish_s, energy_price)
+        return np.clip(np.floor(real), self.least, self._most), rounds
 
-    def _cheapest(
-        self, devices: Divided, finish_s: float | FloatArray, batch: FloatArray, state: FloatArray | None = None
-    ) -> BarrierRound:
-        begin = self._state if state is None else state
-        return devices.at_batches(batch).finish_by(finish_s, 1.0, begin)  # type: ignore[arg-type]  # as above
+    def _window(self, batch: FloatArray) -> FloatArray:
+        """``batch`` (n, K) and what is one sample more, two where that is cheap to know; shape (w, n, K)."""
+        cheap = len(self.least) <= _FEW_DEVICES and isinstance(self._rounds, Apart)
+        more = np.arange(3.0 if cheap else 2.0)
+        window: FloatArray = np.minimum(batch + more[:, np.newaxis, np.newaxis], self._most)
+        return window
 
-    def _divided_anew(self, allocation: BatchAllocation, finish_s: float) -> BatchAllocation:
-        """The same batches with time and band divided at the least energy."""
-        if allocation.divided is self._devices:
-            return allocation
-        return self.given(finish_s, allocation.batch)
+    def _filled(self, window: FloatArray, least: Least, energy_j: float) -> tuple[FloatArray, bool, bool]:
+        """The first batches of ``window`` (w, K) and more samples as far as the energy allows, the most useful first.
 
-    def _fill(self, below: BatchAllocation, finish_s: float, energy_j: float) -> tuple[BatchAllocation, bool]:
-        """One more sample for as many devices as the energy allows, the most useful first.
-
-        The flag says whether everyone who could take one did.
+        The flags say whether one more would fit for everyone, and whether nobody could take one beyond the window.
         """
-        raised = np.minimum(below.batch + 1.0, self._most)
-        above = self._cheapest(below.divided, finish_s, raised, below.barrier.snr_state)
-        extra_j = above.energy_j - below.barrier.energy_j
-        noise = self._alpha
-        able = np.flatnonzero((raised > below.batch) & ~above.late & (noise > 0.0))
-        worth = noise[able] / (below.batch[able] * raised[able])
-        order = able[np.argsort(-worth / np.maximum(extra_j[able], np.finfo(float).tiny), kind="stable")]
-        left_j = energy_j - float(np.sum(below.barrier.energy_j))
-        chosen = _affordable(order, extra_j, left_j)
-        up = np.zeros(len(noise), dtype=np.bool_)
-        up[chosen] = True
-        filled = BatchAllocation(np.where(up, raised, below.batch), above.where(up, below.barrier), below.divided)
-        return filled, 0 < len(chosen) == len(able)
+        extra_j = np.maximum(np.diff(least.energy_j, axis=0), np.finfo(float).tiny)
+        able = (window[1:] > window[:-1]) & ~least.late[1:] & (self._alpha > 0.0)
+        with np.errstate(over="ignore"):
+            worth = np.minimum.accumulate(self._alpha / (window[1:] * window[:-1]) / extra_j)
+        order = np.flatnonzero(able)[np.argsort(-worth[able], kind="stable")]
+        spare_j = energy_j - float(least.energy_j[0].sum())
+        taken, left_j = _affordable(order, extra_j, spare_j)
+        batch = np.take_along_axis(window, taken[np.newaxis], axis=0)[0]
+        beyond = (taken == len(extra_j)) & able[-1] & (batch < self._most) & (extra_j[-1] <= left_j)
+        everyone = able[0].any() and float(extra_j[0][able[0]].sum()) <= spare_j
+        return batch, bool(everyone), not beyond.any()
 
 
-def _affordable(order: NDArray[np.intp], cost: FloatArray, left: float) -> NDArray[np.intp]:
-    """The first of ``order`` whose ``cost`` fits ``left`` together, then any later one that still fits."""
-    fits = np.cumsum(cost[order]) <= left
+def _finish_s(fillings: list[_Filling]) -> FloatArray:
+    return np.array([filling.finish_s for filling in fillings])
+
+
+def _row(least: Least, row: int) -> Least:
+    return Least(least.energy_j[:, row], least.late[:, row])
+
+
+def _affordable(order: NDArray[np.intp], cost: FloatArray, left: float) -> tuple[NDArray[np.intp], float]:
+    """How many of its samples in ``cost`` (w, K) each device takes (K,) where they go by ``order``, and what is left.
+
+    The first that fit ``left`` together, then any later one that still fits.
+    """
+    each = cost.ravel()[order]
+    fits = np.cumsum(each) <= left
     count = len(order) if np.all(fits) else int(np.argmin(fits))
-    chosen = list(order[:count])
-    left -= float(np.sum(cost[chosen]))
-    for index in order[count : count + _FEW_DEVICES]:
-        if cost[index] <= left:
-            chosen.append(index)
-            left -= float(cost[index])
-    return np.array(chosen, dtype=np.intp)
+    devices = cost.shape[1]
+    taken = np.bincount(order[:count] % devices, minlength=devices)
+    left -= float(each[:count].sum())
+    for index, joules in zip(
+        order[count : count + len(cost) * _FEW_DEVICES].tolist(), each[count:].tolist(), strict=False
+    ):
+        layer, device = divmod(index, devices)
+        if joules <= left and taken[device] == layer:
+            taken[device] += 1
+            left -= joules
+    return taken, left

@@ -117,7 +117,7 @@ def _thinned_start(stages: Stages, objective: Objective) -> Start:
     devices = stages.devices
     if len(stages.problem.devices) <= MOST_UNTHINNED or not isinstance(devices, DeviceStage):
         return Start()
-    kept = sample(len(stages.problem.devices), devices.slowest)
+    kept = sample(len(stages.problem.devices), int(np.argmax(devices.priced.soonest_each_s)))
     start = relax(replace(stages, problem=thinned(stages.problem, kept)), objective)[1]
     assert start.snr_state is not None  # noqa: S101 - every search for devices ends in a state
     state = np.full(len(stages.problem.devices), np.exp(np.mean(np.log(start.snr_state))))

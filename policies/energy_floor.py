@@ -1,24 +1,26 @@
 """What given batches cost a device at least by a barrier, proven by duality (docs/theory.md, section 4).
 
 For any share r >= 0 of the barrier's price, E(b, tau) >= min over f and t of [energy + r (finishing time - tau)]. The
-right side is a straight line in b. So it is a proof whatever r was found, and it holds for other batches too.
+right side is a straight line in b. So it is a proof whatever r was found, and it holds for other batches too. Where the
+finishing time errs by a part x, the proof errs by the square of it.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.physics import compute_energy
 from prefine.emulator.types import FloatArray
-from prefine.policies.device_barrier import LATE, DeviceStage
+from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.finetuning_stage import LATE
+from prefine.policies.finishing import TOLERANCE
 
 
-@dataclass(frozen=True)
-class EnergyFloor:
-    """Of devices (n,) with given batches: no batch b takes less than ``least_j`` + ``sample_j`` (b - batch) joules.
+class EnergyFloor(NamedTuple):
+    """Of devices with given batches: no batch b takes less than ``least_j`` + ``sample_j`` (b - batch) joules.
 
-    ``late`` (n,) marks batches that cannot be done by the barrier at all.
+    ``late`` marks batches that cannot be done by the barrier at all. All have the shape of the batches.
     """
 
     least_j: FloatArray
@@ -26,20 +28,24 @@ class EnergyFloor:
     late: NDArray[np.bool_]
 
 
-class EnergyFloors(DeviceStage):
-    """The devices, each with a barrier of its own; what their batches cost at least."""
+def energy_floor(
+    stage: DeviceStage, batch: FloatArray, finish_s: FloatArray, state: FloatArray, tolerance: float = TOLERANCE
+) -> EnergyFloor:
+    """The least energies of ``batch`` (..., n, K) by ``finish_s`` (n,) after the broadcast.
 
-    def by(self, finish_s: FloatArray) -> EnergyFloor:
-        """The least energies of the batches of `at_batches` by ``finish_s`` (n,) after the broadcast."""
-        _, response = self.states_at(finish_s, 1.0, self.ceiling(1.0))
-        devices = self.devices
-        power, upload_s = self.uplink.sending(response.nats)
-        cycle_j = compute_energy(1.0, 1.0, response.frequency_hz, devices.capacitance)
-        sample_j = devices.cycles_per_sample * (response.share / response.frequency_hz + cycle_j)
-        compute_j = response.batch * devices.cycles_per_sample * cycle_j
-        least_j = compute_j + power * upload_s + response.share * (response.finish_s - finish_s)
-        return EnergyFloor(least_j, sample_j, self.soonest_each_s > finish_s * (1.0 + LATE))
-
-    def real_batches(self, finish_s: FloatArray, energy_price: float) -> FloatArray:
-        """The real batches (n,) of least noise plus energy by ``finish_s`` (n,); only a guide."""
-        return self.states_at(finish_s, energy_price, self.ceiling(energy_price))[1].batch
+    The search begins at ``state``, which broadcasts with ``batch``; ``tolerance`` is relative, in the finishing time.
+    """
+    shape = batch.shape
+    by_s = np.broadcast_to(finish_s[:, np.newaxis], (*shape[:-1], 1)).reshape(-1, 1)
+    fixed = stage.at_batches(batch.reshape(-1, shape[-1]))
+    _, response = fixed.states_at(by_s, 1.0, np.broadcast_to(state, shape).reshape(-1, shape[-1]), tolerance)
+    priced, frequency = fixed.priced, response.frequency_hz
+    share = np.minimum(response.share, stage.priced.most_share)  # beyond, nothing changes but how loose the line is
+    cycles = priced.cycles_per_sample
+    cycle_j = compute_energy(1.0, 1.0, frequency, priced.capacitance)
+    energy_j = response.batch * cycles * cycle_j + priced.uplink.joules(response.nats)
+    return EnergyFloor(
+        (energy_j + share * (response.finish_s - by_s)).reshape(shape),
+        (cycles * (share / frequency + cycle_j)).reshape(shape),
+        (priced.soonest_each_s > by_s * (1.0 + LATE)).reshape(shape),
+    )

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from prefine.emulator.types import FloatArray
-from prefine.policies.device_barrier import BarrierRound, DeviceStage
+from prefine.policies.device_barrier import DeviceStage
 from prefine.policies.device_response import Response
+from prefine.policies.finetuning_stage import BarrierRound
 
 
 class GivenBands:
@@ -24,4 +25,4 @@ class GivenBands:
 
     def states_at(self, finish_s: float, energy_price: float) -> Response:
         """What they do to finish by ``finish_s``."""
-        return self._stage.states_at(finish_s, energy_price, self._stage.ceiling(energy_price))[1]
+        return self._stage.states_at(finish_s, energy_price, self._stage.priced.ceiling(energy_price))[1]

@@ -128,18 +128,20 @@ class Lattice:
         """The best of some whole numbers of rounds near the relaxed one, with the exact whole batches for each."""
         stages, budget, radio = Stages(left), left.budget, left.radio
         allocator = BatchAllocator(stages, max(relaxed.energy_price, _LEAST_PRICE), None)
-        found: list[tuple[float, Rest]] = []
         below = {max(1, math.floor(share * relaxed.finetune_rounds)) for share in _FEWER}
-        for rounds in sorted({*below, math.floor(relaxed.finetune_rounds) + 1}):
-            finish_s = budget.delay_s * (1.0 - SLIVER) / rounds - radio.downlink_delay_s
-            energy_j = budget.energy_j * (1.0 - SLIVER) / rounds - radio.downlink_energy_j
-            if finish_s <= 0.0 or energy_j <= 0.0:
-                continue
-            allocation = allocator.best(finish_s, energy_j)
-            if allocation is not None:
-                value = stages.terms.bound(0.0, rounds, 1.0, stages.terms.round_noise(allocation.batch))
-                found.append((float(value), Rest(rounds, allocation.barrier.plan, server_s)))
-        return min(found, key=lambda each: each[0])[1] if found else None
+        rounds = np.array(sorted({*below, math.floor(relaxed.finetune_rounds) + 1}))
+        finish_s = budget.delay_s * (1.0 - SLIVER) / rounds - radio.downlink_delay_s
+        energy_j = budget.energy_j * (1.0 - SLIVER) / rounds - radio.downlink_energy_j
+        some = (finish_s > 0.0) & (energy_j > 0.0)
+        found = []
+        for index, batch in zip(np.flatnonzero(some), allocator.best_each(finish_s[some], energy_j[some]), strict=True):
+            if batch is not None:
+                value = stages.terms.bound(0.0, float(rounds[index]), 1.0, stages.terms.round_noise(batch))
+                found.append((float(value), int(index), batch))
+        if not found:
+            return None
+        _, best, batch = min(found, key=lambda each: each[0])
+        return Rest(int(rounds[best]), allocator.given(float(finish_s[best]), batch).barrier.plan, server_s)
 
 
 def _noisy(devices: Devices, noise: float) -> Devices:

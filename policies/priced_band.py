@@ -6,6 +6,7 @@ ln(1 + s) - s: the last equation is that of a band of one's own. So psi(x)^2 / x
 limit P binds, s = P / (rho w) solves x^2 / (s^2 (x - s / (1 + s))) = (r + P) rho^2 Q' / (beta P^2) instead.
 """
 
+from copy import copy
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from prefine.emulator.access import noise_psd_w_hz
 from prefine.emulator.physics import LN2
 from prefine.emulator.types import Devices, FloatArray, Radio
 from prefine.policies.inverse import LogInverse
-from prefine.policies.uplinks import EVERYONE, Sent, Some, snr_price
+from prefine.policies.uplinks import Index, Sent, part, snr_price
 
 _SMALL_SNR = 0.03
 """Below it differences that would cancel are summed as series."""
@@ -66,13 +67,20 @@ class PricedBand:
 
     def at(self, band_price: float) -> "PricedBand":
         """The same at another price."""
-        other = object.__new__(PricedBand)
-        other.__dict__.update(self.__dict__, _price=band_price)
+        other = copy(self)
+        other._price = band_price
         return other
 
-    def answer(self, share: FloatArray, which: Some = EVERYONE) -> Banded:
+    def part(self, index: Index) -> "PricedBand":
+        """See `prefine.policies.uplinks.Uplink`."""
+        some = copy(self)
+        for name in ("_rho", "_most_w", "_least_w", "soonest_s"):
+            setattr(some, name, part(getattr(self, name), index))
+        return some
+
+    def answer(self, share: FloatArray) -> Banded:
         """The upload of least energy plus ``share`` times its time plus the price of its band."""
-        rho = self._rho[which]
+        rho = self._rho
         scale = self._nat_hz_s / self._price * rho**2
         log_nats = _free_nats()(np.log(share) - np.log(scale))
         nats = np.exp(log_nats)
@@ -84,13 +92,13 @@ class PricedBand:
         free = growth * per
         upload_s, band_hz = self._price / (rho * psi), self._nat_hz_s * rho * psi / (self._price * nats)
         made = Banded(share, upload_s, band_hz, power, nats, -free, 1.0 - free, free - per, free - per - 1.0)
-        over, under = power > self._most_w[which], power < self._least_w[which]
+        over, under = power > self._most_w, power < self._least_w
         binds = over | under
         if self._full_power:
-            return self._limited(share, self._most_w[which], rho)
+            return self._limited(share, self._most_w, rho)
         if not np.any(binds):
             return made
-        limit = np.where(under, self._least_w[which], self._most_w[which])
+        limit = np.where(under, self._least_w, self._most_w)
         bound = self._limited(share, limit, rho)
         return Banded(*(np.where(binds, one, other) for one, other in zip(bound, made, strict=True)))
 
@@ -114,27 +122,31 @@ class PricedBand:
             snr -= (snr - longer * np.log1p(snr)) / (1.0 - longer / (1.0 + snr))
         return self._most_w / (self._rho * snr)
 
-    def respond(self, state: FloatArray, which: Some) -> Sent:
+    def respond(self, state: FloatArray) -> Sent:
         """See `prefine.policies.uplinks.Uplink`."""
-        made = self.answer(state, which)
+        made = self.answer(state)
         return Sent(state, np.ones_like(state), made.upload_s, -made.upload_by_share, made.nats)
 
-    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def state_of(self, share: FloatArray) -> FloatArray:
         """The share."""
         return share
 
-    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def ceiling(self, share: FloatArray) -> FloatArray:
         """See `prefine.policies.uplinks.Uplink`: where the SNR in the band taken is next to nothing."""
-        widest = self._price * self._most_w[which] ** 2 * 2.0 / _LEAST_SNR**2 / (self._nat_hz_s * self._rho[which] ** 2)
+        widest = self._price * self._most_w**2 * 2.0 / _LEAST_SNR**2 / (self._nat_hz_s * self._rho**2)
         most: FloatArray = np.maximum(share, np.minimum(widest, _MOST_SHARE))
         return most
 
-    def limits(self, which: Some) -> list[FloatArray]:
+    def limits(self) -> list[FloatArray]:
         """None: an upload that pays for band always answers its share."""
         return []
 
     def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Not asked: power and time depend on the band too."""
+        raise NotImplementedError
+
+    def joules(self, nats: FloatArray) -> FloatArray:
+        """Not asked, as above."""
         raise NotImplementedError
 
 

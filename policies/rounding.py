@@ -1,7 +1,8 @@
 """From the relaxed optimum to whole rounds and batches within both budgets (docs/theory.md, section 4)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from prefine.emulator.bound import RoundCost, frugal_frequency, planned_round, p
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Budget, DevicesPlan, FloatArray, Plan, Relaxed, ServerPlan
-from prefine.policies.batch_rounding import BatchAllocator, Rounds
+from prefine.policies.batch_rounding import BatchAllocator, Rounded
 from prefine.policies.dual import Start
 from prefine.policies.feasibility import require_whole_batches, shortfall
 from prefine.policies.objectives.base import Objective
@@ -55,18 +56,25 @@ _PROHIBITIVE = 1e30
 """A price of energy at which every device takes its least batch."""
 
 
-@dataclass(frozen=True)
-class Design:
-    """Whole rounds and batches with the frequencies and powers that go with them."""
+class Frame(NamedTuple):
+    """A plan but for its batches: the devices finish by ``finish_s`` after the broadcast, on ``energy_j`` a round."""
 
     pretrain_rounds: int
     finetune_rounds: int
     server: ServerPlan
-    devices: DevicesPlan
+    finish_s: float
+    energy_j: float
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Design(NamedTuple):
+    """A plan but for its frequencies and powers; ``value`` is the objective's."""
+
+    frame: Frame
+    batch: FloatArray
+    value: float
+
+
+class Candidate(NamedTuple):
     """Rounds and server batch that fit with whole device batches finishing by ``finish_s``."""
 
     counts: Counts
@@ -90,6 +98,7 @@ class IntegerSearch:
         self._server_batches = self._nearby_server_batches()
         count = len(stages.problem.devices)
         self.mixed = False
+        self._known: set[tuple[float, ...]] = set()
         self._refinements = min(_MOST_REFINEMENTS, EFFORT // (_RESPONSES_PER_REFINEMENT * count))
         self._trades = min(_MOST_TRADES, EFFORT // (_RESPONSES_PER_TRADE * count**2))
 
@@ -98,40 +107,44 @@ class IntegerSearch:
         candidates = sorted(self._candidates(), key=lambda candidate: candidate.counts.value)
         finetuned = [candidate for candidate in candidates if candidate.counts.finetune_rounds]
         alone = [candidate for candidate in candidates if not candidate.counts.finetune_rounds]
-        shortlist = alone[:1] + finetuned[:_SHORTLIST]
-        designs = [design for candidate in shortlist for design in self._designs(candidate)]
-        if not designs:
+        best = self._best(alone[:1] + finetuned[:_SHORTLIST])
+        if best is None:
             raise InfeasibleError(shortfall(self.stages))
-        best = self._traded(self._refined(min(designs, key=self._value)))
+        best = self._traded(self._refined(best))
         gap = max(0.0, self._value(best) / self._relaxed.lower_bound - 1.0)
-        rounds = best.pretrain_rounds, best.finetune_rounds
-        return Plan(*rounds, best.server, best.devices, self._relaxed, gap, self.objective.name)
+        return replace(best, relaxed=self._relaxed, integer_gap=gap, objective=self.objective.name)
 
-    def _refined(self, best: Design) -> Design:
+    def _best(self, candidates: list[Candidate], than: float = math.inf) -> Plan | None:
+        """The best of ``candidates`` that keeps both budgets to the last digit, if its value is less ``than`` that."""
+        for design in sorted(self._designs(candidates), key=lambda design: design.value):
+            if not design.value < than:
+                break
+            plan = self._worked_out(design)
+            predicted, budget = predict(self.stages.problem, plan, planned_round), self.stages.problem.budget
+            if predicted.delay_s <= budget.delay_s and predicted.energy_j <= budget.energy_j:
+                return plan
+        return None
+
+    def _refined(self, best: Plan) -> Plan:
         """``best``, or better with a round or a server sample more or fewer, again and again while that helps."""
         tried = {(best.pretrain_rounds, best.finetune_rounds, best.server.batch)}
         for _ in range(self._refinements):
-            designs = [best]
-            for counts in self.objective.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch):
-                if counts not in tried:
-                    tried.add(counts)
-                    designs += self._varied(best, *counts)
-            better = min(designs, key=self._value)
-            if better is best:
+            near = self.objective.neighbours(best.pretrain_rounds, best.finetune_rounds, best.server.batch)
+            varied = [self._varied(best, *counts) for counts in near if counts not in tried]
+            tried.update(near)
+            better = self._best([candidate for some in varied for candidate in some], self._value(best))
+            if better is None:
                 break
             best = better
         return best
 
-    def _traded(self, best: Design) -> Design:
+    def _traded(self, best: Plan) -> Plan:
         """``best``, or better with a sample more or fewer for one device and new counts, while that helps."""
         for _ in range(self._trades if best.finetune_rounds else 0):
             candidates = sorted(self._near(best.devices), key=lambda candidate: candidate.counts.value)
-            possible = [
-                candidate for candidate in candidates[:_TRADES_WORKED_OUT] if math.isfinite(candidate.counts.value)
-            ]
-            designs = [best] + [design for candidate in possible for design in self._designs(candidate)]
-            better = min(designs, key=self._value)
-            if better is best:
+            possible = [each for each in candidates[:_TRADES_WORKED_OUT] if math.isfinite(each.counts.value)]
+            better = self._best(possible, self._value(best))
+            if better is None:
                 break
             best = self._refined(better)
         return best
@@ -147,18 +160,18 @@ class IntegerSearch:
         problem = self.stages.problem
         return planned_round(problem.devices, problem.radio, devices).delay_s - problem.radio.downlink_delay_s
 
-    def _varied(self, design: Design, pretraining: int, finetuning: int, server_batch: float) -> list[Design]:
-        """``design`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
+    def _varied(self, plan: Plan, pretraining: int, finetuning: int, server_batch: float) -> list[Candidate]:
+        """``plan`` with other counts; the server keeps its frequency, the devices get the time that leaves."""
         problem, server = self.stages.problem, self.stages.problem.server
         if finetuning < 1 or not self.stages.reachable:
             return []
         if pretraining < 0 or not server.min_batch <= server_batch <= server.max_batch:
             return []
-        server_s = compute_time(pretraining * server_batch, server.cycles_per_sample, design.server.frequency_hz)
+        server_s = compute_time(pretraining * server_batch, server.cycles_per_sample, plan.server.frequency_hz)
         finish_s = (self._budget.delay_s - server_s) / finetuning - problem.radio.downlink_delay_s
         if finish_s <= 0.0:
             return []
-        return self._designs(Candidate(Counts(0.0, pretraining, finetuning, int(server_batch)), finish_s))
+        return [Candidate(Counts(0.0, pretraining, finetuning, int(server_batch)), finish_s)]
 
     def _nearby_server_batches(self) -> FloatArray:
         """Whole server batches around the relaxed one; they grow or shrink with the rounds that fit."""
@@ -211,19 +224,31 @@ class IntegerSearch:
         finish_s, batch = finish_s[some], batch[some]
         return self._counted(finish_s, self._allocator.given_each(finish_s, batch))
 
-    def _counted(self, finish_s: FloatArray, rounds: Rounds) -> list[Candidate]:
+    def _counted(self, finish_s: FloatArray, rounds: Rounded) -> list[Candidate]:
         """The best counts beside each of ``rounds``, which end by ``finish_s`` (n,) after the broadcast."""
-        radio, noise = self.stages.problem.radio, self.stages.terms.round_noise(rounds.batch)
+        radio, noise = self.stages.problem.radio, np.atleast_1d(self.stages.terms.round_noise(rounds.batch))
         candidates = []
-        for by_s, energy_j, each in zip(finish_s.tolist(), rounds.energy_j.tolist(), np.atleast_1d(noise), strict=True):
+        for by_s, energy_j, each in zip(finish_s.tolist(), rounds.energy_j.tolist(), noise.tolist(), strict=True):
             cost = RoundCost(radio.downlink_delay_s + by_s, radio.downlink_energy_j + energy_j)
-            finetuning = FinetuneRound(cost, float(each))
+            finetuning = FinetuneRound(cost, each)
             counts = self.objective.best_counts(self.stages, self._budget, self._server_batches, finetuning)
             candidates.append(Candidate(counts, by_s))
         return candidates
 
-    def _designs(self, candidate: Candidate) -> list[Design]:
-        """The candidate worked out: what is left of the energy becomes samples."""
+    def _designs(self, candidates: list[Candidate]) -> list[Design]:
+        """The new ones of ``candidates`` that fit, with whole batches: what is left of the energy becomes samples."""
+        made = [frame for frame in map(self._frame, candidates) if frame is not None]
+        alone = [frame for frame in made if not frame.finetune_rounds]
+        tuned = [frame for frame in made if frame.finetune_rounds]
+        finish_s, energy_j = (np.array([frame[place] for frame in tuned]) for place in (-2, -1))
+        batches = self._allocator.best_each(finish_s, energy_j) if tuned else []
+        designs = [self._design(frame, self._allocator.least) for frame in alone]
+        return designs + [
+            self._design(frame, batch) for frame, batch in zip(tuned, batches, strict=True) if batch is not None
+        ]
+
+    def _frame(self, candidate: Candidate) -> Frame | None:
+        """The candidate without its batches; None where no energy is left for them, or it is known already."""
         problem, budget, counts = self.stages.problem, self._budget, candidate.counts
         rounds = counts.pretrain_rounds, counts.finetune_rounds
         self.mixed |= min(rounds) > 0
@@ -235,19 +260,26 @@ class IntegerSearch:
         frequency = frugal_frequency(problem.server, samples, left_s) if samples else problem.server.min_frequency_hz
         frequency = min(frequency, problem.server.max_frequency_hz)
         server = ServerPlan(counts.server_batch, frequency or problem.server.max_frequency_hz)
-        if not rounds[1]:
-            return self._kept(Design(*rounds, server, self.stages.idle(self._allocator.least)))
         left_j = budget.energy_j - rounds[0] * server_round(problem.server, server).energy_j
-        if left_j <= rounds[1] * problem.radio.downlink_energy_j:
-            return []
-        allocation = self._allocator.best(finish_s, left_j / rounds[1] - problem.radio.downlink_energy_j)
-        return self._kept(Design(*rounds, server, allocation.barrier.plan)) if allocation else []
+        each_j = left_j / rounds[1] - problem.radio.downlink_energy_j if rounds[1] else 0.0
+        frame = Frame(*rounds, server, finish_s, each_j)
+        known = (*rounds, counts.server_batch if rounds[0] else 0, finish_s)
+        if (rounds[1] and each_j <= 0.0) or known in self._known:
+            return None
+        self._known.add(known)
+        return frame
 
-    def _kept(self, design: Design) -> list[Design]:
-        """The design if it keeps both budgets to the last digit."""
-        predicted, budget = predict(self.stages.problem, design, planned_round), self.stages.problem.budget
-        kept = predicted.delay_s <= budget.delay_s and predicted.energy_j <= budget.energy_j
-        return [design] if kept else []
+    def _design(self, frame: Frame, batch: FloatArray) -> Design:
+        noise, terms = float(self.stages.terms.round_noise(batch)), self.stages.terms
+        rounds = frame.pretrain_rounds, frame.finetune_rounds
+        return Design(frame, batch, float(self.objective.value(terms, *rounds, frame.server.batch, noise)))
 
-    def _value(self, design: Design) -> float:
-        return self.objective.of(self.stages.terms, design)
+    def _worked_out(self, design: Design) -> Plan:
+        frame = design.frame
+        devices = self.stages.idle(design.batch)
+        if frame.finetune_rounds:
+            devices = self._allocator.given(frame.finish_s, design.batch).barrier.plan
+        return Plan(frame.pretrain_rounds, frame.finetune_rounds, frame.server, devices)
+
+    def _value(self, plan: Plan) -> float:
+        return self.objective.of(self.stages.terms, plan)

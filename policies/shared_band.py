@@ -18,8 +18,9 @@ from prefine.emulator.access import sending_s, whole_band_hz
 from prefine.emulator.bound import planned_round
 from prefine.emulator.physics import LN2, compute_energy
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
-from prefine.policies.device_barrier import LATE, BarrierRound, DeviceRound, DeviceStage
+from prefine.policies.device_barrier import DeviceStage
 from prefine.policies.device_response import Response
+from prefine.policies.finetuning_stage import LATE, BarrierRound, DeviceRound
 from prefine.policies.finishing import TOLERANCE
 from prefine.policies.given_bands import GivenBands
 from prefine.policies.headway import Headway
@@ -74,9 +75,8 @@ class SharedBand:
         return self._with_bands(plan.bandwidth_hz, np.expm1(nats))
 
     def _with_bands(self, bands_hz: FloatArray, snr: FloatArray | None = None) -> "GivenBands":
-        stage = copy(self._stage)
-        stage.uplink = OwnBands(self.devices, self.radio, full_power=self._full_power, decided_hz=bands_hz)
-        return GivenBands(stage.at_limits(), bands_hz, snr)
+        uplink = OwnBands(self.devices, self.radio, full_power=self._full_power, decided_hz=bands_hz)
+        return GivenBands(self._stage.with_uplink(uplink), bands_hz, snr)
 
     # At prices
 
@@ -122,7 +122,7 @@ class SharedBand:
         self._stage.effort.spend()
         band = self._priced.at(float(state[-1])).answer(state[:-1])
         sent = Sent(band.share, np.ones_like(band.share), band.upload_s, -band.upload_by_share, band.nats)
-        return _Answer(band, Response(*self._stage.beside(sent, energy_price)))
+        return _Answer(band, self._stage.priced.beside(sent, energy_price))
 
     def _surplus(self, answer: _Answer) -> float:
         """Relative excess of the bands asked for over the whole one."""
@@ -134,7 +134,7 @@ class SharedBand:
         bands_hz = np.full(count, self._whole_hz / count)
         uplink = OwnBands(self.devices, self.radio, full_power=self._full_power, decided_hz=bands_hz)
         share = np.full(count, ratio / count)
-        upload_s = uplink.respond(uplink.state_of(share), slice(None)).upload_s
+        upload_s = uplink.respond(uplink.state_of(share)).upload_s
         return np.append(share, float(np.exp(np.mean(np.log(share * upload_s / bands_hz)))))
 
     def _newton(self, state: FloatArray, answer: _Answer, ratio: float, length: float) -> FloatArray:
@@ -175,9 +175,7 @@ class SharedBand:
         root = IncreasingRoot(middle, middle - _RANGE, middle + _RANGE)
         while True:
             price = math.exp(root.next())
-            stage = copy(self._stage)
-            stage.uplink = self._priced.at(price)
-            shares = shares_at(stage, shares)
+            shares = shares_at(self._stage.with_uplink(self._priced.at(price)), shares)
             state = np.append(shares, price)
             answer = self._answer(state, energy_price)
             surplus = self._surplus(answer)
@@ -186,7 +184,7 @@ class SharedBand:
                 return state, answer
 
     def _round(self, answer: _Answer, state: FloatArray, ratio: float, energy_price: float) -> DeviceRound:
-        plan, noise = self._plan(answer), float(np.sum(self._stage.noise / answer.all.batch))
+        plan, noise = self._plan(answer), float(np.sum(self._stage.priced.noise / answer.all.batch))
         cost = planned_round(self.devices, self.radio, plan)
         band, share = answer.band, answer.band.share
         total, price_hz = float(np.sum(share)), float(state[-1])
@@ -224,7 +222,7 @@ class SharedBand:
     def _soonest(self) -> tuple[float, FloatArray]:
         """That time, and the bands (K,) that it takes: where full power in all of the band is just enough."""
         if self._fastest is None:
-            ready_s, alone_s = self._stage.least_compute_s, self._priced.soonest_s
+            ready_s, alone_s = self._stage.priced.least_compute_s, self._priced.soonest_s
             even_hz = np.full(len(ready_s), self._whole_hz / len(ready_s))
             high = float(np.max(ready_s + sending_s(self.devices, self.radio, self.devices.max_power_w, even_hz)))
             low = float(np.max(ready_s + alone_s))

@@ -10,11 +10,12 @@ from functools import cached_property
 
 import numpy as np
 
-from prefine.emulator.access import planned_bands_hz, sending_s
+from prefine.emulator.access import sending_s
 from prefine.emulator.bound import BoundTerms, RoundCost, server_round
 from prefine.emulator.physics import compute_energy
-from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Problem, Server, ServerPlan
-from prefine.policies.device_barrier import DeviceStage, FinetuningStage
+from prefine.emulator.types import DevicesPlan, FloatArray, Problem, Server, ServerPlan
+from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.finetuning_stage import FinetuningStage
 from prefine.policies.shared_band import SharedBand
 from prefine.policies.time_shared import TimeShared
 from prefine.policies.uplinks import NoUpload, OwnBands, Uplink
@@ -97,11 +98,12 @@ class Stages:
             return TimeShared(devices, radio, noise, full_power=self.full_power)
         if radio.bandwidth == "optimise":
             return SharedBand(devices, radio, noise, full_power=self.full_power)
-        return DeviceStage(devices, radio, noise, self.waiting_upload(devices))
+        return DeviceStage(devices, radio, noise, self.waiting_upload)
 
-    def waiting_upload(self, devices: Devices) -> Uplink:
-        """The uploads of ``devices`` (n,), each of one of the problem, that the barrier waits for: under TDMA none."""
-        radio = self.problem.radio
+    @property
+    def waiting_upload(self) -> Uplink:
+        """The uploads that the barrier waits for: under TDMA none."""
+        devices, radio = self.problem.devices, self.problem.radio
         if radio.access == "tdma":
             return NoUpload(len(devices))
         return OwnBands(devices, radio, full_power=self.full_power)
@@ -121,17 +123,6 @@ class Stages:
         uploading = replace(self, problem=replace(self.problem, devices=instant)).devices
         sent = uploading.at_batches(batch).solve(ratio, 1.0).plan
         return replace(sent, batch=computed.batch, frequency_hz=computed.frequency_hz)
-
-    def copies(self, count: int) -> DeviceStage:
-        """All devices ``count`` times, one copy after the other, each with the band it can count on.
-
-        For accesses under which they share neither time nor band: by given barriers, each copy decides alone.
-        """
-        problem = self.problem
-        devices = problem.devices.at(np.tile(np.arange(len(problem.devices)), count))
-        bands_hz = np.tile(planned_bands_hz(problem.devices, problem.radio), count)
-        uplink = OwnBands(devices, problem.radio, full_power=self.full_power, decided_hz=bands_hz)
-        return DeviceStage(devices, problem.radio, np.tile(self.terms.device_noise, count), uplink)
 
     @property
     def reachable(self) -> bool:

@@ -16,10 +16,11 @@ import numpy as np
 from prefine.emulator.bound import planned_round
 from prefine.emulator.physics import compute_time
 from prefine.emulator.types import Devices, DevicesPlan, FloatArray, Radio
-from prefine.policies.device_barrier import LATE, BarrierRound, DeviceRound, DeviceStage
+from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.finetuning_stage import LATE, BarrierRound, DeviceRound
 from prefine.policies.finishing import TOLERANCE
 from prefine.policies.root import IncreasingRoot
-from prefine.policies.uplinks import EVERYONE, NoUpload, OwnBands
+from prefine.policies.uplinks import NoUpload, OwnBands
 
 _RANGE = 60.0
 """How far below its ceiling the log of the price of a second is looked for: wider only costs a few more evaluations."""
@@ -84,7 +85,7 @@ class TimeShared:
     def uploads(self, ratio: float) -> Uploads:
         """The uploads of least energy plus ``ratio`` (W) times the time they take."""
         state = self._uplink.state_of(np.full(len(self.devices), ratio))
-        return Uploads(*self._uplink.sending(self._uplink.respond(state, EVERYONE).nats))
+        return Uploads(*self._uplink.sending(self._uplink.respond(state).nats))
 
     def uploads_price(self, ratio: float) -> float:
         """What these take in J, a second counting as ``ratio``."""
@@ -162,7 +163,7 @@ class TimeShared:
 
     def _most_ratio(self, energy_price: float) -> float:
         """A price of a second beyond which nothing gets any faster."""
-        return 2.0 * max(self.computing.most_ratio(energy_price), float(np.max(self._uplink.limits(EVERYONE)[0])))
+        return 2.0 * max(self.computing.priced.most_ratio(energy_price), float(np.max(self._uplink.limits()[0])))
 
 
 class AfterComputing:

@@ -4,7 +4,8 @@ A device has a *state* (K,), a number above 0 in which its share r_k (W) and eve
 explicit; `prefine.policies.device_barrier` searches over states. Source: docs/theory.md, section 3b, "Devices".
 """
 
-from typing import NamedTuple, Protocol
+from copy import copy
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,14 @@ from prefine.emulator.types import Devices, FloatArray, Radio
 _SMALL_SNR = 0.03
 """Below it psi is summed as a series: larger needs more terms for the same accuracy, smaller cancels more digits."""
 
-Some = slice | NDArray[np.intp]
-"""Which of the devices."""
+Index = tuple[slice | NDArray[np.intp], ...]
+"""Some entries of arrays whose last axis is the devices; one that lacks the first axes ignores these."""
 
-EVERYONE = slice(None)
+
+def part(values: FloatArray, index: Index) -> FloatArray:
+    """The entries ``index`` of ``values``."""
+    chosen: FloatArray = values[index[-values.ndim :]]
+    return chosen
 
 
 class Sent(NamedTuple):
@@ -36,29 +41,37 @@ class Sent(NamedTuple):
 
 
 class Uplink(Protocol):
-    """The uploads of K devices under shares of the price of time."""
+    """The uploads of K devices under shares of the price of time; states and shares are (..., K)."""
 
     soonest_s: FloatArray
     """The least upload time (K,)."""
 
-    def respond(self, state: FloatArray, which: Some) -> Sent:
-        """The upload of least energy plus price of the time it takes, of the devices ``which``."""
+    def part(self, index: Index) -> "Uplink":
+        """The uploads of some devices, for whom `sending` is not asked."""
         ...
 
-    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
-        """The states at which the devices ``which`` have ``share``."""
+    def respond(self, state: FloatArray) -> Sent:
+        """The upload of least energy plus price of the time it takes."""
         ...
 
-    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
-        """States of ``which`` from which on nobody's share is below ``share`` and nobody's upload is any faster."""
+    def state_of(self, share: FloatArray) -> FloatArray:
+        """The states in which devices have ``share``."""
         ...
 
-    def limits(self, which: Some) -> list[FloatArray]:
-        """The shares at which a limit of the uploads of ``which`` starts to bind."""
+    def ceiling(self, share: FloatArray) -> FloatArray:
+        """States from which on nobody's share is below ``share`` and nobody's upload is any faster."""
+        ...
+
+    def limits(self) -> list[FloatArray]:
+        """The shares at which a limit of an upload starts to bind."""
         ...
 
     def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Transmit power in W and upload time in s, (K,), at ln(1 + SNR) = ``nats``; exact where a limit binds."""
+        """Transmit power in W and upload time in s at ln(1 + SNR) = ``nats``; exact where a limit binds."""
+        ...
+
+    def joules(self, nats: FloatArray) -> FloatArray:
+        """The energy of an upload at ln(1 + SNR) = ``nats``."""
         ...
 
 
@@ -81,22 +94,29 @@ class OwnBands:
         self._least_binds = bool(np.any(devices.least_power_w > 0.0))
         self.soonest_s = self._nat_seconds / self._most_nats
 
-    def respond(self, state: FloatArray, which: Some) -> Sent:
+    def part(self, index: Index) -> Self:
+        """See `Uplink`."""
+        some = copy(self)
+        for name in ("_watts", "_nat_seconds", "_most_nats", "_least_nats", "soonest_s"):
+            setattr(some, name, part(getattr(self, name), index))
+        return some
+
+    def respond(self, state: FloatArray) -> Sent:
         """See `Uplink`."""
         nats = np.log1p(state)
         psi = snr_price(state, nats)
-        sent_nats = between(nats, self._least_nats[which], self._most_nats[which])
+        sent_nats = between(nats, self._least_nats, self._most_nats)
         return Sent(
-            self._watts[which] * psi,
+            self._watts * psi,
             state * nats / psi,
-            self._nat_seconds[which] / sent_nats,
+            self._nat_seconds / sent_nats,
             np.where(sent_nats == nats, state / ((1.0 + state) * nats), 0.0),
             sent_nats,
         )
 
-    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def state_of(self, share: FloatArray) -> FloatArray:
         """Newton's method in logarithms, from above."""
-        target = share / self._watts[which]
+        target = share / self._watts
         state = _more_than_state_of(target)
         for _ in range(6):
             nats = np.log1p(state)
@@ -104,15 +124,15 @@ class OwnBands:
             state = state * np.exp(np.log(target / psi) * psi / (state * nats))
         return state
 
-    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def ceiling(self, share: FloatArray) -> FloatArray:
         """See `Uplink`."""
-        most: FloatArray = np.maximum(_more_than_state_of(share / self._watts[which]), np.expm1(self._most_nats[which]))
+        most: FloatArray = np.maximum(_more_than_state_of(share / self._watts), np.expm1(self._most_nats))
         return most
 
-    def limits(self, which: Some) -> list[FloatArray]:
+    def limits(self) -> list[FloatArray]:
         """Maximum power, and least power where there is one."""
         ends = [self._most_nats, self._least_nats] if self._least_binds else [self._most_nats]
-        return [self._watts[which] * snr_price(np.expm1(nats[which]), nats[which]) for nats in ends]
+        return [self._watts * snr_price(np.expm1(nats), nats) for nats in ends]
 
     def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See `Uplink`."""
@@ -123,6 +143,10 @@ class OwnBands:
         power = np.where(nats == self._most_nats, devices.max_power_w, power)
         return power, sending_s(devices, self._radio, power, self._decided_hz)
 
+    def joules(self, nats: FloatArray) -> FloatArray:
+        """See `Uplink`."""
+        return self._watts * np.expm1(nats) * self._nat_seconds / nats
+
 
 class NoUpload:
     """Nothing is sent: for the part of a round before the first upload. The state is the share itself."""
@@ -130,26 +154,34 @@ class NoUpload:
     def __init__(self, count: int) -> None:
         self.soonest_s = np.zeros(count)
 
-    def respond(self, state: FloatArray, which: Some) -> Sent:
+    def part(self, index: Index) -> "NoUpload":
+        """See `Uplink`."""
+        return NoUpload(len(part(self.soonest_s, index)))
+
+    def respond(self, state: FloatArray) -> Sent:
         """See `Uplink`."""
         ones = np.ones_like(state)
         return Sent(state, ones, 0.0 * state, ones, ones)
 
-    def state_of(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def state_of(self, share: FloatArray) -> FloatArray:
         """The share."""
         return share
 
-    def ceiling(self, share: FloatArray, which: Some = EVERYONE) -> FloatArray:
+    def ceiling(self, share: FloatArray) -> FloatArray:
         """The share."""
         return share
 
-    def limits(self, which: Some) -> list[FloatArray]:
+    def limits(self) -> list[FloatArray]:
         """None."""
         return []
 
     def sending(self, nats: FloatArray) -> tuple[FloatArray, FloatArray]:
         """No power for no time."""
         return 0.0 * nats, 0.0 * nats
+
+    def joules(self, nats: FloatArray) -> FloatArray:
+        """None."""
+        return 0.0 * nats
 
 
 def between(values: FloatArray, low: Mixed, high: Mixed) -> FloatArray:
@@ -162,7 +194,7 @@ def snr_price(snr: FloatArray, nats: FloatArray) -> FloatArray:
     """psi = (1 + s) ln(1 + s) - s at ``nats`` = ln(1 + s), by its series where the difference would cancel."""
     psi = (1.0 + snr) * nats - snr
     few = snr < _SMALL_SNR
-    if np.any(few):
+    if few.any():
         small = snr[few]
         series = np.zeros_like(small)
         for order in range(11, 1, -1):

@@ -5,13 +5,14 @@ minima fall in tau. So between two barriers the delay's price at the earlier one
 bound. Under TDMA that holds for the computing; the uploads do not depend on batches, and their least price is added.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefine.emulator.types import FloatArray
-from prefine.policies.energy_floor import EnergyFloors
+from prefine.policies.device_barrier import DeviceStage
+from prefine.policies.energy_floor import energy_floor
 from prefine.policies.objectives.base import Prices
 from prefine.policies.subproblems import Stages
 from prefine.policies.time_shared import TimeShared
@@ -35,9 +36,8 @@ _UNCOUNTED = 1e15
 """Rounds beyond which nobody counts."""
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Whole batches at some barriers, and what they cost at least (see `EnergyFloor`); shapes (barriers, K, window)."""
+class _Table(NamedTuple):
+    """Whole batches at some barriers, and what they cost at least (see `EnergyFloor`); shapes (window, barriers, K)."""
 
     batch: FloatArray
     least_j: FloatArray
@@ -45,9 +45,8 @@ class _Table:
     late: NDArray[np.bool_]
 
     def with_rows(self, at: NDArray[np.intp], more: "_Table") -> "_Table":
-        """The same with the rows of ``more`` put in before the rows ``at``."""
-        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
-        return _Table(*(np.insert(mine, at, its, axis=0) for mine, its in pairs))
+        """The same with the barriers of ``more`` put in before the barriers ``at``."""
+        return _Table(*(np.insert(mine, at, its, axis=1) for mine, its in zip(self, more, strict=True)))
 
 
 class WholeRounds:
@@ -61,6 +60,7 @@ class WholeRounds:
         self._stages, self._base = stages, prices
         devices, budget = stages.problem.devices, stages.problem.budget
         self._least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
+        self._waiting = DeviceStage(devices, stages.problem.radio, stages.terms.device_noise, stages.waiting_upload)
         fastest = stages.devices.at_batches(self._least)
         within = budget.delay_s / (stages.problem.radio.downlink_delay_s + fastest.soonest_s)
         soonest_s = fastest.computing.soonest_s if isinstance(fastest, TimeShared) else fastest.soonest_s
@@ -75,22 +75,13 @@ class WholeRounds:
         queued = prices.energy * stage.uploads_price(prices.ratio) if isinstance(stage, TimeShared) else 0.0
         return float(np.min(self._bounds(prices)[0])) + queued
 
-    def _floors(self, barriers: int, each: int) -> EnergyFloors:
-        """All devices ``barriers`` times, every one ``each`` times in a row."""
-        stages = self._stages
-        owner = np.tile(np.repeat(np.arange(len(self._least)), each), barriers)
-        devices, noise = stages.problem.devices.at(owner), stages.terms.device_noise[owner]
-        return EnergyFloors(devices, stages.problem.radio, noise, stages.waiting_upload(devices))
-
     def _rows(self, barriers: FloatArray) -> _Table:
         """The table at ``barriers``."""
-        shape = len(barriers), len(self._least), len(_WINDOW)
-        finish_s = np.repeat(barriers, shape[1])
-        real = self._floors(shape[0], 1).real_batches(finish_s, self._base.energy).reshape(shape[:2])
-        window = np.floor(real)[..., np.newaxis] + _WINDOW
-        batch = np.clip(window, self._least[:, np.newaxis], self._most[:, np.newaxis])
-        floor = self._floors(shape[0], shape[2]).at_batches(batch.ravel()).by(np.repeat(finish_s, shape[2]))
-        return _Table(batch, floor.least_j.reshape(shape), floor.sample_j.reshape(shape), floor.late.reshape(shape))
+        ceiling, energy_price = self._waiting.priced.ceiling(self._base.energy), self._base.energy
+        state, response = self._waiting.states_at(barriers[:, np.newaxis], energy_price, ceiling)
+        window = np.floor(response.batch) + _WINDOW[:, np.newaxis, np.newaxis]
+        batch = np.clip(window, self._least, self._most)
+        return _Table(batch, *energy_floor(self._waiting, batch, barriers, state))
 
     def _cheapest(self, energy_price: float) -> FloatArray:
         """No less noise plus energy of all devices together by each barrier; shape (barriers,).
@@ -98,14 +89,11 @@ class WholeRounds:
         Beyond the batches tabled the straight lines of the outermost two count; with a line the best batch is explicit.
         """
         table, noise = self._table, self._stages.terms.device_noise
-        tabled = noise[:, np.newaxis] / table.batch + energy_price * np.where(table.late, np.inf, table.least_j)
-        best = np.min(tabled, axis=2)
-        for edge, low, high in (
-            (0, self._least, table.batch[..., 0] - 1.0),
-            (-1, table.batch[..., -1] + 1.0, self._most),
-        ):
-            batch, line_j, sample_j = (part[..., edge] for part in (table.batch, table.least_j, table.sample_j))
-            some = (low <= high) & ~(table.late[..., edge] & (edge == -1))  # what is more than a late batch is late too
+        tabled = noise / table.batch + energy_price * np.where(table.late, np.inf, table.least_j)
+        best = np.min(tabled, axis=0)
+        for edge, low, high in ((0, self._least, table.batch[0] - 1.0), (-1, table.batch[-1] + 1.0, self._most)):
+            batch, line_j, sample_j = table.batch[edge], table.least_j[edge], table.sample_j[edge]
+            some = (low <= high) & ~(table.late[edge] & (edge == -1))  # what is more than a late batch is late too
             far = np.clip(np.sqrt(noise / (energy_price * sample_j)), low, np.maximum(low, high))
             beyond = noise / far + energy_price * (line_j + sample_j * (far - batch))
             best = np.where(some, np.minimum(best, beyond), best)

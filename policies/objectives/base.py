@@ -13,7 +13,7 @@ from typing import Literal
 from prefine.emulator.bound import BoundTerms, Planned, RoundCost
 from prefine.emulator.physics import Mixed, Number
 from prefine.emulator.types import Budget, FloatArray
-from prefine.policies.device_barrier import DeviceRound
+from prefine.policies.finetuning_stage import DeviceRound
 from prefine.policies.objectives.counting import Counts, FinetuneRound
 from prefine.policies.subproblems import ServerRound, Stages
 

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.fleet import macro_cell
 from prefine.emulator.types import Budget, Problem
-from prefine.policies.device_barrier import DeviceRound, DeviceStage
+from prefine.policies.device_barrier import DeviceStage
 from prefine.policies.dual import EDGE, GAP, Start, relax, relax_pretraining
 from prefine.policies.effort import Effort
+from prefine.policies.finetuning_stage import DeviceRound
 from prefine.policies.objectives.all_rounds import AllRounds
 from prefine.policies.objectives.base import Objective, Prices
 from prefine.policies.objectives.fine_tuned import FineTuned

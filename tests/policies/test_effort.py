@@ -9,7 +9,7 @@ import pytest
 from prefine.emulator.errors import PolicyError, PrefineError, one_line
 from prefine.emulator.plugins import calling, make_policy
 from prefine.emulator.types import Problem
-from prefine.policies import device_response
+from prefine.policies import device_barrier
 from prefine.policies.baselines import fill_rounds, with_batch
 from prefine.policies.root import IncreasingRoot
 from tests.fuzz.effort import examples
@@ -45,7 +45,7 @@ ODD = (
 
 @pytest.mark.parametrize("problem", ODD, ids=range(len(ODD)))
 def test_every_policy_answers_or_says_that_it_cannot(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_response, "MOST_RESPONSES", examples(500, 40_000))
+    monkeypatch.setattr(device_barrier, "MOST_RESPONSES", examples(500, 40_000))
     for name in POLICIES:
         try:
             plan = calling(name, "plan", problem, make_policy(name, {}))
@@ -56,7 +56,7 @@ def test_every_policy_answers_or_says_that_it_cannot(problem: Problem, monkeypat
 
 
 def test_a_search_that_would_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_response, "MOST_RESPONSES", 20)
+    monkeypatch.setattr(device_barrier, "MOST_RESPONSES", 20)
     with pytest.raises(PolicyError, match="a plan did not end within 20 steps; the problem's numbers"):
         make_policy("joint", {}).plan(BASE)
     root = IncreasingRoot(0.0, -1.0, 1.0)
