@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from prefine.emulator.dependencies import OURS, Sources, neighbours, sources_of_file, sources_of_module
 from prefine.emulator.errors import InputError, PrefineError, one_line
@@ -37,13 +38,22 @@ def own_file(spec: str) -> str:
 @cache
 def installed(group: str) -> tuple[str, ...]:
     """The names of an entry-point group, alphabetically; looked up once in a process."""
-    return tuple(sorted({entry.name for entry in entry_points(group=group)}))
+    return tuple(sorted(_all(tuple(sys.path)).select(group=group).names))
 
 
 @cache
 def _entries(group: str, name: str) -> tuple[EntryPoint, ...]:
-    """The entry points of that name; looked up once, for to go through all that is installed takes long."""
-    return tuple(entry_points(group=group, name=name))
+    """The entry points of that name."""
+    return tuple(_all(tuple(sys.path)).select(group=group, name=name))
+
+
+@lru_cache(maxsize=1)
+def _all(path: tuple[str, ...]) -> Any:
+    """The entry points on this `sys.path`: to go through all that is installed takes long, so it is done once.
+
+    Their class differs between versions of Python; all have ``select``.
+    """
+    return entry_points()
 
 
 def own_modules(name: str, group: str) -> tuple[str, ...]:

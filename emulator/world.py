@@ -1,6 +1,6 @@
 """From a scenario to a world: the problem its policies see, and the specification of every run in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -52,13 +52,13 @@ from prefine.emulator.types import (
 class World:
     """A scenario with its files read, each once. ``own_*`` are parts from Python, in place of the scenario's.
 
-    ``content`` is all that determines what happens in it, fit for JSON. One that ``measures`` nothing leaves constants
-    that the scenario wants measured at NaN.
+    ``content`` answers all that determines what happens in it, fit for JSON. One that ``measures`` nothing leaves
+    constants that the scenario wants measured at NaN.
     """
 
     scenario: Scenario
     files: Files
-    content: Mapping[str, object]
+    content: Callable[[], Mapping[str, object]]
     own_workload: Part | None = None
     own_channel: Part | None = None
     measures: bool = True
@@ -228,7 +228,7 @@ class World:
             return self._spec(plan, follow, seed, channel, learner, charge)
 
         rehearser = Rehearser(name, problem, self.workload, self.learning_rate, self.scenario.seed, self.channel, spec)
-        return rehearsed_plan(name, policy, problem, rehearser, self.content)
+        return rehearsed_plan(name, policy, problem, rehearser, self.content())
 
     def charge(self, policy: object) -> Charge:
         """What measuring the constants takes from the budgets of ``policy``.

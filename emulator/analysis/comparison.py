@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from prefine.emulator.analysis import hindsight, statistics
-from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATED, column_types, varied_keys
+from prefine.emulator.analysis.entries import column_types
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATED, varied_keys
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.records import RunRecord
 

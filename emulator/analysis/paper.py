@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from prefine.emulator.analysis.tables import SCORE, VALIDATION, short
+from prefine.emulator.analysis.entries import short
+from prefine.emulator.analysis.tables import SCORE, VALIDATION
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 Markup = Literal["latex", "markdown"]

@@ -1,22 +1,16 @@
 """Records as pandas tables, and one table as a file: column names are field names, floats keep every digit."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
 
 import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless, texts_mapped
+from prefine.emulator.analysis.entries import Record, Varied, column_types
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import atomic_path
-from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord, RunResult
-from prefine.emulator.types import Rehearsed
-
-Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[ClientRecord] | type[Rehearsed]
-Varied = tuple[tuple[str, object], ...]
-"""The scenario keys that a sweep varied, with one run's values."""
+from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord
 
 CLIENTS = "clients"
 """The table of what each device gave and got in each run."""
@@ -45,49 +39,6 @@ NAME = "run_id"
 """The first column of runs.csv and of the tables `OF_RUNS`: which run a row belongs to."""
 
 _VARIED_AFTER = "seed"
-
-
-class Entry(NamedTuple):
-    """A result with what names it in tables: its ``run_id`` and the scenario keys that a sweep varied."""
-
-    run_id: str
-    varied: Varied
-    result: RunResult
-
-
-def run_name(varied: Varied, policy: str, seed: int) -> str:
-    """What `NAME` holds of a run: varied values, policy and seed, ``__`` between them, so that it can be taken apart.
-
-    Keys go by their last word where that tells them apart. An underscore that another one or the end follows inside a
-    part is ``%5F``, a percent sign ``%25``. Of letters, digits and ``.=+-_`` alone it is also a good name for a file.
-
-    >>> name = run_name((("channel.file", "a__b_"), ("budget.delay_s", 1e-05)), "joint-ft", 3)
-    >>> name
-    'file=a%5F_b%5F__delay_s=1e-05__joint-ft__s3'
-    >>> from urllib.parse import unquote
-    >>> *values, policy, seed = map(unquote, name.split("__"))
-    >>> dict(value.split("=", 1) for value in values), policy, int(seed[1:])
-    ({'file': 'a__b_', 'delay_s': '1e-05'}, 'joint-ft', 3)
-    """
-    words = short([key for key, _ in varied])
-    parts = [*(f"{words[key]}={value}" for key, value in varied), policy, f"s{seed}"]
-    return "__".join(re.sub("_(?=_|$)", "%5F", part.replace("%", "%25")) for part in parts)
-
-
-def short(keys: Sequence[str]) -> dict[str, str]:
-    """Each of the varied ``keys`` with its last word, or in full where two end in the same.
-
-    >>> short(["budget.delay_s", "server.max_batch", "devices.max_batch"])
-    {'budget.delay_s': 'delay_s', 'server.max_batch': 'server.max_batch', 'devices.max_batch': 'devices.max_batch'}
-    """
-    last = [key.rpartition(".")[2] for key in keys]
-    return {key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)}
-
-
-def column_types(record: Record) -> Mapping[str, str]:
-    """The pandas dtype of each column of ``record``'s table, in order."""
-    hints = get_type_hints(record)
-    return {name: {int: "int64", float: "float64"}.get(hints[name], "str") for name in record._fields}
 
 
 def table(record: Record, rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:

@@ -9,15 +9,13 @@ from typing import NamedTuple, Self, TextIO
 import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless
+from prefine.emulator.analysis.entries import Entry, Record, Varied
 from prefine.emulator.analysis.tables import (
     HINDSIGHT,
     NAME,
     OF_RUNS,
     REHEARSALS,
     VALIDATED,
-    Entry,
-    Record,
-    Varied,
     runs_table,
     table,
     varied_column,

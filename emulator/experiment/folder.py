@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import get_args
 
+from prefine.emulator.analysis.entries import Entry
 from prefine.emulator.analysis.reading import require_parquet
-from prefine.emulator.analysis.tables import Entry
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from prefine.emulator.analysis.tables import Varied, run_name
+from prefine.emulator.analysis.entries import Varied, run_name
 from prefine.emulator.experiment.sampled import with_rows
 from prefine.emulator.plugins import Part, make_policy, selection_of
 from prefine.emulator.records import RunResult

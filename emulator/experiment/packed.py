@@ -5,7 +5,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from prefine.emulator.device_table import KINDS, Column, DeviceTable
 
@@ -17,6 +16,8 @@ BYTES: dict[type, str] = {int: "<i8", float: "<f8", str: "<i4"}
 
 def packed(table: DeviceTable) -> dict[str, Any]:
     """``table``, fit for JSON."""
+    import pandas as pd  # not needed to run, nor to read
+
     texts: dict[str, list[str]] = {}
     columns = {}
     for name, column in table.columns.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
-from prefine.emulator.analysis.tables import Entry, column_types
+from prefine.emulator.analysis.entries import Entry, column_types
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.experiment.executor import Workers, abandon
 from prefine.emulator.experiment.store import Store, decoded, encoded

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefine.emulator.analysis.tables import column_types
+from prefine.emulator.analysis.entries import column_types
 from prefine.emulator.archives import gunzip
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.experiment.packed import packed, unpacked

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from prefine.emulator.analysis.tables import Varied
+from prefine.emulator.analysis.entries import Varied
 from prefine.emulator.errors import InfeasibleError, InputError, PolicyError
 from prefine.emulator.experiment.job import Job
 from prefine.emulator.loading import installed, own_file

@@ -9,8 +9,9 @@ import jinja2
 import pandas as pd
 
 from prefine.emulator.analysis import wording
+from prefine.emulator.analysis.entries import short
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, short, write_csv
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, write_csv
 from prefine.emulator.files import write_bytes
 from prefine.emulator.options import FigureFormat, FigureWidth
 from prefine.emulator.report import predicted, tradeoff, words

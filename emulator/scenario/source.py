@@ -163,7 +163,7 @@ class Source:
 
 @lru_cache(maxsize=WORLDS_KEPT)
 def _world(source: Source) -> World:
-    return World(source.scenario, source.files, source.content, source.workload, source.channel)
+    return World(source.scenario, source.files, lambda: source.content, source.workload, source.channel)
 
 
 def _arrived(

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from prefine.emulator.analysis import hindsight
+from prefine.emulator.analysis.entries import short
 from prefine.emulator.analysis.output import Tables
-from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION, short
+from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATION
 from prefine.emulator.analysis.wording import difference, number, plus_minus, regret, shown
 
 

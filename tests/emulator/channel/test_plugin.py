@@ -1,6 +1,6 @@
 """A user's own channel: the example of docs/channels.md runs, and each wrong answer is one clear line."""
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def test_an_installed_channel_goes_by_its_name(folder: Path, monkeypatch: pytest
     (folder / "installed_channel.py").write_text(FADING)
     monkeypatch.syspath_prepend(str(folder))
     found = EntryPoint("halves", "installed_channel:Halves", plugin.CHANNELS)
-    monkeypatch.setattr(loading, "entry_points", lambda **_: (found,))
+    monkeypatch.setattr(loading, "entry_points", lambda: EntryPoints([found]))
     monkeypatch.setattr(plugin, "installed", lambda _: ("halves",))
     of = channel_model({"model": "halves"}).build(Site(DISTANCE_M, 3), 5)
     assert of.gain(0, 0.0) == pytest.approx(0.5 * channel_model({}).build(Site(DISTANCE_M, 3), 5).gain(0, 0.0))

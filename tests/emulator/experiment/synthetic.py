@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import run_name
+from prefine.emulator.analysis.entries import run_name
 from prefine.emulator.errors import InfeasibleError
 from prefine.emulator.randomness import stream
 from prefine.emulator.records import DeviceRecord, RoundRecord, RunRecord, RunResult
