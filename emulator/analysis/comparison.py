@@ -12,6 +12,7 @@ import pandas as pd
 
 from prefine.emulator.analysis import hindsight, statistics
 from prefine.emulator.analysis.entries import column_types
+from prefine.emulator.analysis.scores import NOWHERE, Scores, by_seed, mean, places
 from prefine.emulator.analysis.tables import REALISED, SCORE, VALIDATED, varied_keys
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.records import RunRecord
@@ -84,6 +85,7 @@ class _Yardstick(NamedTuple):
     member: str
 
 
+_UNKNOWN = statistics.Estimate(np.nan, np.nan)
 _NO_FAMILY = _Yardstick(pd.DataFrame({name: [] for name in RunRecord._fields}), "")
 
 
@@ -99,55 +101,52 @@ def _yardsticks(family: pd.DataFrame | None, keys: Sequence[str]) -> dict[str, _
 
 
 def _rows(
-    varied: dict[str, object], group: pd.DataFrame, reference: str, figures: Sequence[str], yardstick: _Yardstick
+    varied: dict[str, object], group: pd.DataFrame, reference: str, figures: list[str], yardstick: _Yardstick
 ) -> Iterator[dict[str, object]]:
     done = group[group["status"] == "done"]
-    baseline = done[done["policy"] == reference]
+    every = Scores.of(done, figures)
+    mine_of = places(done["policy"])
+    baseline = every.taken(mine_of.get(reference, NOWHERE))
+    counts = group["policy"].value_counts()
     for policy in group["policy"].drop_duplicates():
-        mine = done[done["policy"] == policy]
-        regret = hindsight.regret(yardstick.runs, mine)
+        at = mine_of.get(policy, NOWHERE)
+        regret = hindsight.regret(yardstick.runs, done.iloc[at]) if len(yardstick.runs) else _UNKNOWN
         yield {
             **varied,
             "policy": policy,
             "reference": reference,
-            "runs": len(mine),
-            "failed": int((group["policy"] == policy).sum()) - len(mine),
-            "target_reach_rate": _reach_rate(mine),
+            "runs": len(at),
+            "failed": int(counts[policy]) - len(at),
+            "target_reach_rate": every.taken(at).reach_rate,
             "regret": regret.mean,
             "regret_ci95": regret.half_width,
             "member": "",
-            **_estimates(mine, baseline, figures),
+            **_estimates(every.taken(at), baseline, figures),
         }
     if len(yardstick.runs):
+        best = Scores.of(yardstick.runs, figures)
         yield {
             **varied,
             "policy": hindsight.NAME,
             "reference": reference,
             "runs": len(yardstick.runs),
             "failed": 0,
-            "target_reach_rate": _reach_rate(yardstick.runs),
+            "target_reach_rate": best.reach_rate,
             "regret": np.nan,
             "regret_ci95": np.nan,
             "member": yardstick.member,
-            **_estimates(yardstick.runs, baseline, figures),
+            **_estimates(best, baseline, figures),
             f"{SCORE}_mean": hindsight.accuracy(yardstick.runs),
         }
 
 
-def _reach_rate(mine: pd.DataFrame) -> float:
-    """The share of ``mine`` that reached the first target; NaN where there is none."""
-    known = mine[mine["target_accuracy"].notna()]
-    return float(known["time_to_accuracy_s"].notna().mean()) if len(known) else np.nan
-
-
-def _estimates(mine: pd.DataFrame, baseline: pd.DataFrame, figures: Sequence[str]) -> dict[str, float]:
+def _estimates(mine: Scores, baseline: Scores, figures: list[str]) -> dict[str, float]:
     """Mean and difference to the reference of each figure, with their intervals, and how often it is better."""
-    own = mine[list(figures)].to_numpy(dtype=np.float64).T
-    mean, half_width = statistics.estimates(own)
-    _, at_mine, at_baseline = np.intersect1d(mine["seed"], baseline["seed"], return_indices=True)
+    mean, half_width = statistics.estimates(mine.figures)
+    _, at_mine, at_baseline = np.intersect1d(mine.seeds, baseline.seeds, return_indices=True)
     order = np.argsort(at_mine)
-    values = own[:, at_mine[order]]
-    against = baseline[list(figures)].to_numpy(dtype=np.float64).T[:, at_baseline[order]]
+    values = mine.figures[:, at_mine[order]]
+    against = baseline.figures[:, at_baseline[order]]
     difference, difference_half_width = statistics.estimates(statistics.paired(values, against))
     better = np.array(
         [np.nan if figure in _NEITHER_BETTER else 1.0 if figure in _MORE_IS_BETTER else -1.0 for figure in figures]
@@ -160,11 +159,8 @@ def _estimates(mine: pd.DataFrame, baseline: pd.DataFrame, figures: Sequence[str
         "diff_ci95": difference_half_width,
         "win_rate": win_rate,
     }
-    return {
-        f"{figure}_{part}": float(found[index])
-        for index, figure in enumerate(figures)
-        for part, found in columns.items()
-    }
+    names = [f"{figure}_{part}" for figure in figures for part in columns]
+    return dict(zip(names, np.stack([*columns.values()], axis=1).ravel().tolist(), strict=True))
 
 
 def ranking(runs: pd.DataFrame) -> pd.DataFrame:
@@ -179,19 +175,19 @@ def ranking(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _agreement(group: pd.DataFrame) -> dict[str, object]:
     done = group[group["status"] == "done"]
-    means = done.groupby("policy", sort=False)[["bound", "bound_ft", REALISED, SCORE]].mean()
+    of_policy = places(done["policy"]).values()
+    means = {
+        name: [mean(column[at]) for at in of_policy]
+        for name in ("bound", "bound_ft", REALISED, SCORE)
+        for column in [done[name].to_numpy(float)]
+    }
     row: dict[str, object] = {
-        "policies": len(means),
+        "policies": len(of_policy),
         "seeds": done["seed"].nunique(),
-        "accuracy_w": statistics.kendall_w(_by_seed(done, SCORE)),
-        "grad_norm_w": statistics.kendall_w(_by_seed(done, REALISED)),
+        "accuracy_w": statistics.kendall_w(by_seed(done)),
+        "grad_norm_w": statistics.kendall_w(by_seed(done, REALISED)),
     }
     for bound in ("bound", "bound_ft"):
         row[f"{bound}_tau_grad_norm"] = statistics.kendall_tau(means[bound], means[REALISED])
-        row[f"{bound}_tau_accuracy"] = statistics.kendall_tau(means[bound], -means[SCORE])
+        row[f"{bound}_tau_accuracy"] = statistics.kendall_tau(means[bound], np.negative(means[SCORE]))
     return row
-
-
-def _by_seed(done: pd.DataFrame, figure: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Shape (seeds, policies); NaN where a policy failed under a seed."""
-    return done.pivot_table(index="seed", columns="policy", values=figure, dropna=False, sort=False).to_numpy(float)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from prefine.emulator.analysis import hindsight
 from prefine.emulator.analysis.comparison import groups
+from prefine.emulator.analysis.scores import by_seed, cells, mean, places
 from prefine.emulator.analysis.statistics import estimate, level_with_best
 from prefine.emulator.analysis.tables import REALISED, SCORE, varied_keys
 from prefine.emulator.analysis.wording import label, listed, number, regret
@@ -37,9 +38,9 @@ def verdict(runs: pd.DataFrame, comparison: pd.DataFrame, family: pd.DataFrame) 
         sentences = [*_ranking(runs), *_reaching(runs, str(comparison["reference"].iloc[0]))]
         return " ".join([*sentences, *_broken(runs), *_regret(comparison, asked=len(family) > 0)])
     cases = [(varied, _Case.of(case)) for varied, case in groups(runs, keys)]
-    compared = {repr(varied): rows for varied, rows in groups(comparison, keys)}
+    regrets = {repr(varied): rows for varied, rows in groups(_by_regret(comparison), keys)}
     overall = [*_overall([case for _, case in cases]), *_broken(runs), *_mean_regret(comparison)]
-    lines = [f"{label(varied)}: {'; '.join(_short(case, compared[repr(varied)]))}." for varied, case in cases]
+    lines = [f"{label(varied)}: {'; '.join(_short(case, regrets.get(repr(varied))))}." for varied, case in cases]
     return "\n".join([" ".join(overall), *lines])
 
 
@@ -58,8 +59,7 @@ class _Case(NamedTuple):
 
 def _scores(runs: pd.DataFrame) -> pd.DataFrame:
     """Seeds by policies, in order of appearance, of those that finished under every seed."""
-    done = runs[runs["status"] == "done"]
-    table = done.pivot_table(index="seed", columns="policy", values=SCORE, sort=False)
+    table = by_seed(runs[runs["status"] == "done"])
     return table.reindex(index=sorted(runs["seed"].unique())).dropna(axis="columns")
 
 
@@ -115,13 +115,16 @@ def _cost(runs: pd.DataFrame, *policies: str) -> str:
 
 def _cheapest(runs: pd.DataFrame, policies: Sequence[str]) -> list[str]:
     """Those with the least time, and of these those with the least energy, both to within a percent."""
-    means = runs.groupby("policy")[["delay_s", "energy_j"]].mean().loc[list(policies)]
-    return _least(means.loc[_least(means["delay_s"]), "energy_j"])
+    at = places(runs["policy"])
+    delay_s, energy_j = (runs[name].to_numpy(float) for name in ("delay_s", "energy_j"))
+    soonest = _least({policy: mean(delay_s[at[policy]]) for policy in policies})
+    return _least({policy: mean(energy_j[at[policy]]) for policy in soonest})
 
 
-def _least(costs: "pd.Series[float]") -> list[str]:
+def _least(costs: Mapping[str, float]) -> list[str]:
     """The policies whose cost is the least, to within a percent."""
-    return [str(policy) for policy in costs[costs <= SAME_COST * costs.min()].index]
+    least = min(costs.values())
+    return [policy for policy, cost in costs.items() if cost <= SAME_COST * least]
 
 
 def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
@@ -136,7 +139,7 @@ def _reaching(runs: pd.DataFrame, reference: str) -> Iterator[str]:
     if spent.empty:
         yield f"No policy reaches a test accuracy of {target} under every seed."
         return
-    first, frugal = _least(spent["time_to_accuracy_s"]), _least(spent["energy_to_accuracy_j"])
+    first, frugal = (_least(dict(zip(spent.index, costs, strict=True))) for costs in spent.to_numpy(float).T)
     both = [policy for policy in first if policy in frugal]
     if both:
         sentence = f"First at a test accuracy of {target}: {listed(both)}, after {_spent(spent, both)}"
@@ -170,14 +173,15 @@ def _broken(runs: pd.DataFrame) -> Iterator[str]:
 def _broken_bounds(done: pd.DataFrame) -> Iterator[str]:
     """The bounds that lie below what was realised, beyond the 95 % interval of the mean over seeds."""
     named, reasons = [], []
-    for _, group in done.groupby([*varied_keys(done), "policy"], sort=False, dropna=False):
-        excess = estimate(group[REALISED] - group["bound"])
+    realised, bound = (done[name].to_numpy(float) for name in (REALISED, "bound"))
+    policy, outside, stopped = (done[name].to_numpy(object) for name in ("policy", "outside_proof", "stop_reason"))
+    for at in cells(done, [*varied_keys(done), "policy"]):
+        excess = estimate(realised[at] - bound[at])
         margin = 0.0 if math.isnan(excess.half_width) else excess.half_width
         if excess.mean > margin:
-            means = group[[REALISED, "bound"]].mean()
-            named.append((group["policy"].iloc[0], f"{number(means[REALISED], 3)} above {number(means['bound'], 3)}"))
-            reasons += [word for words in group["outside_proof"] for word in words.split(",") if word]
-            if (group["stop_reason"] != "plan").any():
+            named.append((policy[at[0]], f"{number(mean(realised[at]), 3)} above {number(mean(bound[at]), 3)}"))
+            reasons += [word for words in outside[at] for word in words.split(",") if word]
+            if (stopped[at] != "plan").any():
                 reasons.append("runs cut off before the plan's end")
     if named:
         unique = list(dict.fromkeys(reasons))
@@ -240,8 +244,8 @@ def _mean_regret(comparison: pd.DataFrame) -> Iterator[str]:
     yield f"Mean test accuracy lost against the best share in hindsight: {listed(parts)}."
 
 
-def _short(case: _Case, compared: pd.DataFrame) -> Iterator[str]:
-    """One combination of a sweep: who leads, who of them is cheapest, and the least regret."""
+def _short(case: _Case, regrets: pd.DataFrame | None) -> Iterator[str]:
+    """One combination of a sweep: who leads, who of them is cheapest, and the first of the ``regrets``."""
     runs, scores, level = case
     if scores.empty:
         yield "no policy finished under every seed"
@@ -254,6 +258,6 @@ def _short(case: _Case, compared: pd.DataFrame) -> Iterator[str]:
         leading = _with_means(scores, level[:ALL_NAMED]) + (" and others" if len(level) > ALL_NAMED else "")
         cheapest = _cheapest(runs, level)
         yield f"{leading} are level" + (f", {cheapest[0]} costs least" if len(cheapest) == 1 else "")
-    known: Sequence[Mapping[str, object]] = _by_regret(compared).head(1).to_dict("records")  # type: ignore[assignment]
-    for row in known:
-        yield f"least regret {row['policy']} {row['regret']:.3f}"
+    if regrets is not None:
+        least = regrets.iloc[0]
+        yield f"least regret {least['policy']} {least['regret']:.3f}"

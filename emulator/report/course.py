@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prefine.emulator.analysis import statistics
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.scores import cells, places
 from prefine.emulator.report.figure import PARTS, Figure, looks
 from prefine.emulator.report.panels import bar, legend_below, name_rows, panels, within
 from prefine.emulator.report.shape import Shape
@@ -109,14 +110,20 @@ def _curves(rounds: pd.DataFrame, keys: list[str], quantity: Quantity, course: C
     """Columns: varied keys, policy, the course, seeds, mean, low95, high95, least, most; one grid per combination and
     policy."""
     known = rounds.dropna(subset=[quantity.column])
-    parts = []
-    for names, group in known.groupby([*keys, "policy"], sort=False, dropna=False):
-        x, values = _held(group, f"{course.column}_{quantity.at}", quantity.column)
-        labels = dict(zip([*keys, "policy"], ([name] * len(x) for name in names), strict=True))
-        bands = dict(zip(("mean", "low95", "high95"), _bands(values, quantity.logarithmic), strict=True))
-        ends = {"least": values.min(axis=0), "most": values.max(axis=0)}
-        parts.append(pd.DataFrame({**labels, course.column: x, "seeds": len(values), **bands, **ends}))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "policy"])
+    x, y = (known[name].to_numpy(float) for name in (f"{course.column}_{quantity.at}", quantity.column))
+    run, names = pd.factorize(known["run_id"])[0], known[[*keys, "policy"]]
+    each = [(at, *_held(x[at], y[at], run[at])) for at in cells(known, [*keys, "policy"])]
+    if not each:
+        return pd.DataFrame(columns=[*keys, "policy"])
+    bands = np.concatenate([_bands(values, quantity.logarithmic) for _, _, values in each], axis=1)
+    first = names.iloc[np.repeat([at[0] for at, _, _ in each], _POINTS)].reset_index(drop=True)
+    return first.assign(
+        **{course.column: np.concatenate([grid for _, grid, _ in each])},
+        seeds=np.repeat([len(values) for _, _, values in each], _POINTS),
+        **dict(zip(("mean", "low95", "high95"), bands, strict=True)),
+        least=np.concatenate([values.min(axis=0) for _, _, values in each]),
+        most=np.concatenate([values.max(axis=0) for _, _, values in each]),
+    )
 
 
 def _bands(values: NDArray[np.float64], logarithmic: bool) -> NDArray[np.float64]:
@@ -133,11 +140,13 @@ def _bands(values: NDArray[np.float64], logarithmic: bool) -> NDArray[np.float64
     return bands
 
 
-def _held(group: pd.DataFrame, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The step functions of each seed, (seeds, points), on one grid from the last seed's first value on."""
-    runs = [(run[x].to_numpy(float), run[y].to_numpy(float)) for _, run in group.groupby("run_id", sort=False)]
-    grid = np.linspace(max(at[0] for at, _ in runs), max(at[-1] for at, _ in runs), _POINTS)
-    return grid, np.array([values[np.searchsorted(at, grid, side="right") - 1] for at, values in runs])
+def _held(
+    x: NDArray[np.float64], y: NDArray[np.float64], run: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The step functions of each run, (runs, points), on one grid from the last run's first value on; all are (n,)."""
+    steps = [(x[at], y[at]) for at in places(run).values()]
+    grid = np.linspace(max(at[0] for at, _ in steps), max(at[-1] for at, _ in steps), _POINTS)
+    return grid, np.array([values[np.searchsorted(at, grid, side="right") - 1] for at, values in steps])
 
 
 def _draw_curves(canvas: Canvas, data: pd.DataFrame, tables: Tables, quantity: Quantity, course: Course) -> None:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
 
-from prefine.emulator.analysis.comparison import groups
 from prefine.emulator.analysis.output import Tables
+from prefine.emulator.analysis.scores import cells, mean, places
 from prefine.emulator.analysis.tables import REALISED, SCORE
 from prefine.emulator.report.figure import Figure, looks
 from prefine.emulator.report.panels import accuracy, few_ticks, legend_below, logarithmic, panels, within
@@ -57,16 +57,23 @@ def bound_table(tables: Tables) -> pd.DataFrame:
     Columns: varied keys, policy, bound, bound_ft, mean_grad_norm_sq, ``looseness`` = bound / realised (of the means),
     ``holds`` = the share of runs whose realised value is at most the bound, test_accuracy.
     """
-    rows: list[dict[str, Any]] = []
-    for varied, group in groups(tables.done, tables.keys):
-        for policy, runs in group.groupby("policy", sort=False):
-            known = runs.dropna(subset=["bound", REALISED])
-            row: dict[str, Any] = {**varied, "policy": policy}
-            row |= {column: runs[column].mean() for column in ("bound", "bound_ft", REALISED, SCORE)}
-            row["looseness"] = row["bound"] / row[REALISED]
-            row["holds"] = float((known[REALISED] <= known["bound"]).mean()) if len(known) else np.nan
-            rows.append(row)
-    return pd.DataFrame(rows)
+    done, columns = tables.done, ("bound", "bound_ft", REALISED, SCORE)
+    policy = done["policy"].to_numpy()
+    at = [case[mine] for case in cells(done, tables.keys) for mine in places(policy[case]).values()]
+    first = done.iloc[[each[0] for each in at]].reset_index(drop=True)[[*tables.keys, "policy"]]
+    values = done[list(columns)].to_numpy(float)
+    means = {name: [mean(values[each, index]) for each in at] for index, name in enumerate(columns)}
+    return first.assign(
+        **means,
+        looseness=np.divide(means["bound"], means[REALISED]),
+        holds=[_holds(values[each, 0], values[each, 2]) for each in at],
+    )
+
+
+def _holds(bound: NDArray[np.float64], realised: NDArray[np.float64]) -> float:
+    """The share of runs, all (n,), whose realised value is at most the bound; NaN where neither is known."""
+    known = ~(np.isnan(bound) | np.isnan(realised))
+    return float((realised <= bound)[known].mean()) if known.any() else np.nan
 
 
 def _draw_pairs(canvas: Canvas, data: pd.DataFrame, tables: Tables) -> None:

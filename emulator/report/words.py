@@ -57,8 +57,8 @@ def gains(tables: Tables) -> list[tuple[str, list[str]]]:
     """
     if not tables.keys:
         return []
-    rows = []
-    for varied, group in groups(tables.competitors, tables.keys):
+    rows, shown = [], tables.competitors[[*tables.keys, "policy", f"{SCORE}_diff", f"{SCORE}_diff_ci95"]]
+    for varied, group in groups(shown, tables.keys):
         by_policy = {row["policy"]: row for row in group.to_dict("records")}
         rows.append((label(varied), [_gain(by_policy.get(policy, _NOTHING)) for policy in others(tables)]))
     return rows

@@ -12,6 +12,7 @@ from scipy import stats
 
 from prefine.emulator.analysis import statistics
 from prefine.emulator.analysis.comparison import FIGURES, comparison, ranking
+from prefine.emulator.analysis.scores import by_seed, cells, mean
 from prefine.emulator.analysis.tables import VALIDATED, runs_table
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
@@ -179,3 +180,21 @@ def test_a_bound_that_ranks_as_the_outcome_does_has_tau_one() -> None:
     assert row["bound_tau_grad_norm"] == pytest.approx(1.0)
     assert row["bound_tau_accuracy"] == pytest.approx(1.0)
     assert row["accuracy_w"] == pytest.approx(1.0)
+
+
+def test_arrays_hold_what_tables_would_say() -> None:
+    random = np.random.default_rng(5)
+    scores = np.where(random.random(60) < 0.3, math.nan, random.random(60))
+    frame = pd.DataFrame(
+        {"policy": random.choice(list("cab"), 60), "seed": random.choice([3, 1, 2], 60), "test_accuracy": scores}
+    )
+    grouped = frame.groupby(["policy", "seed"], sort=False)
+    at = cells(frame, ["policy", "seed"])
+    assert [frame.index[each].tolist() for each in at] == [group.index.tolist() for _, group in grouped]
+    np.testing.assert_allclose([mean(scores[each]) for each in at], grouped["test_accuracy"].mean(), rtol=1e-12)
+    wide = by_seed(frame)
+    expected = frame.pivot_table(index="seed", columns="policy", values="test_accuracy").loc[wide.index, wide.columns]
+    np.testing.assert_allclose(wide, expected, rtol=1e-12)
+    assert list(wide.columns) == list(frame["policy"].unique())
+    assert len(cells(frame, [])) == 1
+    assert math.isnan(mean(np.array([math.nan])))
