@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Linear(NamedTuple):
-    """A layer's parameters and where their gradients go: (outputs, inputs) and (outputs,), or (k, ...) of k models."""
+    """A layer's parameters and their gradients' places: (outputs, inputs) and (1, outputs), or (k, ...) of k models."""
 
     weight: Tensor
     bias: Tensor
@@ -21,18 +21,20 @@ class Linear(NamedTuple):
 
     def answer(self, x: Tensor) -> Tensor:
         """(n, outputs) for (n, inputs); both (k, n, ...) of k models."""
-        product = torch.addmm if x.ndim == 2 else torch.baddbmm
-        return product(self.bias.unsqueeze(-2), x, self.weight.mT)
+        return (torch.addmm if x.ndim == 2 else torch.baddbmm)(self.bias, x, self.weight.mT)
 
     def note(self, x: Tensor, slopes: Tensor) -> None:
         """Put the gradients where they go, given the input and the derivative ``slopes`` by the answer."""
-        torch.matmul(slopes.mT, x, out=self.weight_gradient)
-        torch.sum(slopes, dim=-2, out=self.bias_gradient)
+        if x.ndim == 2:
+            torch.mm(slopes.t(), x, out=self.weight_gradient)
+        else:  # of one output, what is written with gaps between the models has other last bits
+            self.weight_gradient.copy_(torch.bmm(slopes.mT, x))
+        torch.sum(slopes, dim=-2, keepdim=True, out=self.bias_gradient)
 
     def back(self, answer: Tensor, slopes: Tensor) -> Tensor:
         """The derivative by the input."""
         del answer
-        return torch.matmul(slopes, self.weight)
+        return (torch.mm if slopes.ndim == 2 else torch.bmm)(slopes, self.weight)
 
 
 class Tanh(NamedTuple):
@@ -106,9 +108,9 @@ class Dense(NamedTuple):
             end = middle + layer.out_features
             yield Linear(
                 weights[..., start:middle].view(shape),
-                weights[..., middle:end],
+                weights[..., middle:end].unsqueeze(-2),
                 gradient[..., start:middle].view(shape),
-                gradient[..., middle:end],
+                gradient[..., middle:end].unsqueeze(-2),
             )
             start = end
 
