@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from prefine.emulator.arrays import FloatArray, IntArray, frozen_array
+from prefine.emulator.learning import Learner
 from prefine.emulator.plan import DevicesPlan, Plan, ServerPlan
 from prefine.emulator.problem import Budget, Problem
-from prefine.emulator.workload import Audience, Learner
+from prefine.emulator.workload import Audience
 
 Stage = Literal["pretrain", "finetune"]
 

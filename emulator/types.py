@@ -4,6 +4,16 @@ Everything is SI and every name carries its unit. Per-device fields are read-onl
 """
 
 from prefine.emulator.arrays import FloatArray, IntArray, Record, frozen_array, own_copy
+from prefine.emulator.learning import (
+    AsynchronousLearner,
+    ClientLearner,
+    ClientResults,
+    Evaluation,
+    Learner,
+    Merge,
+    PopulationLearner,
+    RepeatingLearner,
+)
 from prefine.emulator.plan import DevicesPlan, Plan, RehearsalTable, Rehearsed, Relaxed, ServerPlan
 from prefine.emulator.policy import (
     AdaptivePolicy,
@@ -21,21 +31,14 @@ from prefine.emulator.policy import (
 )
 from prefine.emulator.problem import Budget, Devices, Learning, Problem, Radio, Server
 from prefine.emulator.workload import (
-    AsynchronousLearner,
     AsynchronousWorkload,
     Audience,
     BoundedWorkload,
     Calibrated,
     CalibrationWork,
-    ClientLearner,
-    ClientResults,
     Constants,
     EvaluatedWorkload,
-    Evaluation,
     Fold,
-    Learner,
-    Merge,
-    PopulationLearner,
     PopulationWorkload,
     RehearsableWorkload,
     Schedule,
@@ -84,6 +87,7 @@ __all__ = [
     "Rehearsed",
     "RehearsingPolicy",
     "Relaxed",
+    "RepeatingLearner",
     "ReportingLearner",
     "Reports",
     "RoundDecision",

@@ -76,7 +76,9 @@ class AsynchronousLearner(Learner):
                 if by == "models":
                     total += float(share.sum()) / rate * (objective.weights - start.weights)
                 with objective.at(start.weights):
-                    made = round_.total(devices, [arrival.rows for arrival in group], share, start.rate)
+                    sizes = np.array([len(arrival.rows) for arrival in group]) // round_.local_steps
+                    rows = np.concatenate([arrival.rows for arrival in group])
+                    made = round_.mean(devices, sizes, share).of(rows, start.rate)
                     total += start.rate / rate * made
                 self._unread = devices
                 self._read_reports()

@@ -58,12 +58,16 @@ class Learner:
 
     def pretrain(self, batch: int) -> None:
         """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
-        rows = torch.from_numpy(self._server.take(batch))
+        self.pretrain_rounds(batch, 1)
+
+    def pretrain_rounds(self, batch: int, rounds: int) -> None:
+        """So many steps of `pretrain`."""
         share = torch.full((batch,), 1.0 / batch, dtype=self.objective.weights.dtype)
         with one_thread():
-            self.objective.differentiate(self._data.general.take(rows, share))
-            self.objective.regularise(1.0)
-            self._move(self.objective.gradient, self._step.rate)
+            for rows in self._server.take(rounds * batch).reshape(rounds, batch):
+                self.objective.differentiate(self._data.general.take(torch.from_numpy(rows), share))
+                self.objective.regularise(1.0)
+                self._move(self.objective.gradient, self._step.rate)
 
     def hand_over(self) -> Round:
         """End pre-training, if it has not ended: from here on only what is tuned moves, in the rounds returned.
@@ -86,19 +90,27 @@ class Learner:
         ``batches`` and ``weights`` (K,); a device with weight 0 did not arrive and draws nothing. Each of several local
         steps has ``batches_k`` samples of its own. Raises InputError where a user's algorithm fails.
         """
-        round_ = self.hand_over()
+        self.finetune_rounds(batches, weights, 1)
+
+    def finetune_rounds(self, batches: IntArray, weights: FloatArray, rounds: int) -> None:
+        """So many rounds of `finetune`, for which samples are drawn and shares worked out once."""
+        round_, first = self.hand_over(), self._finetune_rounds
+        self._finetune_rounds += rounds
         (here,) = weights.nonzero()
-        rate = self._step.rate_at(self._finetune_rounds)
-        self._finetune_rounds += 1
         if not len(here):
             return
-        if len(here) < len(self._devices):  # who is in this round reports anew
+        if len(here) < len(self._devices):  # who is in these rounds reports anew
             self._read_reports()
         counts = (round_.local_steps * batches[here]).tolist()
-        rows = [self._devices[device].take(count) for device, count in zip(here.tolist(), counts, strict=True)]
+        drawn = [
+            self._devices[device].take(rounds * count).reshape(rounds, count)
+            for device, count in zip(here.tolist(), counts, strict=True)
+        ]
+        mean = round_.mean(here, batches[here], weights[here])
         with one_thread():
-            total = round_.total(here, rows, weights[here], rate)
-            self._move(round_.direction(total), rate)
+            for number, rows in enumerate(np.concatenate(drawn, axis=1), first):
+                rate = self._step.rate_at(number)
+                self._move(round_.direction(mean.of(rows, rate)), rate)
         self._unread = here
 
     def reports(self) -> Reports:

@@ -4,7 +4,7 @@ F(w) = sum_i s_i l(w; x_i, y_i) + (weight_decay / 2) |w|^2 sum_i s_i, with sampl
 parameters live in one vector and all their gradients in another, so a training step is one operation.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,8 @@ from torch.func import functional_call
 
 from prefine.emulator.types import IntArray
 from prefine.models.data.samples import Kind, Samples
+from prefine.models.losses import losses_and_slopes, losses_of, sample_losses
+from prefine.models.passes import pass_of
 
 CHUNK = 2048
 """Samples in one forward and backward pass where all of a data set is looked at, at most."""
@@ -104,15 +106,13 @@ class Objective:
             parameter.data = self.weights[view].view_as(parameter)
             parameter.grad = self.gradient[view].view_as(parameter)
             start = view.stop
+        self._pass = pass_of(network, self.weights, self.gradient)
 
     def of(self, network: nn.Module) -> "Objective":
         """The same loss of another ``network``, which becomes the new objective's own."""
         for parameter in network.parameters():
             parameter.grad = None
         return Objective(network.to(self.weights.device), self.kind, self.weight_decay, self.weights.dtype)
-
-    def _losses(self, batch: Batch) -> Tensor:
-        return sample_losses(self.network(batch.x), batch.y, self.kind)
 
     def penalty(self, total_share: float) -> float:
         """The weight decay's part of the loss."""
@@ -121,19 +121,21 @@ class Objective:
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """F over ``batch`` at the present weights."""
-        return sum(float(self._losses(part) @ part.share) for part in batch.chunks()) + self.penalty(
-            float(batch.share.sum())
-        )
+        total = sum(float(losses_of(self._answers(part), part.y, self.kind) @ part.share) for part in batch.chunks())
+        return total + self.penalty(float(batch.share.sum()))
 
     @torch.no_grad()
     def losses_of_each(self, batch: Batch) -> Tensor:
         """The samples' losses (n,), without weight decay, at the present weights."""
-        return torch.cat([self._losses(part) for part in batch.chunks()])
+        return torch.cat([losses_of(self._answers(part), part.y, self.kind) for part in batch.chunks()])
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """The network's answers (n, outputs)."""
-        return torch.cat([self.network(part.x) for part in batch.chunks()])
+        return torch.cat([self._answers(part) for part in batch.chunks()])
+
+    def _answers(self, batch: Batch) -> Tensor:
+        return self._pass.answer(batch.x).answers
 
     @torch.no_grad()
     def score(self, batch: Batch) -> float:
@@ -159,43 +161,37 @@ class Objective:
             self.weights.copy_(present)
 
     def differentiate(self, batch: Batch) -> None:
-        """Put the gradient of the data part of F over ``batch`` in ``self.gradient``; the losses in ``self.losses``."""
-        self.gradient.zero_()
-        if batch.x.numel() <= CHUNK_NUMBERS:
-            self.losses, _ = self._pull_back(batch)
-        else:  # at once it would take no longer to compute, but as long again to be given the memory
-            self.losses = torch.cat([self._pull_back(part)[0] for part in batch.chunks()])
+        """Put the gradient of the data part of F over ``batch`` in ``self.gradient``; the losses in ``self.losses``.
 
-    def _pull_back(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add the gradient of the data part of F over ``batch`` to ``self.gradient``; the losses (n,) and that part.
-
-        Backward from one number: given a weight for each, torch imports SymPy to compare shapes, which takes a second.
+        Large batches go in parts: at once they take no longer to compute, but as long again to be given the memory.
         """
-        losses = self._losses(batch)
-        total = losses @ batch.share
-        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return losses.detach(), total.detach()
+        found = self._pull_back((batch,) if batch.x.numel() <= CHUNK_NUMBERS else batch.chunks())
+        self.losses = found[0] if len(found) == 1 else torch.cat(found)
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
-        self.gradient.zero_()
-        loss = 0.0
-        for part in batch.chunks():
-            loss += float(self._pull_back(part)[1])
+        found = self._pull_back(batch.chunks())
+        loss = sum(float(losses @ part.share) for losses, part in zip(found, batch.chunks(), strict=True))
         total_share = float(batch.share.sum())
         self.regularise(total_share)
         return loss + self.penalty(total_share)
 
+    def _pull_back(self, parts: Iterable[Batch]) -> list[Tensor]:
+        """Put the gradient of the data part of F over ``parts`` in ``self.gradient``; the losses (n,) of each part."""
+        found: list[Tensor] = []
+        for part in parts:
+            before = self.gradient.clone() if found else None
+            answered = self._pass.answer(part.x)
+            losses, slopes = losses_and_slopes(answered.answers, part.y, part.share, self.kind)
+            answered.back(slopes)
+            if before is not None:
+                self.gradient.add_(before)
+            found.append(losses)
+        return found
+
     def regularise(self, total_share: float) -> None:
         """Add the weight decay's part to ``self.gradient``."""
         self.gradient.add_(self.weights, alpha=self.weight_decay * total_share)
-
-
-def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
-    """(n,) losses of (n, outputs) predictions."""
-    if kind == "classification":
-        return nn.functional.cross_entropy(predicted, y, reduction="none")
-    return 0.5 * (predicted[:, 0] - y).square()
 
 
 def weighted_loss(objective: Objective) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:

@@ -2,46 +2,76 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
-from prefine.models.objective import Batch, Objective, sample_losses
+from prefine.models.dense import Dense
+from prefine.models.losses import losses_and_slopes
+from prefine.models.objective import Batch, Objective
+from prefine.models.passes import Pass, Tracked
+
+
+class Models(Protocol):
+    """A network as a function of its trained parameters."""
+
+    def at(self, weights: Tensor, gradient: Tensor) -> Pass:
+        """The way of samples (k, n, ...) through the models at ``weights`` (k, P), and back to ``gradient`` (k, P)."""
+        ...
 
 
 class Stacked:
     """The network of ``objective`` as k models of P trained parameters each; frozen parameters are common to all.
 
-    Only the network's own pass is mapped over the models. What follows is one loss over all samples and one backward
-    pass to a (k, P) leaf, whose row k is touched by model k alone.
+    What follows the network's answers is one loss over all samples and one way back, on which row k of the gradient is
+    touched by model k alone.
     """
 
     def __init__(self, objective: Objective) -> None:
-        self._network, self._kind, self._weight_decay = objective.network, objective.kind, objective.weight_decay
-        trained = [p for p in objective.network.parameters() if p.requires_grad]
-        self._shapes, self._sizes = [p.shape for p in trained], [p.numel() for p in trained]
-        number = {id(p): i for i, p in enumerate(trained)}
-        self._places = [
-            (module._parameters, name, number[id(p)])
-            for module in objective.network.modules()
-            for name, p in module._parameters.items()
-            if id(p) in number
-        ]
-        self._answers = vmap(self._answer)
+        self._kind, self._weight_decay = objective.kind, objective.weight_decay
+        self._models: Models = Dense.like(objective.network) or Mapped(objective.network)
 
     def gradients(self, weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Gradients (k, P) of each model's loss, weight decay included, and its samples' losses (k, n) without it.
 
         ``weights`` (k, P), or (P,), the same for all; the samples of ``batch`` are (k, n, ...), their shares (k, n).
         """
-        leaf = weights.expand(len(batch.x), -1).detach().requires_grad_()
-        pieces = zip(torch.split(leaf, self._sizes, dim=1), self._shapes, strict=True)
-        answers = self._answers(batch.x, [piece.view(-1, *shape) for piece, shape in pieces])
-        losses = sample_losses(answers.flatten(0, 1), batch.y.flatten(), self._kind)
-        (gradients,) = torch.autograd.grad(losses @ batch.share.flatten(), leaf)
+        everyone = weights.expand(len(batch.x), -1)
+        gradients = everyone.new_empty(everyone.shape)
+        answered = self._models.at(everyone, gradients).answer(batch.x)
+        answers = answered.answers
+        losses, slopes = losses_and_slopes(answers.flatten(0, 1), batch.y.flatten(), batch.share.flatten(), self._kind)
+        answered.back(slopes.view_as(answers))
         decay = self._weight_decay * batch.share.sum(dim=1, keepdim=True)
-        return gradients.add_(leaf.detach() * decay), losses.detach().view(batch.share.shape)
+        return gradients.add_(everyone * decay), losses.view_as(batch.share)
+
+
+class Mapped:
+    """Any network: its own pass is mapped over the models."""
+
+    def __init__(self, network: nn.Module) -> None:
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self._network, self._shapes, self._sizes = network, [p.shape for p in trained], [p.numel() for p in trained]
+        number = {id(p): i for i, p in enumerate(trained)}
+        self._places = [
+            (module._parameters, name, number[id(p)])
+            for module in network.modules()
+            for name, p in module._parameters.items()
+            if id(p) in number
+        ]
+        self._answers = vmap(self._answer)
+
+    def at(self, weights: Tensor, gradient: Tensor) -> "Place":
+        """See `Models`."""
+        return Place(self, weights, gradient)
+
+    def answers(self, x: Tensor, weights: Tensor) -> Tensor:
+        """(k, n, outputs) of k models, with their graph."""
+        pieces = zip(torch.split(weights, self._sizes, dim=1), self._shapes, strict=True)
+        answers: Tensor = self._answers(x, [piece.view(-1, *shape) for piece, shape in pieces])
+        return answers
 
     def _answer(self, x: Tensor, parameters: list[Tensor]) -> Tensor:
         """(n, outputs) of one model."""
@@ -60,3 +90,16 @@ class Stacked:
         finally:
             for (held, name, _), p in zip(self._places, own, strict=True):
                 held[name] = p
+
+
+class Place:
+    """Mapped models at ``weights``."""
+
+    def __init__(self, models: Mapped, weights: Tensor, gradient: Tensor) -> None:
+        self._models, self._gradient = models, gradient
+        self._leaf = weights.detach().requires_grad_()
+        self._leaf.grad = gradient
+
+    def answer(self, x: Tensor) -> Tracked:
+        """See `Pass`."""
+        return Tracked(self._models.answers(x, self._leaf), self._gradient)

@@ -17,9 +17,9 @@ from prefine.emulator.scenario.task import TaskSettings
 from prefine.emulator.scenario.training import TrainingSettings
 from prefine.emulator.types import Calibrated, Constants, Fold, Schedule, Validation, WorkloadCost
 from prefine.models import networks
-from prefine.models.algorithms.build import algorithm_class
+from prefine.models.algorithms.build import algorithm_class, round_of
 from prefine.models.algorithms.build import build as build_algorithm
-from prefine.models.algorithms.round import Round, round_of
+from prefine.models.algorithms.round import Round
 from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.constants import estimate
 from prefine.models.cost import flops_per_sample

@@ -77,6 +77,7 @@ STOREYS = (
         "arrays",
         "problem",
         "plan",
+        "learning",
         "policy",
         "workload",
         "types",

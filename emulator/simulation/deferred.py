@@ -1,15 +1,17 @@
 """A learner that learns when somebody looks: the same steps in the same order, many after one another.
 
 Clock and learner each find in the processor's caches what the other has put out. Taking turns at every round, a round
-of ten devices takes half as long again.
+of ten devices takes half as long again. Rounds that are alike are handed on together.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
+from prefine.emulator.simulation.aggregation import Synchronous
+from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
-    AsynchronousLearner,
     ClientLearner,
     ClientResults,
     Evaluation,
@@ -17,6 +19,7 @@ from prefine.emulator.types import (
     IntArray,
     Learner,
     PopulationLearner,
+    RepeatingLearner,
     ReportingLearner,
     Reports,
 )
@@ -29,13 +32,23 @@ class _Whole(ReportingLearner, ClientLearner, Protocol):
     """All that a run with a barrier may ask of a learner."""
 
 
-def deferred(learner: Learner) -> Learner:
-    """``learner``, its steps put off where all that can be asked of it is known."""
-    if isinstance(learner, AsynchronousLearner | PopulationLearner):
-        return learner
-    return (
-        _Deferred(learner) if isinstance(learner, ReportingLearner) and isinstance(learner, ClientLearner) else learner
-    )
+def deferred(spec: RunSpec) -> RunSpec:
+    """``spec`` with a learner whose steps are put off, where all that the run asks of it is known."""
+    learner = spec.learner
+    if not isinstance(spec.aggregation, Synchronous) or isinstance(learner, PopulationLearner):
+        return spec
+    if not isinstance(learner, ReportingLearner) or not isinstance(learner, ClientLearner):
+        return spec
+    return replace(spec, learner=_Deferred(learner))
+
+
+@dataclass
+class _Alike:
+    """Steps in a row that are alike in ``what``; ``make`` makes so many of them."""
+
+    what: tuple[Any, ...]
+    make: Callable[[int], None]
+    rounds: int = 0
 
 
 class _Deferred:
@@ -43,15 +56,18 @@ class _Deferred:
 
     def __init__(self, learner: _Whole) -> None:
         self._learner = learner
-        self._due: list[Callable[[], None]] = []
+        self._rounds: RepeatingLearner = learner if isinstance(learner, RepeatingLearner) else _OneByOne(learner)
+        self._due: list[_Alike] = []
+        self._count = 0
 
     def pretrain(self, batch: int) -> None:
         """See `Learner`."""
-        self._put_off(partial(self._learner.pretrain, batch))
+        self._put_off((batch,), partial(self._rounds.pretrain_rounds, batch))
 
     def finetune(self, batches: IntArray, weights: FloatArray) -> None:
         """See `Learner`."""
-        self._put_off(partial(self._learner.finetune, batches.copy(), weights.copy()))
+        steps = partial(self._rounds.finetune_rounds, batches.copy(), weights.copy())
+        self._put_off((batches.tobytes(), weights.tobytes()), steps)
 
     def evaluate(self) -> Evaluation:
         """See `Learner`."""
@@ -65,13 +81,33 @@ class _Deferred:
         """See `ClientLearner`."""
         return self._up_to_date().client_results()
 
-    def _put_off(self, step: Callable[[], None]) -> None:
-        self._due.append(step)
-        if len(self._due) == MOST:
+    def _put_off(self, what: tuple[Any, ...], make: Callable[[int], None]) -> None:
+        if not self._due or self._due[-1].what != what:
+            self._due.append(_Alike(what, make))
+        self._due[-1].rounds += 1
+        self._count += 1
+        if self._count == MOST:
             self._up_to_date()
 
     def _up_to_date(self) -> _Whole:
-        due, self._due = self._due, []
-        for step in due:
-            step()
+        due, self._due, self._count = self._due, [], 0
+        for alike in due:
+            alike.make(alike.rounds)
         return self._learner
+
+
+class _OneByOne:
+    """``learner`` told of several rounds, which knows of single ones."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.pretrain, self.finetune, self.evaluate = learner.pretrain, learner.finetune, learner.evaluate
+
+    def pretrain_rounds(self, batch: int, rounds: int) -> None:
+        """See `RepeatingLearner`."""
+        for _ in range(rounds):
+            self.pretrain(batch)
+
+    def finetune_rounds(self, batches: IntArray, weights: FloatArray, rounds: int) -> None:
+        """See `RepeatingLearner`."""
+        for _ in range(rounds):
+            self.finetune(batches, weights)

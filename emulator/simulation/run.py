@@ -34,7 +34,7 @@ def run(spec: RunSpec, policy: str, seed: int) -> RunResult:
     Raises AuditError where the run breaks an invariant, TraceEndError where a trace ends, PolicyError where an
     adaptive policy decides what cannot be done, InputError where nothing is validated that the run's goal needs.
     """
-    emulation = Emulation(replace(spec, learner=deferred(spec.learner)))
+    emulation = Emulation(deferred(spec))
     spec.goal.check(emulation.server.untrained)
     emulation.finish()
     return emulation.result(policy, seed)

@@ -1,13 +1,19 @@
-"""The algorithm that ``[training]`` names, with its parameters."""
+"""The algorithm that ``[training]`` names, with its parameters, and how its rounds are run."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefine.emulator.errors import InputError
 from prefine.emulator.loading import find, foreign
 from prefine.emulator.scenario.training import ALGORITHMS, TrainingSettings
 from prefine.emulator.text import unknown
+from prefine.models.algorithms.apart import DeviceRound
 from prefine.models.algorithms.base import Algorithm
+from prefine.models.algorithms.fedavg import FedAvg
+from prefine.models.algorithms.round import FusedRound, Round
+from prefine.models.objective import Batch, Objective
+from prefine.models.uploads import Exact, Upload
 
 
 def algorithm_class(training: TrainingSettings, folder: Path) -> type[Algorithm]:
@@ -39,3 +45,17 @@ def build(found: type[Algorithm], training: TrainingSettings) -> Algorithm:
             f"training.local_steps = {training.local_steps}: algorithm {name} takes at most {algorithm.max_local_steps}"
         )
     return algorithm
+
+
+def round_of(
+    algorithm: Algorithm, objective: Objective, task: Batch, shares: Sequence[float], local_steps: int, upload: Upload
+) -> Round:
+    """How to run ``algorithm``: fused where the mean update is the gradient of one weighted mini-batch.
+
+    That is so with one local step, exact uploads, and a client step that is nothing but SGD. ``shares`` are the
+    devices' shares of the task loss.
+    """
+    only_sgd = type(algorithm).client_step is FedAvg.client_step
+    if only_sgd and local_steps == 1 and isinstance(upload, Exact):
+        return FusedRound(algorithm, objective, task)
+    return DeviceRound(algorithm, objective, task, shares, local_steps, upload)

@@ -10,10 +10,11 @@ from prefine.emulator.experiment.job import Job, execute
 from prefine.emulator.plugins import POLICY, part
 from prefine.emulator.randomness import stream
 from prefine.emulator.scenario.source import read_source
-from prefine.models.algorithms import round as rounds
+from prefine.models.algorithms import apart
+from prefine.models.algorithms.apart import DeviceRound
 from prefine.models.algorithms.fedavg import FedAvg
 from prefine.models.algorithms.fedsgd import FedSGD
-from prefine.models.algorithms.round import DeviceRound, FusedRound
+from prefine.models.algorithms.round import FusedRound, Round
 from prefine.models.federation import Federation
 from prefine.models.networks import NETWORKS
 from prefine.models.objective import Batch, Objective
@@ -113,6 +114,12 @@ def gradient_of_device(objective: Objective, task: Batch, rows: np.ndarray) -> t
     return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters)])
 
 
+def total(round_: Round, rows: list[np.ndarray], rate: float) -> torch.Tensor:
+    """Of the devices here, each with its ``rows`` for all local steps."""
+    batches = np.array([len(own) for own in rows]) // round_.local_steps
+    return round_.mean(HERE, batches, WEIGHTS).of(np.concatenate(rows), rate)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fused_gradient_is_the_mean_of_the_devices_gradients(
     name: str, objective: Make, federation: Federation, rows: list[np.ndarray]
@@ -121,7 +128,7 @@ def test_fused_gradient_is_the_mean_of_the_devices_gradients(
     expected = sum(
         weight * gradient_of_device(model, federation.task, own) for weight, own in zip(WEIGHTS, rows, strict=True)
     )
-    fused = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
+    fused = total(FusedRound(FedSGD(), model, federation.task), rows, 0.1).clone()
     assert torch.allclose(fused, torch.as_tensor(expected), rtol=1e-9, atol=1e-11)
 
 
@@ -130,10 +137,10 @@ def test_fused_gradient_in_single_precision(
     name: str, objective: Make, federation: Federation, rows: list[np.ndarray]
 ) -> None:
     model = objective(name)
-    exact = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
+    exact = total(FusedRound(FedSGD(), model, federation.task), rows, 0.1).clone()
     single = Objective(objective(name).network, "classification", model.weight_decay, torch.float32)
     task = Batch(federation.task.x.float(), federation.task.y, federation.task.share.float())
-    fused = FusedRound(FedSGD(), single, task).total(HERE, rows, WEIGHTS, 0.1)
+    fused = total(FusedRound(FedSGD(), single, task), rows, 0.1)
     assert float((fused.double() - exact).norm() / exact.norm()) < 1e-6
 
 
@@ -147,12 +154,10 @@ def test_one_local_step_is_the_fused_round(
     rows: list[np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rounds, "HELD", held)
+    monkeypatch.setattr(apart, "HELD", held)
     model = objective(name)
-    fused = FusedRound(FedSGD(), model, federation.task).total(HERE, rows, WEIGHTS, 0.1).clone()
-    each = DeviceRound(FedAvg(), model, federation.task, federation.weights, 1, Exact(0, 32)).total(
-        HERE, rows, WEIGHTS, 0.1
-    )
+    fused = total(FusedRound(FedSGD(), model, federation.task), rows, 0.1).clone()
+    each = total(DeviceRound(FedAvg(), model, federation.task, federation.weights, 1, Exact(0, 32)), rows, 0.1)
     assert torch.allclose(each, fused, rtol=1e-9, atol=1e-11)
 
 
@@ -168,9 +173,8 @@ def test_local_steps_are_sgd_on_each_device(objective: Make, federation: Federat
             model.weights.sub_(rate * gradient_of_device(model, federation.task, batch))
         moved += weight * (model.weights - start)
     model.weights.copy_(start)
-    update = DeviceRound(FedAvg(), model, federation.task, federation.weights, steps, Exact(0, 32)).total(
-        HERE, rows, WEIGHTS, rate
-    )
+    apart_ = DeviceRound(FedAvg(), model, federation.task, federation.weights, steps, Exact(0, 32))
+    update = total(apart_, rows, rate)
     assert torch.allclose(-rate * update, moved, rtol=1e-9, atol=1e-11)
 
 
@@ -352,7 +356,7 @@ def test_reported_losses_are_those_of_the_first_mini_batches(
     if steps == 1:
         rounds.append(FusedRound(FedSGD(), model, task))
     for each in rounds:
-        each.total(HERE, [np.concatenate([own, own[::-1]][:steps]) for own in rows], WEIGHTS, 0.1)
+        total(each, [np.concatenate([own, own[::-1]][:steps]) for own in rows], 0.1)
         reports = each.reports()
         for device, own in enumerate(rows):
             with torch.no_grad():

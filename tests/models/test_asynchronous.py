@@ -15,10 +15,11 @@ from prefine.emulator.records import DeviceRecord, RunResult
 from prefine.emulator.simulation.aggregation import Asynchronous
 from prefine.emulator.simulation.run import run
 from prefine.models.algorithms.base import Algorithm
+from prefine.models.algorithms.build import round_of
 from prefine.models.algorithms.fedavg import FedAvg
 from prefine.models.algorithms.fedavgm import FedAvgM
 from prefine.models.algorithms.fedprox import FedProx
-from prefine.models.algorithms.round import Round, round_of
+from prefine.models.algorithms.round import Round
 from prefine.models.asynchronous import AsynchronousLearner
 from prefine.models.federation import Federation
 from prefine.models.objective import Objective
