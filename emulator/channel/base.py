@@ -118,6 +118,11 @@ class StaticChannel(Channel):
         self._gain = frozen_array(gain)
         self._for_ever = frozen_array(np.full((len(gain), 1), np.inf))
 
+    @property
+    def gains(self) -> FloatArray:
+        """Of all devices, (K,)."""
+        return self._gain
+
     def gain(self, device: int, time_s: float) -> float:
         """The gain of ``device``, bit for bit as given."""
         return float(self._gain[device])

@@ -1,17 +1,19 @@
 """A step function made of continuous processes: constant on [i s, (i + 1) s), its value taken in the middle."""
 
+from typing import Any
+
 import numpy as np
 from numpy import count_nonzero
+from numpy.typing import NDArray
 
-from prefine.emulator.channel.base import ROW, Channel, Grid, Process, RowProcess, Steps
+from prefine.emulator.channel.base import ROW, Channel, Grid, Process, RowProcess, StaticChannel, Steps
 from prefine.emulator.types import FloatArray, IntArray
 
 CHUNK = ROW * ROW
 """Steps in one grid; values are aligned to chunks, so they never depend on what was asked before."""
 
-CHUNK_BITS = CHUNK.bit_length() - 1
-
-ROWS = np.arange(ROW)
+ROW_BITS, CHUNK_BITS = ROW.bit_length() - 1, CHUNK.bit_length() - 1
+IN_ROW = np.arange(ROW)
 
 
 class SampledChannel(Channel):
@@ -27,11 +29,13 @@ class SampledChannel(Channel):
         self._rows = fast.rows if isinstance(fast, RowProcess) else None
         self._step_s = step_s
         self._hold = hold
-        self._chunk = np.empty(0, dtype=np.int64)
-        self._known = np.empty((0, ROW), dtype=np.int64)
-        """The number of the chunk to which each row of `_gain` belongs; -1 where nothing is there."""
         self._slow_gain = np.empty((0, CHUNK // hold))
-        self._gain = np.empty((0, ROW, ROW))
+        self._slow_chunk = np.empty(0, dtype=np.int64)
+        """Of which chunk `_slow_gain` is; rows and chunks are counted from time 0."""
+        self._gain = np.empty((0, ROW))
+        """Of each device `ROW` rows, each in the place that its number has in its chunk."""
+        self._known = np.empty(0, dtype=np.int64)
+        """The number of the row in each of these places; -1 where there is none."""
 
     def gain(self, device: int, time_s: float) -> float:
         """Linear power gain of the step that holds at ``time_s``."""
@@ -39,38 +43,30 @@ class SampledChannel(Channel):
 
     def steps(self, device: int, start_s: float, count: int) -> Steps:
         """The steps from ``start_s`` on, at most to the end of the chunk they lie in; ends are (index + 1) step_s."""
-        chunk, first = divmod(self._index(start_s), CHUNK)
-        stop = min(first + count, CHUNK)
-        rows = slice(first // ROW, (stop - 1) // ROW + 1)
-        if device >= len(self._chunk) or (self._known[device, rows] != chunk).any():
-            self._evaluate(*(np.array([number]) for number in (device, chunk, first, stop - 1)))
-        end_s = np.asarray((chunk * CHUNK + 1 + np.arange(first, stop)) * self._step_s, dtype=np.float64)
-        return Steps(end_s, self._gain[device].ravel()[first:stop].copy())
+        index = self._index(start_s)
+        last = min(index + (count - 1), index | CHUNK - 1)
+        place = device * ROW
+        rows = range(index >> ROW_BITS, (last >> ROW_BITS) + 1)
+        if place >= len(self._known) or any(self._known[place + (row & ROW - 1)] != row for row in rows):
+            self._know(*(np.array([number]) for number in (device, index, last)))
+        first = device * CHUNK + (index & CHUNK - 1)
+        end_s = np.asarray(np.arange(index + 1, last + 2) * self._step_s, dtype=np.float64)
+        return Steps(end_s, self._gain.ravel()[first : first + len(end_s)].copy())
 
     def ahead(self, devices: IntArray, time_s: FloatArray, count: int) -> Steps:
         """As for any channel, all devices at once."""
         index = self._indices(time_s)
-        chunk, first = index >> CHUNK_BITS, index & CHUNK - 1
-        last = np.minimum(first + (count - 1), CHUNK - 1)
-        if not self._knows(devices, chunk, first, last):
-            self._evaluate(devices, chunk, first, last)
-        ahead = np.arange(int((last - first).max(initial=0)) + 1)
-        step, filling = first[:, None] + ahead, None
-        if count_nonzero(last - first < len(ahead) - 1):
+        last = np.minimum(index + (count - 1), index | CHUNK - 1)
+        self._know(devices, index, last)
+        most = int((last - index).max(initial=0))
+        step, filling = index[:, None] + np.arange(most + 1), None
+        if count_nonzero(last - index < most):
             filling = step > last[:, None]
             step = np.minimum(step, last[:, None])
-        gain = self._gain.ravel().take(devices[:, None] * CHUNK + step)
+        gain = self._gain.ravel().take(devices[:, None] * CHUNK + (step & CHUNK - 1))
         if filling is not None:
             gain[filling] = 0.0
-        return Steps((chunk[:, None] * CHUNK + 1 + step) * self._step_s, gain)
-
-    def _knows(self, devices: IntArray, chunk: IntArray, first: IntArray, last: IntArray) -> bool:
-        """Whether all that `_evaluate` is asked for is there; of stretches longer than a row it does not know."""
-        if not len(devices) or devices.max() >= len(self._chunk) or (last - first).max() >= ROW:
-            return False
-        known, row = self._known.ravel(), devices * ROW
-        ends = known.take(row + first // ROW) == chunk, known.take(row + last // ROW) == chunk
-        return int(count_nonzero(ends[0] & ends[1])) == len(devices)
+        return Steps(np.asarray((step + 1) * self._step_s, dtype=np.float64), gain)
 
     def _index(self, time_s: float) -> int:
         """The step with index * step_s <= time_s < (index + 1) * step_s, whatever the division rounded to."""
@@ -90,43 +86,57 @@ class SampledChannel(Channel):
             index -= late
         return index
 
-    def _evaluate(self, devices: IntArray, chunk: IntArray, first: IntArray, last: IntArray) -> None:
-        """Know the steps ``first`` to ``last`` of ``chunk`` of each of ``devices``, all (n,), no device twice."""
+    def _know(self, devices: IntArray, first: IntArray, last: IntArray) -> None:
+        """Evaluate what is not there of steps ``first`` to ``last``, in one chunk, of ``devices``, all (n,)."""
         self._make_room(int(devices.max(initial=-1)) + 1)
-        turned = np.flatnonzero(self._chunk[devices] != chunk)
-        for device, number in zip(devices[turned].tolist(), chunk[turned].tolist(), strict=True):
-            start_s, hold_s = (number * CHUNK + 0.5 * self._hold) * self._step_s, self._hold * self._step_s
-            self._slow_gain[device] = self._slow.sample(device, Grid(start_s, hold_s, CHUNK // self._hold))
-            self._chunk[device] = number
-        wanted = (first // ROW)[:, None] <= ROWS
-        wanted &= (last // ROW)[:, None] >= ROWS
-        wanted &= self._known[devices] != chunk[:, None]
-        which, row = np.nonzero(wanted)
-        if len(which):
-            self._evaluate_rows(devices, chunk, which, row)
+        which, number, end = np.arange(len(devices)), first >> ROW_BITS, last >> ROW_BITS
+        lacking: list[tuple[IntArray, IntArray]] = []
+        while len(which):
+            new = np.flatnonzero(self._known[devices[which] * ROW + (number & ROW - 1)] != number)
+            lacking += [(which[new], number[new])] * (len(new) > 0)
+            on = np.flatnonzero(number < end[which])
+            which, number = which[on], number[on] + 1
+        if lacking:
+            self._evaluate(devices, first >> CHUNK_BITS, *map(np.concatenate, zip(*lacking, strict=True)))
 
-    def _evaluate_rows(self, devices: IntArray, chunk: IntArray, which: IntArray, row: IntArray) -> None:
-        """Evaluate at least row ``row`` (m,) of each of ``devices[which]``, ``which`` (m,)."""
+    def _evaluate(self, devices: IntArray, chunk: IntArray, which: IntArray, number: IntArray) -> None:
+        """Evaluate at least row ``number`` (m,), in its ``chunk`` (n,), of each of ``devices[which]``, (m,)."""
         start_s = np.asarray((chunk * CHUNK + 0.5) * self._step_s, dtype=np.float64)
         if self._rows is not None:
-            fast = self._rows(devices, start_s, self._step_s, which, row)
+            fast = self._rows(devices, start_s, self._step_s, which, number & ROW - 1)
         else:
             some = np.unique(which)
-            which, row = np.repeat(some, ROW), np.tile(ROWS, len(some))
+            which, number = np.repeat(some, ROW), ((chunk[some] << ROW_BITS)[:, None] + IN_ROW).ravel()
             each = zip(devices[some].tolist(), start_s[some].tolist(), strict=True)
             whole = [self._fast.sample(device, Grid(from_s, self._step_s, CHUNK)) for device, from_s in each]
             fast = np.reshape(whole, (len(which), ROW))
         of = devices[which]
-        held = (row[:, None] * ROW + ROWS) // self._hold
-        self._gain[of, row] = self._slow_gain[of[:, None], held] * fast
-        self._known[of, row] = chunk[which]
+        place = of * ROW + (number & ROW - 1)
+        self._gain[place] = self._slowly(of, chunk[which], number) * fast
+        self._known[place] = number
+
+    def _slowly(self, of: IntArray, chunk: IntArray, number: IntArray) -> FloatArray:
+        """The slow gain (m, `ROW`) or (m, 1) of devices ``of`` in row ``number``, in ``chunk``, all (m,)."""
+        if isinstance(self._slow, StaticChannel):
+            return self._slow.gains[of, None]
+        turned = np.flatnonzero(self._slow_chunk[of] != chunk)
+        for device, at in dict(zip(of[turned].tolist(), chunk[turned].tolist(), strict=True)).items():
+            start_s, hold_s = (at * CHUNK + 0.5 * self._hold) * self._step_s, self._hold * self._step_s
+            self._slow_gain[device] = self._slow.sample(device, Grid(start_s, hold_s, CHUNK // self._hold))
+            self._slow_chunk[device] = at
+        held = ((number & ROW - 1)[:, None] * ROW + IN_ROW) // self._hold
+        return np.asarray(self._slow_gain[of[:, None], held], dtype=np.float64)
 
     def _make_room(self, devices: int) -> None:
         """Keep room for so many devices, with some to spare."""
-        if devices <= len(self._chunk):
+        have = len(self._slow_chunk)
+        if devices <= have:
             return
-        more = max(devices, 2 * len(self._chunk)) - len(self._chunk)
-        self._chunk, self._known, self._slow_gain, self._gain = (
-            np.concatenate((kept, np.full((more, *kept.shape[1:]), -1, kept.dtype)))
-            for kept in (self._chunk, self._known, self._slow_gain, self._gain)
-        )
+        more = max(devices, 2 * have) - have
+        self._slow_chunk, self._slow_gain = (_longer(kept, more) for kept in (self._slow_chunk, self._slow_gain))
+        self._known, self._gain = (_longer(kept, more * ROW) for kept in (self._known, self._gain))
+
+
+def _longer(kept: NDArray[Any], rows: int) -> NDArray[Any]:
+    """``kept`` with so many more rows of -1."""
+    return np.concatenate((kept, np.full((rows, *kept.shape[1:]), -1, kept.dtype)))

@@ -10,7 +10,7 @@ from prefine.emulator.errors import TraceEndError
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.simulation.orders import Opening, Orders
 from prefine.emulator.simulation.spec import RunSpec
-from prefine.emulator.simulation.transfer import Uploads
+from prefine.emulator.simulation.uploads import Uploads
 from prefine.emulator.types import FloatArray
 
 TICK = 1e-12

@@ -10,8 +10,9 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.errors import TraceEndError
 from prefine.emulator.simulation.energy import Battery, BatteryEmptyError, EnergyExhaustedError
 from prefine.emulator.simulation.radio import Access
-from prefine.emulator.simulation.transfer import Uploads, delivered_bits, transfer_end
+from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
 from prefine.emulator.simulation.uplink import Booking, Passing, Uplink
+from prefine.emulator.simulation.uploads import Uploads
 from prefine.emulator.types import FloatArray, IntArray
 
 Foreseen = tuple[float, float, float]

@@ -11,7 +11,8 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.physics import rate
-from prefine.emulator.simulation.transfer import Uploads, delivered_bits, transfer_end
+from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
+from prefine.emulator.simulation.uploads import Uploads
 from tests.emulator.simulation.worlds import StepChannel
 
 BAND_HZ, POWER_W, NOISE = 1e6, 0.1, 4e-21
