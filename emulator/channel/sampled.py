@@ -89,15 +89,20 @@ class SampledChannel(Channel):
     def _know(self, devices: IntArray, first: IntArray, last: IntArray) -> None:
         """Evaluate what is not there of steps ``first`` to ``last``, in one chunk, of ``devices``, all (n,)."""
         self._make_room(int(devices.max(initial=-1)) + 1)
-        which, number, end = np.arange(len(devices)), first >> ROW_BITS, last >> ROW_BITS
-        lacking: list[tuple[IntArray, IntArray]] = []
-        while len(which):
-            new = np.flatnonzero(self._known[devices[which] * ROW + (number & ROW - 1)] != number)
-            lacking += [(which[new], number[new])] * (len(new) > 0)
-            on = np.flatnonzero(number < end[which])
-            which, number = which[on], number[on] + 1
-        if lacking:
-            self._evaluate(devices, first >> CHUNK_BITS, *map(np.concatenate, zip(*lacking, strict=True)))
+        row, end = first >> ROW_BITS, last >> ROW_BITS
+        which = np.flatnonzero(self._lacks(devices, row))
+        number = row[which]
+        while count_nonzero(more := row < end):
+            row = np.minimum(row + 1, end)
+            new = np.flatnonzero(more & self._lacks(devices, row))
+            which, number = np.concatenate((which, new)), np.concatenate((number, row[new]))
+        if len(which):
+            self._evaluate(devices, first >> CHUNK_BITS, which, number)
+
+    def _lacks(self, devices: IntArray, row: IntArray) -> NDArray[np.bool_]:
+        """Whether row ``row`` (n,) of each of ``devices`` (n,) is not there."""
+        known: IntArray = self._known.take(devices * ROW + (row & ROW - 1))
+        return known != row
 
     def _evaluate(self, devices: IntArray, chunk: IntArray, which: IntArray, number: IntArray) -> None:
         """Evaluate at least row ``number`` (m,), in its ``chunk`` (n,), of each of ``devices[which]``, (m,)."""

@@ -22,11 +22,14 @@ class Walk(NamedTuple):
 
     def end_s(self, left: FloatArray | float) -> FloatArray:
         """When ``left`` bits, one number or (n,), are sent; infinite where the steps do not suffice."""
-        row, last = np.arange(len(self.sent)), (self.sent >= np.reshape(left, (-1, 1))).argmax(axis=1)
-        rest = left - np.where(last > 0, self.sent[row, last - 1], 0.0)
-        suffice, never = self.sent[:, -1] >= left, np.full(len(self.sent), math.inf)
-        within = np.divide(rest, self.rates[row, last], where=suffice, out=never)
-        return np.asarray(self.begin_s[row, last] + within)
+        place = (self.sent >= np.reshape(left, (-1, 1))).argmax(axis=1)
+        first = place == 0
+        place += np.arange(0, self.sent.size, self.sent.shape[1])
+        sent = self.sent.ravel()
+        rest = left - np.where(first, 0.0, sent.take(place - 1))
+        never, suffice = np.full(len(place), math.inf), self.sent[:, -1] >= left
+        within = np.divide(rest, self.rates.ravel().take(place), where=suffice, out=never)
+        return np.asarray(self.begin_s.ravel().take(place) + within)
 
     def bits_until(self, end_s: FloatArray) -> FloatArray:
         """Bits in each step by ``end_s`` (n,), (n, m)."""
