@@ -101,8 +101,8 @@ class SampledChannel(Channel):
 
     def _lacks(self, devices: IntArray, row: IntArray) -> NDArray[np.bool_]:
         """Whether row ``row`` (n,) of each of ``devices`` (n,) is not there."""
-        known: IntArray = self._known.take(devices * ROW + (row & ROW - 1))
-        return known != row
+        lacking: NDArray[np.bool_] = self._known.take(devices * ROW + (row & ROW - 1)) != row
+        return lacking
 
     def _evaluate(self, devices: IntArray, chunk: IntArray, which: IntArray, number: IntArray) -> None:
         """Evaluate at least row ``number`` (m,), in its ``chunk`` (n,), of each of ``devices[which]``, (m,)."""
