@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from prefine.emulator.channel.base import Process
 from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.randomness import stream
@@ -31,6 +32,13 @@ class Site:
     folder: Path = Path()
     trace: Callable[[str], Trace] = field(default=lambda name: read_trace(Path(name)), repr=False, compare=False)
     clients: Sequence[int] = ()
+    _still: list[tuple[object, Process]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def still(self, section: object, make: Callable[[], Process]) -> Process:
+        """What does not change here by ``section``: made by ``make`` where it was not the last that was asked for."""
+        if not self._still or self._still[0][0] != section:
+            self._still[:] = [(section, make())]
+        return self._still[0][1]
 
     def __len__(self) -> int:
         return len(self.location_m)

@@ -155,8 +155,13 @@ class ChannelSection(Section):
         """
         if self.gain_db is not None:
             return StaticChannel(10.0 ** (self.per_device("gain_db", len(site)) / 10.0))
+        if self.mobility == "fixed":
+            return site.still(self, lambda: at_start(self._large_scale(site), len(site)))
+        return self._large_scale(site)
+
+    def _large_scale(self, site: Site) -> LargeScale:
         path_loss = self._path_loss()
-        process = LargeScale(
+        return LargeScale(
             mobility=self._mobility(site),
             path_loss=path_loss,
             shadowing=self._shadowing(path_loss, site.layout_seed),
@@ -164,7 +169,6 @@ class ChannelSection(Section):
             antenna_gain_db=self.antenna_gain_db,
             min_distance_m=self.min_distance_m,
         )
-        return process if self.mobility != "fixed" else at_start(process, len(site))
 
     def allowed_move_m(self) -> float:
         """How far a device may move before its large-scale gain is taken anew."""
