@@ -33,7 +33,7 @@ class Row(NamedTuple):
 @cache
 def times_simpy() -> Sequence[Mapping[str, float]]:
     """The ratios of each world of `benchmarks.engine`, for all sizes."""
-    return [ratios(devices, repeats=3)[1] for devices in SIZES]
+    return [ratios(devices, repeats=5)[1] for devices in SIZES]
 
 
 def engine(name: str, pick: Callable[[Iterable[float]], float]) -> Callable[[], float]:
