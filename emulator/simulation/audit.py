@@ -167,7 +167,8 @@ def _limits(table: DeviceTable, spec: RunSpec) -> Iterable[str]:
     least_w = devices.least_power_w[device] * (1.0 - SLACK)
     in_range = (power_w > 0.0) & (power_w >= least_w) & (power_w <= most_w)
     yield from _name(~in_range, columns, "its power is out of range:", "power_w")
-    top_hz = np.array([spec.processor.level(float(top)) for top in devices.max_frequency_hz])
+    tops_hz, which = np.unique(devices.max_frequency_hz, return_inverse=True)
+    top_hz = np.array([spec.processor.level(top) for top in tops_hz.tolist()])[which]
     most_hz = top_hz[device] * (1.0 + SLACK)
     wrong = ~((frequency_hz > 0.0) & (frequency_hz <= most_hz))
     yield from _name(wrong, columns, "its frequency is out of range:", "frequency_hz")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prefine.emulator.device_table import DeviceTable
+from prefine.emulator.device_table import Column, DeviceTable
 from prefine.emulator.records import ClientRecord
 from prefine.emulator.types import ClientLearner, ClientResults, FloatArray, IntArray, Learner, PopulationLearner
 
@@ -24,9 +24,13 @@ def client_records(learner: Learner, devices: IntArray, rounds: DeviceTable) -> 
     who, of = np.searchsorted(devices, rounds.columns["device"]), (rounds.delivered, rounds.energy_j)
     done, energy_j = (np.bincount(who, weights=column, minlength=count) for column in of)
     columns = (devices, told.samples, done.astype(np.int64), energy_j, *told[1:])
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    # the same NaN everywhere, so that equal records compare equal
-    return tuple(ClientRecord._make(math.nan if value != value else value for value in row) for row in rows)
+    return tuple(map(ClientRecord._make, zip(*map(_values, columns), strict=True)))
+
+
+def _values(column: Column) -> list[float]:
+    """Those of ``column``, with the same NaN everywhere, so that equal records compare equal."""
+    values: list[float] = column.tolist()
+    return [math.nan if value != value else value for value in values] if np.isnan(column).any() else values
 
 
 def _told(learner: Learner, devices: IntArray) -> ClientResults:

@@ -1,7 +1,8 @@
 """The devices as the server deals with them: who is there, who is at work, and what they bring back."""
 
 import math
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,26 +26,31 @@ class Cohort:
     def __init__(
         self,
         env: simpy.Environment,
-        devices: Sequence[Device],
+        make: Callable[[int], Device],
         spec: RunSpec,
         carrier: Carrier,
     ) -> None:
+        """``make`` makes the device with a number: not before a round is lived, or batteries are drained."""
+        self._make, count = make, len(spec.problem.devices)
         self._spec = spec
         self._carrier = carrier
         self._env = env
-        self._devices = devices
-        self._selected = math.ceil(spec.participation * len(devices))
+        self._selected = math.ceil(spec.participation * count)
         self._fewest = min(spec.faults.min_participants, self._selected)
         self._selection = spec.selection
         self._horizon_s = spec.horizon_s
         self._on_batteries = math.isfinite(spec.faults.capacity_j)
         self._can_leave = spec.availability.can_change or self._on_batteries
-        self._everyone, self._all = np.arange(len(devices)), np.ones(len(devices), dtype=np.bool_)
+        self._everyone, self._all = np.arange(count), np.ones(count, dtype=np.bool_)
         self._members, self._gathered = self._everyone, self._all
-        self._are_all_there = not self._can_leave and self._selected == len(devices)
+        self._are_all_there = not self._can_leave and self._selected == count
         self._chosen, self._enough = self._all, max(1, self._fewest)
-        self._on, self._changes_s = self._all, [math.inf] * len(devices)
+        self._on, self._changes_s = self._all, [math.inf] * count
         self._since_s, self._until_s = -math.inf, math.inf if not spec.availability.can_change else -math.inf
+
+    @cached_property
+    def _devices(self) -> Sequence[Device]:
+        return [self._make(number) for number in self._everyone.tolist()]
 
     def available(self) -> NDArray[np.bool_]:
         """Who is there now, (K,)."""
@@ -61,7 +67,7 @@ class Cohort:
         """Who is on now, (K,), and when each next comes or goes; asked again only when somebody has."""
         now_s = self._env.now
         if not self._since_s <= now_s < self._until_s:
-            asked = [self._spec.availability.at(number, now_s) for number in range(len(self._devices))]
+            asked = [self._spec.availability.at(number, now_s) for number in range(len(self._everyone))]
             self._on, self._changes_s = np.array([on for on, _ in asked]), [change_s for _, change_s in asked]
             self._since_s, self._until_s = now_s, min(self._changes_s)
         return self._on, self._changes_s
@@ -79,7 +85,7 @@ class Cohort:
         """
         if self._are_all_there and chosen is self._gathered:
             return self._members
-        self._gathered, everyone = chosen, len(self._devices)
+        self._gathered, everyone = chosen, len(self._everyone)
         order = self._selection.permutation(everyone) if self._selected < everyone else self._everyone
         while True:
             there = order[(self.available() & chosen)[order]][: self._selected]

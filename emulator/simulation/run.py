@@ -64,11 +64,12 @@ class Emulation:
 
     def _cohort(self, spec: RunSpec) -> Cohort:
         """The devices of ``spec`` on the clock, which is that of the run."""
-        env, everyone = self.env, range(len(spec.problem.devices))
-        devices = [
-            Device(k, env, spec, self.uplink, self.account, lambda: self.server.stop("energy")) for k in everyone
-        ]
-        return Cohort(env, devices, spec, self.uplink)
+        env, account = self.env, self.account
+
+        def make(number: int) -> Device:
+            return Device(number, env, spec, self.uplink, account, lambda: self.server.stop("energy"))
+
+        return Cohort(env, make, spec, self.uplink)
 
     def _finetuning(self, cohort: Cohort) -> Finetuning:
         env, spec, account = self.env, self.spec, self.account
