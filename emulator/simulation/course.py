@@ -1,6 +1,8 @@
 """Rounds one after the other, each from the instant at which the one before ends, and their records in columns."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,10 @@ class ComputedRound(NamedTuple):
     def energy_j(self) -> float:
         """What server and devices use in the round."""
         return self.downlink_j + (self.compute_j + self.uplink_j)
+
+
+_round, _computed = partial(tuple.__new__, Round), partial(tuple.__new__, ComputedRound)
+"""Each class's ``_make`` in a third of the time."""
 
 
 class Course:
@@ -115,17 +121,18 @@ class Course:
         uplink_j = np.array(self._power_w) * (end_s - begin_s)
         each_j, count, size = self._compute_j + uplink_j, len(begin_s), len(self._compute_j)
         values = self._records(begin_s, end_s, uplink_j, delivered)
-        return map(
-            ComputedRound,
+        first, last = range(0, count * size, size), range(size, (count + 1) * size, size)
+        columns = (
             range(self._number, self._number + count),
             [opening.start_s for opening in self._opened],
             self._last_s,
             [opening.downlink_j for opening in self._opened],
-            [float(self._compute_j.sum())] * count,
+            repeat(float(self._compute_j.sum())),
             uplink_j.sum(axis=1).tolist(),
             each_j,
-            [Round(values, first, first + size) for first in range(0, count * size, size)],
+            map(_round, zip(repeat(values), first, last, strict=False)),
         )
+        return map(_computed, zip(*columns, strict=False))
 
     def _records(
         self, begin_s: FloatArray, end_s: FloatArray, uplink_j: FloatArray, delivered: FloatArray
