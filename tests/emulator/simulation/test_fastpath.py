@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.channel.trace import Trace, TraceChannel
 from prefine.emulator.records import RunResult
 from prefine.emulator.simulation import barrier, run
@@ -24,6 +26,7 @@ from prefine.emulator.simulation.ownband import OwnBands
 from prefine.emulator.simulation.processor import OnOffLoad, ProcessorModel
 from prefine.emulator.simulation.radio import FixedPower, Ofdma, TargetPower
 from prefine.emulator.simulation.spec import RunSpec
+from prefine.emulator.types import RoundDecision
 from tests.emulator.simulation.worlds import CountingLearner, StepChannel, plan, problem, run_spec
 
 
@@ -88,11 +91,13 @@ def quiet_worlds(draw: Any) -> RunSpec:
     gains = draw(st.lists(st.sampled_from([0.0, 1e-12, 1e-11, 1e-9]), min_size=len(ends), max_size=len(ends)))
     channel = StepChannel(tuple(float(end) for end in ends), (*gains, draw(st.sampled_from([0.0, 1e-11]))))
     downlinks = [FreeDownlink(), FixedDownlink(delay_s=0.01, energy_j=0.02)]
-    shared = [kind(payload_bits=1e5, power_w=0.5) for kind in (Broadcast, Unicast)]
+    base = draw(st.sampled_from(["held", "sent"]))
+    shared = [kind(payload_bits=1e5, power_w=0.5, base=base) for kind in (Broadcast, Unicast)]
     return run_spec(
         world,
-        plan(world, draw(st.integers(0, 3)), draw(st.integers(1, 6))),
-        channel,
+        plan(world, draw(st.integers(0, 3)), draw(st.integers(1, 12))),
+        draw(st.sampled_from([channel, StaticChannel(world.devices.gain)])),
+        base_bits=3e5,
         downlink=draw(st.sampled_from([*downlinks, *shared])),
         processor=ProcessorModel(static_power_w=draw(st.sampled_from([0.0, 0.05]))),
         faults=Faults(
@@ -104,7 +109,7 @@ def quiet_worlds(draw: Any) -> RunSpec:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(quiet_worlds())
 def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
     """To 1e-12; and uploads foreseen at a round's start are those worked out one by one, to the last bit."""
@@ -119,6 +124,27 @@ def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
     assert watched.asked - watched.computed_rounds <= len(emptied) + (fast.run.stop_reason != "plan")
     if fast.run.stop_reason == "plan" and not emptied:
         assert watched.computed_rounds == world.plan.finetune_rounds
+
+
+def test_what_was_worked_out_ahead_counts_only_where_it_comes_so() -> None:
+    """Orders that change in mid-course, and come back: other powers, fewer participants."""
+    world = run_spec(problem(4), plan(problem(4), 0, 16))
+    usual = RoundDecision("finetune", world.plan.server, world.plan.devices)
+    weaker = replace(usual, devices=replace(usual.devices, power_w=usual.devices.power_w / 2.0))
+    fewer = replace(usual, participants=np.array([1.0, 0.0, 1.0, 1.0]))
+    decisions = [*[usual] * 6, weaker, *[usual] * 4, fewer, *[usual] * 4]
+
+    class Changing(FollowPlan):
+        def __init__(self) -> None:
+            self._decisions = chain(decisions, repeat(replace(usual, stage="stop")))
+
+    found = []
+    for path in (fast_path, lambda *_: NoFastPath()):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "fast_path", path)
+            found.append(run.run(replace(world, controller=Changing(), learner=CountingLearner()), "p", 0))
+    assert_same(*found)
+    assert [record.round for record in found[0].rounds if record.participants == 3] == [12]
 
 
 def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
