@@ -127,12 +127,13 @@ def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
 
 
 def test_what_was_worked_out_ahead_counts_only_where_it_comes_so() -> None:
-    """Orders that change in mid-course, and come back: other powers, fewer participants."""
-    world = run_spec(problem(4), plan(problem(4), 0, 16))
+    """A course that is broken off, by pre-training, other powers, fewer participants, and taken up again."""
+    world = run_spec(problem(4), plan(problem(4), 0, 20))
     usual = RoundDecision("finetune", world.plan.server, world.plan.devices)
     weaker = replace(usual, devices=replace(usual.devices, power_w=usual.devices.power_w / 2.0))
     fewer = replace(usual, participants=np.array([1.0, 0.0, 1.0, 1.0]))
-    decisions = [*[usual] * 6, weaker, *[usual] * 4, fewer, *[usual] * 4]
+    pretraining = replace(usual, stage="pretrain")
+    decisions = [*[usual] * 6, pretraining, *[usual] * 4, weaker, *[usual] * 4, fewer, *[usual] * 4]
 
     class Changing(FollowPlan):
         def __init__(self) -> None:
@@ -144,7 +145,7 @@ def test_what_was_worked_out_ahead_counts_only_where_it_comes_so() -> None:
             patch.setattr(run, "fast_path", path)
             found.append(run.run(replace(world, controller=Changing(), learner=CountingLearner()), "p", 0))
     assert_same(*found)
-    assert [record.round for record in found[0].rounds if record.participants == 3] == [12]
+    assert [record.round for record in found[0].rounds if record.participants == 3] == [16]
 
 
 def test_only_rounds_in_which_a_battery_ends_are_lived() -> None:
