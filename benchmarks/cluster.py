@@ -23,9 +23,11 @@ from typing import Any
 
 import cloudpickle
 
-from prefine.emulator.experiment.executor import Dask, Serial, Workers, _DaskExecutor
+from prefine.emulator.experiment.attempts import attempt, recorded
+from prefine.emulator.experiment.cluster import Dask, _DaskExecutor
+from prefine.emulator.experiment.executor import Serial, Workers
 from prefine.emulator.experiment.job import execute
-from prefine.emulator.experiment.runs import attempt, recorded, run_many
+from prefine.emulator.experiment.runs import run_many
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.experiment.sweep import jobs_of
 from prefine.emulator.plugins import policy_parts

@@ -8,18 +8,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefine.emulator.analysis.citing import bibtex
-from prefine.emulator.analysis.output import analyse, write_paper
-from prefine.emulator.analysis.reading import write_parquet
 from prefine.emulator.analysis.targets import Targets
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.executor import Dask, Processes, Serial, Standing, Workers
+from prefine.emulator.experiment.cluster import Dask
+from prefine.emulator.experiment.executor import Serial, Standing, Workers
 from prefine.emulator.experiment.folder import check_tables, manifest, result_store, write_folder
 from prefine.emulator.experiment.hindsight import check_hindsight, family
 from prefine.emulator.experiment.job import Job, execute
+from prefine.emulator.experiment.processes import Processes
 from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.experiment.tracking import tracked
@@ -29,10 +30,12 @@ from prefine.emulator.options import FigureFormat, FigureWidth, TableFormat, Tra
 from prefine.emulator.planning import Scenario, Solution, calibrate, measured_of, plan, validate
 from prefine.emulator.plugins import POLICY, SELECTION, Part, find, policy_parts
 from prefine.emulator.policy_check import faults
-from prefine.emulator.report.drawable import DrawableTables as Tables
 from prefine.emulator.report.made import is_made
 from prefine.emulator.scenario.scenario import Overrides
 from prefine.emulator.scenario.source import bundled, bundled_text, read_source
+
+if TYPE_CHECKING:
+    from prefine.emulator.report.drawable import DrawableTables as Tables
 
 __all__ = [
     "MOST_JOBS",
@@ -40,7 +43,6 @@ __all__ = [
     "Scenario",
     "Solution",
     "TableFormat",
-    "Tables",
     "Watch",
     "calibrate",
     "check_policy",
@@ -59,6 +61,9 @@ __all__ = [
 ]
 
 MOST_JOBS = 1000
+
+SELDOM_SPARED = ("scipy.special",)
+"""What is loaded where it is first named, and needed in nearly every world."""
 
 Policies = object
 """One policy, several, or a mapping from labels to them; each a name, ``file.py:Class``, a class or an instance."""
@@ -92,7 +97,7 @@ def compare(
     track: TrackFormat | None = None,
     command: str = "prefine.compare",
     watch: Watch = _unheard,
-) -> Tables:
+) -> "Tables":
     """Every policy with every seed on identical channels, faults and batches.
 
     ``seeds`` is a number of seeds or the seeds themselves; ``reference`` is the policy that the others are compared
@@ -116,7 +121,7 @@ def compare(
         check_hindsight(chosen, numbers)
     work = jobs_of(source, vary, [*chosen, *shares], numbers, pairs=pairs)
     against = reference_of(source, reference, chosen)
-    where = workers(jobs, scheduler, source.modules)
+    where = workers(jobs, scheduler, [*source.modules, *(name for each in chosen for name in each.modules)])
     if not isinstance(where, Serial):
         for each in (*chosen, *source.own):
             each.require_portable()
@@ -128,8 +133,15 @@ def compare(
         listener = stack.enter_context(watch(len(work)))
         if track is not None:
             listener = tracked(track, folder, listener)
-        check = (lambda: None) if vary else partial(check_feasible, source, chosen)
         standing = stack.enter_context(closing(Standing(where)))
+
+        def check() -> None:
+            """Before the first run, while the workers' server imports what runs need."""
+            standing.open()
+            if not vary:
+                check_feasible(source, chosen)
+            _load(drawing=out is not None)
+
         results = run_many(work, execute, standing, result_store(folder), listener, check)
         measured = measured_of(source, results.store, standing.call, costs=not vary)
         standing.close()
@@ -141,20 +153,33 @@ def compare(
         content["calibration"] = measured["calibration"]
         write_folder(folder, own, content, Targets(settings.targets, against.label), yardstick)
         if out is None or (tables == "csv" and is_made(folder, figures, width)):
-            return Tables.of(analyse(folder))
+            return _tables(folder)
         return report(folder, figures, tables, width)
+
+
+def _load(drawing: bool) -> None:
+    """Import now what tables, and where wanted figures, are made with, for this process has nothing else to do."""
+    import_module("prefine.emulator.report.page" if drawing else "prefine.emulator.report.drawable")
+
+
+def _tables(folder: Path) -> "Tables":
+    """The tables of an output folder, comparison and ranking written anew."""
+    from prefine.emulator.analysis.output import analyse
+    from prefine.emulator.report.drawable import DrawableTables
+
+    return DrawableTables.of(analyse(folder))
 
 
 def _is_of(job: Job, parts: Sequence[Part]) -> bool:
     return job.part in parts
 
 
-def run(scenario: Scenario, policy: object, seed: int = 0, **options: Any) -> Tables:
+def run(scenario: Scenario, policy: object, seed: int = 0, **options: Any) -> "Tables":
     """One policy with one seed: `compare` with both; ``options`` as there."""
     return compare(scenario, [policy], seeds=[seed], **options)
 
 
-def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> Tables:
+def sweep(scenario: Scenario, vary: Sequence[str], **options: Any) -> "Tables":
     """A comparison in every scenario of a grid: `compare` with ``vary``; ``options`` as there."""
     return compare(scenario, vary=vary, **options)
 
@@ -168,7 +193,7 @@ def workers(jobs: int, scheduler: str | None = None, modules: Sequence[str] = ()
         return Dask(scheduler)
     if not 1 <= jobs <= MOST_JOBS:
         raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
-    return Serial() if jobs == 1 else Processes(jobs, (execute.__module__, *modules))
+    return Serial() if jobs == 1 else Processes(jobs, (execute.__module__, *dict.fromkeys(modules), *SELDOM_SPARED))
 
 
 def report(
@@ -176,17 +201,19 @@ def report(
     figures: Sequence[FigureFormat] = (),
     tables: TableFormat = "csv",
     width: FigureWidth = "page",
-) -> Tables:
+) -> "Tables":
     """Rebuild comparison, ranking, plots and report.html of an output folder from its CSV files.
 
     ``figures`` names formats for plots as files, ``width`` what of a paper they fill: a "column" (3.5 in) or a "page"
     (7.16 in). ``tables`` names another form of the tables: "parquet" beside the CSV files, "latex" or "markdown" of the
     comparison for a paper. Raises InputError where the CSV files are missing or broken.
     """
+    from prefine.emulator.analysis.output import write_paper
+    from prefine.emulator.analysis.reading import write_parquet
     from prefine.emulator.report.page import write_report  # half a second to import
 
     check_tables(tables)
-    found = Tables.of(analyse(Path(folder)))
+    found = _tables(Path(folder))
     if tables == "parquet":
         write_parquet(Path(folder))
     elif tables != "csv":

@@ -16,7 +16,7 @@ from prefine.emulator import loading
 from prefine.emulator.complaints import unknown_key
 from prefine.emulator.dependencies import Sources, sources_of_module
 from prefine.emulator.errors import InputError, PolicyError, PrefineError
-from prefine.emulator.loading import foreign, own_file
+from prefine.emulator.loading import foreign, own_file, own_modules
 from prefine.emulator.section import named
 from prefine.emulator.types import Observation, Policy, Problem, RehearsingPolicy, Workload, own_copy
 
@@ -70,6 +70,11 @@ class Part:
         if sources_of(self.name, found).digest() != self.identity:
             raise PrefineError(f"{self.kind.noun} {self.name}: has changed since the command was started; run it again")
         return found
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What is imported wherever it is made: of ours, and none where it is somebody else's."""
+        return own_modules(self.name, self.kind.group) if self.given is None else ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         given = None if self.given is None else cloudpickle.dumps(self.given)

@@ -1,4 +1,4 @@
-"""What a run is called and what columns its records have, for those who make no table and so need no pandas: workers.
+"""What runs, their tables and the columns of these are called, for those who make no table and so need no pandas.
 
 Tables are made in `prefine.emulator.analysis.tables`.
 """
@@ -15,6 +15,19 @@ Record = type[RunRecord] | type[RoundRecord] | type[DeviceRecord] | type[ClientR
 Varied = tuple[tuple[str, object], ...]
 """The scenario keys that a sweep varied, with one run's values."""
 
+CLIENTS = "clients"
+"""The table of what each device gave and got in each run."""
+
+OF_RUNS: Mapping[str, Record] = {"rounds": RoundRecord, "devices": DeviceRecord, CLIENTS: ClientRecord}
+"""The tables with several rows for each run, named as the parts of a RunResult are."""
+
+FILES: Mapping[str, Record] = {"runs": RunRecord, **OF_RUNS}
+HINDSIGHT = "hindsight"
+"""The table of the runs that are only a yardstick: the same columns as ``runs``, and there only where asked for."""
+
+REHEARSALS = "rehearsals"
+"""The table of the candidates of policies that rehearsed: there only where one did."""
+
 
 class Entry(NamedTuple):
     """A result with what names it in tables: its ``run_id`` and the scenario keys that a sweep varied."""
@@ -25,7 +38,7 @@ class Entry(NamedTuple):
 
 
 def run_name(varied: Varied, policy: str, seed: int) -> str:
-    """What `NAME` holds of a run: varied values, policy and seed, ``__`` between them, so that it can be taken apart.
+    """The ``run_id`` of a run: varied values, policy and seed, ``__`` between them, so that it can be taken apart.
 
     Keys go by their last word where that tells them apart. An underscore that another one or the end follows inside a
     part is ``%5F``, a percent sign ``%25``. Of letters, digits and ``.=+-_`` alone it is also a good name for a file.

@@ -10,10 +10,11 @@ import pandas as pd
 
 from prefine.emulator.analysis import paper
 from prefine.emulator.analysis.comparison import comparison, default_reference, ranking
+from prefine.emulator.analysis.entries import CLIENTS, HINDSIGHT, REHEARSALS
 from prefine.emulator.analysis.longform import long
 from prefine.emulator.analysis.manifest import read_manifest
 from prefine.emulator.analysis.reading import read_table
-from prefine.emulator.analysis.tables import CLIENTS, HINDSIGHT, REHEARSALS, varied_keys, write_csv
+from prefine.emulator.analysis.tables import varied_keys, write_csv
 from prefine.emulator.analysis.verdict import verdict
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import write_bytes

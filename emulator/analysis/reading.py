@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from prefine.emulator.analysis.cells import meant, texts_mapped
-from prefine.emulator.analysis.entries import Record, column_types
+from prefine.emulator.analysis.entries import FILES, HINDSIGHT, REHEARSALS, Record, column_types
 from prefine.emulator.analysis.longform import PARTS, wide
-from prefine.emulator.analysis.tables import FILES, HINDSIGHT, NAME, REHEARSALS, VALIDATED
+from prefine.emulator.analysis.tables import NAME, VALIDATED
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.errors import InputError
 from prefine.emulator.files import atomic_path

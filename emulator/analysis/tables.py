@@ -1,6 +1,6 @@
 """Records as pandas tables, and one table as a file: column names are field names, floats keep every digit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,20 +10,7 @@ from prefine.emulator.analysis.entries import Record, Varied, column_types
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import atomic_path
-from prefine.emulator.records import ClientRecord, DeviceRecord, RoundRecord, RunRecord
-
-CLIENTS = "clients"
-"""The table of what each device gave and got in each run."""
-
-OF_RUNS: Mapping[str, Record] = {"rounds": RoundRecord, "devices": DeviceRecord, CLIENTS: ClientRecord}
-"""The tables with several rows for each run, named as the parts of a RunResult are."""
-
-FILES: Mapping[str, Record] = {"runs": RunRecord, **OF_RUNS}
-HINDSIGHT = "hindsight"
-"""The table of the runs that are only a yardstick: the same columns as ``runs``, and there only where asked for."""
-
-REHEARSALS = "rehearsals"
-"""The table of the candidates of policies that rehearsed: there only where one did."""
+from prefine.emulator.records import RunRecord
 
 SCORE = "test_accuracy"
 """The column of runs.csv that policies are compared by."""

@@ -9,12 +9,9 @@ from typing import NamedTuple, Self, TextIO
 import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless
-from prefine.emulator.analysis.entries import Entry, Record, Varied
+from prefine.emulator.analysis.entries import HINDSIGHT, OF_RUNS, REHEARSALS, Entry, Record, Varied
 from prefine.emulator.analysis.tables import (
-    HINDSIGHT,
     NAME,
-    OF_RUNS,
-    REHEARSALS,
     VALIDATED,
     runs_table,
     table,

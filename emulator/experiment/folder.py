@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from prefine.emulator.analysis.entries import Entry
-from prefine.emulator.analysis.reading import require_parquet
 from prefine.emulator.analysis.targets import Targets
-from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError
-from prefine.emulator.experiment.runs import J, Job, Results
+from prefine.emulator.experiment.results import J, Job, Results
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.files import remove_abandoned, write_bytes
 from prefine.emulator.options import TableFormat
@@ -35,6 +33,8 @@ def check_tables(tables: str) -> None:
     if tables not in get_args(TableFormat):
         raise InputError(f"tables = {tables!r}: allowed: {', '.join(get_args(TableFormat))}")
     if tables == "parquet":
+        from prefine.emulator.analysis.reading import require_parquet
+
         require_parquet()
 
 
@@ -50,6 +50,8 @@ def write_folder(
     ``targets`` are the accuracies that runs.csv says the time and energy of, ``hindsight`` the results that go to
     hindsight.csv. Raises PrefineError where the folder cannot be written.
     """
+    from prefine.emulator.analysis.writing import write_tables  # pandas, a quarter of a second
+
     write_tables(folder, results, targets, hindsight)
     content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     write_bytes(folder / "manifest.json", content.encode("utf-8", "backslashreplace"))

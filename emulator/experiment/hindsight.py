@@ -6,7 +6,6 @@ competitors (`prefine.emulator.analysis.hindsight`).
 
 from collections.abc import Sequence
 
-from prefine.emulator.analysis.hindsight import NAME
 from prefine.emulator.errors import InputError
 from prefine.emulator.plugins import POLICY, Part, find, part
 
@@ -30,7 +29,9 @@ def family() -> list[Part]:
 
 
 def check_hindsight(policies: Sequence[Part], seeds: Sequence[int]) -> None:
-    """Raises InputError where a policy is labelled `NAME`, or where seeds cannot be split into even and odd ones."""
+    """Raises InputError where a policy has hindsight's label, or seeds cannot be split into even and odd ones."""
+    from prefine.emulator.analysis.hindsight import NAME
+
     if any(each.label == NAME for each in policies):
         raise InputError(f"policy {NAME!r}: the label belongs to the row of --hindsight; give the policy another one")
     if len({seed % 2 for seed in seeds}) == 1:

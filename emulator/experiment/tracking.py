@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.experiment.runs import Job, Listener
+from prefine.emulator.experiment.results import Job
+from prefine.emulator.experiment.runs import Listener
 from prefine.emulator.files import write_bytes
 from prefine.emulator.identity import address
 from prefine.emulator.options import TrackFormat

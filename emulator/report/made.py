@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from prefine.emulator.analysis.tables import FILES, HINDSIGHT, REHEARSALS
+from prefine.emulator.analysis.entries import FILES, HINDSIGHT, REHEARSALS
 from prefine.emulator.identity import program
 from prefine.emulator.options import FigureFormat, FigureWidth
 

@@ -14,7 +14,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from prefine.emulator.experiment.runs import Job, Listener
+from prefine.emulator.experiment.results import Job
+from prefine.emulator.experiment.runs import Listener
 from prefine.emulator.records import RunResult
 from prefine.emulator.watch import Advance
 

@@ -13,14 +13,13 @@ from rich.console import Console
 
 from prefine.emulator import api
 from prefine.emulator import cache as kept
-from prefine.emulator.analysis.reading import read_table
 from prefine.emulator.errors import InputError, InterruptionError, PrefineError, one_line
 from prefine.emulator.options import FigureFormat, FigureWidth, TableFormat
 from prefine.emulator.plugins import parameters_of
 from prefine.emulator.scenario.source import Source, read_source
 from prefine.emulator.terminal import plans
+from prefine.emulator.terminal.lists import show_parts, show_scenarios
 from prefine.emulator.terminal.progress import Progress
-from prefine.emulator.terminal.tables import show_comparison, show_parts, show_scenarios
 from prefine.emulator.watch import watching
 
 
@@ -56,6 +55,8 @@ def compare(
             err=True,
         )
     if not quiet:
+        from prefine.emulator.terminal.tables import show_comparison
+
         show_comparison(result, console)
         console.print(one_line(f"tables: {folder}/*.csv"), highlight=False, markup=False, soft_wrap=True)
         console.print(one_line(f"report: {folder / 'report.html'}"), highlight=False, markup=False, soft_wrap=True)
@@ -158,6 +159,10 @@ def formats(figures: str, width: FigureWidth) -> list[Any]:
 
 def _policies_in(folder: Path) -> list[str]:
     """The policies in the tables of an output folder; none where there are no tables."""
+    if not (folder / "runs.csv").exists():
+        return []
+    from prefine.emulator.analysis.reading import read_table
+
     with suppress(InputError):
         return list(read_table(folder, "runs")["policy"].drop_duplicates())
     return []

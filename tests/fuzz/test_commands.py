@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from prefine.emulator.errors import PrefineError
+from prefine.emulator.experiment.attempts import attempt
 from prefine.emulator.experiment.job import Job, execute
-from prefine.emulator.experiment.runs import attempt
 from prefine.emulator.plugins import policy_parts
 from prefine.emulator.problem_file import problem_document
 from prefine.emulator.scenario.scenario import Scenario

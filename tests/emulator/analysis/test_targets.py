@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import prefine
-from prefine.emulator.analysis.entries import Entry
+from prefine.emulator.analysis.entries import FILES, Entry
 from prefine.emulator.analysis.output import read_tables
 from prefine.emulator.analysis.reading import read_table
-from prefine.emulator.analysis.tables import FILES, varied_keys
+from prefine.emulator.analysis.tables import varied_keys
 from prefine.emulator.analysis.targets import SHARE, Targets, climb, columns, reached
 from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError

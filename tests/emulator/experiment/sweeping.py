@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from prefine.emulator.analysis.writing import write_tables
-from prefine.emulator.experiment.executor import Dask, Processes, Workers
+from prefine.emulator.experiment.cluster import Dask
+from prefine.emulator.experiment.executor import Workers
 from prefine.emulator.experiment.folder import result_store
+from prefine.emulator.experiment.processes import Processes
 from prefine.emulator.experiment.runs import run_many
 from tests.emulator.experiment.synthetic import SyntheticJob, execute
 

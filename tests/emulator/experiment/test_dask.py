@@ -14,8 +14,10 @@ from typing import NamedTuple
 import pytest
 
 from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.experiment.executor import Dask, Serial, _DaskExecutor
-from prefine.emulator.experiment.runs import Job, Listener, run_many
+from prefine.emulator.experiment.cluster import Dask, _DaskExecutor
+from prefine.emulator.experiment.executor import Serial
+from prefine.emulator.experiment.results import Job
+from prefine.emulator.experiment.runs import Listener, run_many
 from prefine.emulator.experiment.store import Store
 from tests.emulator.experiment import synthetic
 from tests.emulator.experiment.sweeping import jobs, sweep
@@ -115,7 +117,7 @@ def test_a_lost_scheduler_is_one_clear_line_and_finished_runs_are_kept(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "prefine.emulator.experiment.executor._CONNECT_TIMEOUT_S", 2.0
+        "prefine.emulator.experiment.cluster._CONNECT_TIMEOUT_S", 2.0
     )  # also how long it tries to reconnect
     store = Store(tmp_path / "runs")
 
@@ -146,7 +148,7 @@ def test_a_client_that_closed_before_the_watch_noticed_says_the_same() -> None:
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://", ""])
 def test_no_scheduler_is_one_clear_line(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prefine.emulator.experiment.executor._CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("prefine.emulator.experiment.cluster._CONNECT_TIMEOUT_S", 1.0)
     began = time.monotonic()
     with pytest.raises(InputError, match="--scheduler") as raised:
         run_many([SyntheticJob("joint", 0)], synthetic.execute, Dask(address), Store(tmp_path / "store"))

@@ -9,8 +9,11 @@ import pytest
 
 from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.errors import InputError, PrefineError
-from prefine.emulator.experiment.executor import Processes, Serial, Standing
-from prefine.emulator.experiment.runs import Job, Listener, Results, run_many
+from prefine.emulator.experiment import results as results_module
+from prefine.emulator.experiment.executor import Serial, Standing
+from prefine.emulator.experiment.processes import Processes
+from prefine.emulator.experiment.results import Job, Results
+from prefine.emulator.experiment.runs import Listener, run_many
 from prefine.emulator.experiment.store import Store
 from prefine.emulator.identity import address
 from tests.emulator.experiment import synthetic
@@ -35,6 +38,17 @@ def expected(tmp_path: Path) -> dict[str, bytes]:
 
 def test_two_processes_write_the_same_bytes_as_none(tmp_path: Path, expected: dict[str, bytes]) -> None:
     results = run_many(jobs(), synthetic.execute, Processes(2), Store(tmp_path / "store"))
+    assert tables(results, tmp_path) == expected
+
+
+@pytest.mark.parametrize("rows", [0, 60])
+def test_tables_are_the_same_from_memory_and_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, bytes], rows: int
+) -> None:
+    """Without room for a single result in memory, and with room for one or two of six."""
+    monkeypatch.setattr(results_module, "HELD_ROWS", rows)
+    results = run_many(jobs(), synthetic.execute, Serial(), Store(tmp_path / "store"))
+    assert 0 < len(results.held) < 3 if rows else results.held == {}
     assert tables(results, tmp_path) == expected
 
 

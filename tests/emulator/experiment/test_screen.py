@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from prefine.emulator.analysis.output import read_tables
+from prefine.emulator.terminal.lists import show_scenarios
 from prefine.emulator.terminal.progress import Progress
-from prefine.emulator.terminal.tables import show_comparison, show_scenarios
+from prefine.emulator.terminal.tables import show_comparison
 from prefine.emulator.watch import advance, stage, watching
 from tests.emulator.experiment.conftest import make_folder
 from tests.emulator.experiment.synthetic import SyntheticJob, execute

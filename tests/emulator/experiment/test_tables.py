@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from prefine.emulator.analysis import writing
 from prefine.emulator.analysis.comparison import comparison
-from prefine.emulator.analysis.entries import Entry
+from prefine.emulator.analysis.entries import FILES, Entry
 from prefine.emulator.analysis.reading import read_table, write_parquet
-from prefine.emulator.analysis.tables import FILES, VALIDATED, runs_table, table, varied_keys
+from prefine.emulator.analysis.tables import VALIDATED, runs_table, table, varied_keys
 from prefine.emulator.analysis.writing import write_tables
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.errors import InputError
