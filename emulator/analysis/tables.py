@@ -7,6 +7,7 @@ import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless, texts_mapped
 from prefine.emulator.analysis.entries import Record, Varied, column_types
+from prefine.emulator.analysis.lines import frame_lines
 from prefine.emulator.analysis.targets import is_target
 from prefine.emulator.device_table import DeviceTable
 from prefine.emulator.files import atomic_path
@@ -66,5 +67,5 @@ def varied_keys(runs: pd.DataFrame) -> list[str]:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write ``frame`` atomically; NaN is an empty field, floats are written so that they read back exactly."""
-    with atomic_path(path) as temporary:
-        texts_mapped(frame, harmless).to_csv(temporary, index=False, lineterminator="\n")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(frame_lines(texts_mapped(frame, harmless)))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from prefine.emulator.analysis.cells import harmless
 from prefine.emulator.analysis.entries import HINDSIGHT, OF_RUNS, REHEARSALS, Entry, Record, Varied
+from prefine.emulator.analysis.lines import cell, cells, joined
 from prefine.emulator.analysis.tables import (
     NAME,
     VALIDATED,
@@ -52,8 +53,9 @@ class _Rows:
 
     def __init__(self, record: Record, file: TextIO) -> None:
         self._record, self._file = record, file
+        self._names: tuple[str, ...] = ()
         self._rows: list[tuple[object, ...]] = []
-        self._keys: dict[str, list[object]] = {}
+        self._runs: list[str] = []
         self._header, self._validated = True, False
 
     def add(self, entry: Entry, rows: Sequence[tuple[object, ...]]) -> None:
@@ -61,26 +63,24 @@ class _Rows:
         run = entry.result.run
         keys = {NAME: entry.run_id, "policy": run.policy, "seed": run.seed}
         keys |= {varied_column(key): value for key, value in entry.varied}
+        self._names = tuple(keys)
+        before = ",".join(cell(harmless(value)) for value in keys.values())
         if isinstance(rows, DeviceTable) and len(rows) > ROWS_AT_ONCE:
-            self._add_by_parts(keys, rows)
+            self._add_by_parts(before, rows)
             return
-        self._name(keys, len(rows))
+        self._runs += [before] * len(rows)
         self._rows += rows
         if len(self._rows) >= ROWS_AT_ONCE:
             self.flush()
 
-    def _add_by_parts(self, keys: Mapping[str, object], rows: DeviceTable) -> None:
+    def _add_by_parts(self, before: str, rows: DeviceTable) -> None:
         """Write the many ``rows`` of one run, some at a time, without a record for each."""
         if self._rows:
             self.flush()
         for first in range(0, len(rows), ROWS_AT_ONCE):
             part = rows.taken(slice(first, first + ROWS_AT_ONCE))
-            self._name(keys, len(part))
+            self._runs = [before] * len(part)
             self._write(part)
-
-    def _name(self, keys: Mapping[str, object], count: int) -> None:
-        for key, value in keys.items():
-            self._keys.setdefault(key, []).extend([harmless(value)] * count)
 
     def flush(self) -> None:
         """Write what has come."""
@@ -89,15 +89,16 @@ class _Rows:
 
     def _write(self, rows: Sequence[tuple[object, ...]]) -> None:
         frame = table(self._record, rows)
-        names = pd.DataFrame(self._keys, dtype=object)
         if not self._validated:
             frame = without_unvalidated(frame)
             self._validated = VALIDATED[0] in frame.columns
             if self._validated and not self._header:
                 self._widen()
-        joined = pd.concat([names, frame], axis="columns")
-        joined.to_csv(self._file, index=False, header=self._header, lineterminator="\n")
-        self._rows, self._keys, self._header = [], {key: [] for key in self._keys}, False
+        if self._header:
+            self._file.write(joined([[cell(name)] for name in (*self._names, *frame.columns)]))
+        if len(frame):
+            self._file.write(joined([self._runs, *(cells(column.to_numpy()) for _, column in frame.items())]))
+        self._rows, self._runs, self._header = [], [], False
 
     def _widen(self) -> None:
         """Give what is in the file the columns `VALIDATED`: the first validated run came late."""

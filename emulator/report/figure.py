@@ -7,17 +7,16 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from prefine.emulator.options import FigureFormat, FigureWidth
+from prefine.emulator.report.settled import settle
 from prefine.emulator.report.shape import Shape
 
 # Without a date in it, the same data give the same bytes.
@@ -26,7 +25,13 @@ _METADATA: dict[FigureFormat, dict[str, None]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "png": {"Software": None},
 }
-_CANVASES = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
+_BACKENDS: Mapping[FigureFormat, tuple[str, str]] = {
+    "svg": ("backend_svg", "FigureCanvasSVG"),
+    "pdf": ("backend_pdf", "FigureCanvasPdf"),
+    "png": ("backend_agg", "FigureCanvasAgg"),
+}
+"""Where each format's canvas is: that of PDF loads a library of fonts, a tenth of a second."""
+
 _PNG_DPI = 200
 SCREEN_DPI = 100
 _COORDINATES = re.compile(rb'(?: d| x| y)="[^"]*"')
@@ -79,8 +84,10 @@ class Figure:
             mpl.rcParams.update(SETTINGS)
             canvas = Canvas(figsize=self.shape.size_in(width), dpi=dpi, layout="constrained")
             layout = ConstrainedLayoutEngine()
-            _CANVASES[kind](canvas)
+            module, name = _BACKENDS[kind]
+            getattr(import_module(f"matplotlib.backends.{module}"), name)(canvas)
             self.draw(canvas, self.data)
+            settle(canvas)
             layout.execute(canvas)
             canvas.set_layout_engine(None)  # else savefig would draw everything once more before it draws
             buffer = io.BytesIO()

@@ -15,6 +15,7 @@ from prefine.emulator.analysis.statistics import estimate
 from prefine.emulator.analysis.tables import REALISED
 from prefine.emulator.analysis.wording import shown
 from prefine.emulator.report import bars, course, predicted, spread, sweeps, tradeoff
+from prefine.emulator.report import figure as figure_module
 from prefine.emulator.report.figure import Figure, looks
 from prefine.emulator.report.words import cases
 from tests.emulator.experiment.synthetic import DEVICES
@@ -245,3 +246,10 @@ def test_varied_values_are_shown_short() -> None:
 
 def test_twenty_policies_all_look_different() -> None:
     assert len(set(looks([str(number) for number in range(20)]).values())) == 20
+
+
+def test_what_is_measured_once_looks_as_if_measured_always(grid: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [next(predicted.figures(grid)), list(course.curves(grid))[-1]]
+    once = [figure.render("svg") for figure in shown]
+    monkeypatch.setattr(figure_module, "settle", lambda canvas: None)
+    assert [figure.render("svg") for figure in shown] == once

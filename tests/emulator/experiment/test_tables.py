@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prefine.emulator.analysis import writing
 from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.entries import FILES, Entry
+from prefine.emulator.analysis.lines import frame_lines
 from prefine.emulator.analysis.reading import read_table, write_parquet
 from prefine.emulator.analysis.tables import VALIDATED, runs_table, table, varied_keys
 from prefine.emulator.analysis.writing import write_tables
@@ -24,6 +25,8 @@ from tests.emulator.experiment.synthetic import SyntheticJob, execute
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=20)
+
+ANY = st.none() | st.booleans() | ANY_FLOAT | WORDS
 
 
 def same(first: float, second: float) -> bool:
@@ -51,6 +54,14 @@ def test_floats_and_words_survive_csv_and_store(tmp_path: Path, value: float, re
     read = read_table(tmp_path, "runs")
     assert same(float(read["train_loss"].iloc[0]), value)
     assert read["stop_reason"].iloc[0] == reason
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(ANY_FLOAT, st.integers(-9, 9), WORDS, ANY), min_size=1))
+def test_lines_are_those_that_pandas_writes(rows: list[tuple[object, ...]]) -> None:
+    frame = pd.DataFrame(rows, columns=["a", 'b "', "c,", "d"])
+    frame = frame.astype({"a": "float64", "c,": "str", "d": "object"})
+    assert "".join(frame_lines(frame)) == frame.to_csv(index=False, lineterminator="\n")
 
 
 def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
