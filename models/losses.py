@@ -20,18 +20,16 @@ def sample_losses(predicted: Tensor, y: Tensor, kind: Kind) -> Tensor:
     return 0.5 * (predicted[:, 0] - y).square()
 
 
-@torch.no_grad()
 def losses_of(answers: Tensor, y: Tensor, kind: Kind) -> Tensor:
-    """The `sample_losses` (n,) of ``answers`` (n, outputs)."""
+    """The `sample_losses` (n,) of ``answers`` (n, outputs), which have no graph."""
     if kind == "regression":
         return sample_losses(answers, y, kind)
     shares, axis = _log_shares(answers)
     return _picked(shares, axis, y)
 
 
-@torch.no_grad()
 def losses_and_slopes(answers: Tensor, y: Tensor, share: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
-    """The `sample_losses` (n,), and the derivative (n, outputs) of their sum with weights ``share`` (n,) by answers."""
+    """`losses_of`, and the derivative (n, outputs) of their sum with weights ``share`` (n,) by the answers."""
     if kind == "regression":
         return sample_losses(answers, y, kind), (share * (answers[:, 0] - y)).unsqueeze(1)
     shares, axis = _log_shares(answers)
@@ -48,7 +46,8 @@ def _log_shares(answers: Tensor) -> tuple[Tensor, int]:
     samples, classes = answers.shape
     if classes >= LANES:
         return answers.log_softmax(1), 1
-    return nn.functional.pad(answers.t(), (0, -samples % LANES)).log_softmax(0), 0
+    spare = -samples % LANES
+    return (nn.functional.pad(answers.t(), (0, spare)) if spare else answers.t()).log_softmax(0), 0
 
 
 def _picked(shares: Tensor, axis: int, y: Tensor) -> Tensor:

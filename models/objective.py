@@ -70,11 +70,13 @@ class Batch:
 
     def chunks(self) -> Iterator["Batch"]:
         """All samples in order, some at a time."""
-        size = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, self.x[:1].numel())))
+        size = max(1, min(CHUNK, CHUNK_NUMBERS * len(self) // max(1, self.x.numel())))
         return (self.part(start, start + size) for start in range(0, len(self), size))
 
     def part(self, start: int, stop: int) -> "Batch":
         """A stretch of the samples, with their shares."""
+        if start == 0 and stop >= len(self):
+            return self
         return Batch(self.x[start:stop], self.y[start:stop], self.share[start:stop])
 
 
@@ -82,6 +84,11 @@ def evenly(batch: Batch, rows: IntArray) -> Batch:
     """The samples at ``rows`` (m,), each with the share 1/m."""
     index = torch.from_numpy(rows)
     return batch.take(index, torch.full((len(index),), 1.0 / max(1, len(index)), dtype=batch.share.dtype))
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """The rows of all ``parts``; one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class Objective:
@@ -127,12 +134,12 @@ class Objective:
     @torch.no_grad()
     def losses_of_each(self, batch: Batch) -> Tensor:
         """The samples' losses (n,), without weight decay, at the present weights."""
-        return torch.cat([losses_of(self._answers(part), part.y, self.kind) for part in batch.chunks()])
+        return joined([losses_of(self._answers(part), part.y, self.kind) for part in batch.chunks()])
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """The network's answers (n, outputs)."""
-        return torch.cat([self._answers(part) for part in batch.chunks()])
+        return joined([self._answers(part) for part in batch.chunks()])
 
     def _answers(self, batch: Batch) -> Tensor:
         return self._pass.answer(batch.x).answers
@@ -166,7 +173,7 @@ class Objective:
         Large batches go in parts: at once they take no longer to compute, but as long again to be given the memory.
         """
         found = self._pull_back((batch,) if batch.x.numel() <= CHUNK_NUMBERS else batch.chunks())
-        self.losses = found[0] if len(found) == 1 else torch.cat(found)
+        self.losses = joined(found)
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
