@@ -111,7 +111,7 @@ class Calibrated(TypedDict):
     """One measured constant: ``value``, ``spread`` (its standard error), and its ``definition`` in one line.
 
     ``least`` and ``most`` are the extremes that were seen. Of what each device has, all four are lists with one number
-    per device.
+    per device. ``warning`` is there where a constant is not to be relied on.
     """
 
     value: float | list[float]
@@ -119,6 +119,7 @@ class Calibrated(TypedDict):
     least: NotRequired[float | list[float]]
     most: NotRequired[float | list[float]]
     definition: str
+    warning: NotRequired[str]
 
 
 class Workload(Protocol):

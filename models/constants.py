@@ -26,7 +26,7 @@ from prefine.models.pilot import Pilot
 from prefine.models.task_gap import task_losses
 from prefine.models.tuning import Tuning
 
-VERSION = 4
+VERSION = 5
 """Counts changes of method or of the cached file, so that older results are not taken for new ones."""
 
 STEP_TOLERANCE = 0.05

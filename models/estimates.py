@@ -12,7 +12,8 @@ import numpy as np
 
 from prefine.emulator.types import Calibrated, CalibrationWork, Constants, FloatArray
 from prefine.models.calibration import Trajectory
-from prefine.models.fits import fit_gap, fit_shift
+from prefine.models.fits import GapFit, fit_gap, fit_shift
+from prefine.models.lack_of_fit import Misfit, gap_misfit
 from prefine.models.task_gap import batches
 
 DEFINITIONS = {
@@ -30,6 +31,9 @@ DEFINITIONS = {
     "pretrain_noise": "v: task gap that server batches of one sample would add in the end, fitted at three batches",
 }
 """Each constant in one line; docs/learning.md has the formulas."""
+
+MOST_UNKNOWN = 0.25
+"""Standard error of a, as a part of it, above which the runs were too few or too short to tell how the gap closes."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Estimate:
     pretrain_contraction: Measured
     pretrain_floor: Measured
     pretrain_noise: Measured
+    misfit: Misfit
     work: CalibrationWork
 
     @property
@@ -72,9 +77,12 @@ class Estimate:
         return 1.0 / self.smoothness.value
 
     def calibration(self) -> dict[str, Calibrated]:
-        """Value, standard error over the runs, extremes, and definition of each constant, by its name."""
+        """Value, standard error over the runs, extremes, and definition of each constant, by its name.
+
+        ``pretrain_misfit`` stands with them, and a warning where a fitted constant is not to be relied on.
+        """
         measured: dict[str, Measured | tuple[Measured, ...]] = {name: getattr(self, name) for name in DEFINITIONS}
-        return {
+        entries: dict[str, Calibrated] = {
             name: {
                 "value": _each(one, "value"),
                 "spread": _each(one, "standard_error"),
@@ -84,12 +92,35 @@ class Estimate:
             }
             for name, one in measured.items()
         }
+        if self.pretrain_contraction.standard_error > MOST_UNKNOWN * self.pretrain_contraction.value:
+            entries["pretrain_contraction"]["warning"] = _UNKNOWN.format(self.pretrain_contraction)
+        return entries | {"pretrain_misfit": _misfit_entry(self.misfit)}
 
     def constants(self) -> Constants:
         """The values alone."""
         parts: dict[str, Any] = {name: _each(getattr(self, name), "value") for name in DEFINITIONS}
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in parts.items()}
         return Constants(learning_rate=self.learning_rate, work=self.work, **values)
+
+
+_UNKNOWN = (
+    "how fast pre-training closes the task gap is not known: pretrain_contraction = {0.value:.3g} +- "
+    "{0.standard_error:.2g}; joint-ft rests on it, joint does not"
+)
+
+
+def _misfit_entry(misfit: Misfit) -> Calibrated:
+    entry: Calibrated = {
+        "value": misfit.ratio,
+        "spread": 0.0,
+        "definition": f"squared distance of the fitted task gap from the runs: 1 if right, {misfit.most:.3g} by chance",
+    }
+    if misfit.is_significant:
+        entry["warning"] = (
+            f"the fitted task gap misses the runs: pretrain_misfit = {misfit.ratio:.3g}, and chance allows "
+            f"{misfit.most:.3g}; joint-ft rests on it, joint does not"
+        )
+    return entry
 
 
 def _each(measured: Measured | tuple[Measured, ...], part: str) -> Any:
@@ -107,7 +138,9 @@ def summarise(runs: list[Trajectory], at: FloatArray, task_loss: FloatArray, wor
     shifts = np.array([run.shift for run in runs])
     gaps = task_loss - lowest
     slope, relief, rate = _fitted(lambda some: fit_shift(runs[0].shift_rounds, some.mean(axis=0), at[-1]), shifts)
-    contraction, floor, noise = _fitted(lambda some: fit_gap(at, batches(), some.mean(axis=0)), gaps)
+    curve = _fitted(lambda some: fit_gap(at, batches(), some.mean(axis=0)), gaps)
+    contraction, floor, noise = curve
+    misfit = gap_misfit(GapFit(*(one.value for one in curve)), at, batches(), gaps)
     smoothness = np.array([run.smoothness for run in runs])
     server = np.array([(run.server_curved, run.server_variance) for run in runs])
     device = np.array([(run.device_curved, run.device_variance) for run in runs])
@@ -125,6 +158,7 @@ def summarise(runs: list[Trajectory], at: FloatArray, task_loss: FloatArray, wor
         pretrain_contraction=contraction,
         pretrain_floor=floor,
         pretrain_noise=noise,
+        misfit=misfit,
         work=work,
     )
 
@@ -182,8 +216,9 @@ def load(content: bytes) -> Estimate:
     try:
         fields = json.loads(content)
         work = CalibrationWork(*(_frozen(part) for part in fields.pop("work")))
+        misfit = Misfit(*fields.pop("misfit"))
         measured: dict[str, Any] = {name: _measured(one) for name, one in fields.items()}
-        return Estimate(work=work, **measured)
+        return Estimate(work=work, misfit=misfit, **measured)
     except (KeyError, TypeError, AttributeError, RecursionError) as damage:
         raise ValueError("damaged cache") from damage
 

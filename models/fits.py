@@ -40,6 +40,13 @@ class GapFit(NamedTuple):
     floor: float
     noise: float
 
+    def gap(self, start: float, rounds: FloatArray, batches: FloatArray) -> FloatArray:
+        """The task gap (q, m) after ``rounds`` (m,) with server ``batches`` (q,), from ``start``."""
+        left = np.exp(-self.contraction * rounds)
+        noise = self.noise / batches[:, np.newaxis] * (1.0 - left)
+        result: FloatArray = (start - self.floor) * left + self.floor + noise
+        return result
+
 
 def fit_shift(rounds: FloatArray, shift: FloatArray, horizon: float) -> ShiftFit:
     """The least-squares rise of ``shift`` (p,), Delta^2 at ``rounds`` (p,), that is never negative and never falls.

@@ -221,6 +221,9 @@ def show_constants(estimate: Mapping[str, Any], console: Console) -> None:
                 escape(name), _number(entry["value"]), _number(entry["spread"]), seen, escape(str(entry["definition"]))
             )
     console.print(table)
+    for entry in estimate.values():
+        if "warning" in entry:
+            console.print(f"warning: {entry['warning']}", style="yellow", highlight=False, markup=False)
     _show_cost(estimate["cost"], console)
 
 
