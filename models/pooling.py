@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class HalfPool(nn.Module):
-    """Means of the squares of two by two of planes (..., height, width); an odd row or column at the end is left out."""
+    """Means of the squares of two by two of planes (..., height, width); an odd last row or column is left out."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., height // 2, width // 2)."""
