@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from prefine.emulator.physics import compute_time
 from prefine.emulator.simulation.device import Device, Task
+from prefine.emulator.simulation.energy import Battery
 from prefine.emulator.simulation.orders import Assignment
 from prefine.emulator.simulation.ownband import Carrier
+from prefine.emulator.simulation.presence import Presence
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import FloatArray, IntArray
 
@@ -40,37 +42,22 @@ class Cohort:
         self._selection = spec.selection
         self._horizon_s = spec.horizon_s
         self._on_batteries = math.isfinite(spec.faults.capacity_j)
-        self._can_leave = spec.availability.can_change or self._on_batteries
-        self._everyone, self._all = np.arange(count), np.ones(count, dtype=np.bool_)
-        self._members, self._gathered = self._everyone, self._all
-        self._are_all_there = not self._can_leave and self._selected == count
-        self._chosen, self._enough = self._all, max(1, self._fewest)
-        self._on, self._changes_s = self._all, [math.inf] * count
-        self._since_s, self._until_s = -math.inf, math.inf if not spec.availability.can_change else -math.inf
+        self._everyone = self._members = np.arange(count)
+        self._gathered = self._there = self._chosen = np.ones(count, dtype=np.bool_)
+        self._enough = max(1, self._fewest)
+        self._presence = Presence(env, spec.availability, count, self._batteries)
+        self.available, self.next_change_s = self._presence.available, self._presence.next_change_s
 
     @cached_property
     def _devices(self) -> Sequence[Device]:
         return [self._make(number) for number in self._everyone.tolist()]
 
-    def available(self) -> NDArray[np.bool_]:
-        """Who is there now, (K,)."""
-        if not self._can_leave:
-            return self._all
-        there, _ = self._presence()
-        return there & ~self._empty() if self._on_batteries else there
+    def _batteries(self) -> Sequence[Battery]:
+        return self._all_batteries if self._on_batteries else ()
 
-    def _empty(self) -> NDArray[np.bool_]:
-        """Whose batteries are, (K,)."""
-        return np.array([device.battery.is_empty for device in self._devices])
-
-    def _presence(self) -> tuple[NDArray[np.bool_], list[float]]:
-        """Who is on now, (K,), and when each next comes or goes; asked again only when somebody has."""
-        now_s = self._env.now
-        if not self._since_s <= now_s < self._until_s:
-            asked = [self._spec.availability.at(number, now_s) for number in range(len(self._everyone))]
-            self._on, self._changes_s = np.array([on for on, _ in asked]), [change_s for _, change_s in asked]
-            self._since_s, self._until_s = now_s, min(self._changes_s)
-        return self._on, self._changes_s
+    @cached_property
+    def _all_batteries(self) -> Sequence[Battery]:
+        return [device.battery for device in self._devices]
 
     def fewest(self, chosen: NDArray[np.bool_]) -> int:
         """With fewer than this of the ``chosen`` (K,), no round begins and no update counts."""
@@ -83,33 +70,37 @@ class Cohort:
 
         The same array as the last time where they are the same.
         """
-        if self._are_all_there and chosen is self._gathered:
+        everyone, there = len(self._everyone), self.available()
+        if chosen is self._gathered and there is self._there and self._selected == everyone:
             return self._members
-        self._gathered, everyone = chosen, len(self._everyone)
         order = self._selection.permutation(everyone) if self._selected < everyone else self._everyone
         while True:
-            there = order[(self.available() & chosen)[order]][: self._selected]
-            if len(there) >= self.fewest(chosen):
-                there.sort()
-                if not np.array_equal(there, self._members):
-                    self._members = there
+            members = order[(there & chosen)[order]][: self._selected]
+            if len(members) >= self.fewest(chosen):
+                members.sort()
+                if not np.array_equal(members, self._members):
+                    self._members = members
+                self._gathered, self._there = chosen, there
                 return self._members
             yield self._env.timeout(min(self.next_change_s(), self._horizon_s) - self._env.now)
             if self._env.now >= self._horizon_s:
                 yield self._env.event()
+            there = self.available()
 
     def can_power(self, devices: IntArray, energy_j: FloatArray) -> bool:
         """Whether no battery of ``devices`` (n,) comes near its end with ``energy_j`` (n,) more."""
         if not self._on_batteries:
             return True
-        left_j = np.array([self._devices[device].battery.left_j for device in devices.tolist()])
+        batteries = self._batteries()
+        left_j = np.array([batteries[device].left_j for device in devices.tolist()])
         return bool(np.all(energy_j * (1.0 + BATTERY_MARGIN) < left_j))
 
     def drain(self, devices: IntArray, energy_j: FloatArray) -> None:
         """Take ``energy_j`` (n,), booked on the run's account elsewhere, from the batteries of ``devices`` (n,)."""
         if self._on_batteries:
+            batteries = self._batteries()
             for device, used_j in zip(devices.tolist(), energy_j.tolist(), strict=True):
-                self._devices[device].battery.drain(used_j)
+                batteries[device].drain(used_j)
 
     def begin_round(self, assignment: Assignment) -> list[simpy.Process]:
         """Set all devices of ``assignment`` to work, as `begin` does."""
@@ -120,13 +111,13 @@ class Cohort:
             bits, power_w, own_hz = spec.problem.radio.uplink_bits, assignment.power_w, assignment.bandwidth_hz
             self._carrier.foresee(of, start_s, bits, power_w, own_hz, opening.limit_s)
         begins = self._env.timeout(opening.start_compute_s - self._env.now)
-        changes_s = self._presence()[1]
+        changes_s = self._presence.changes_s()
         return [self._begin(task, begins, changes_s[task.device]) for task in assignment.tasks()]
 
     def begin(self, task: Task) -> simpy.Process:
         """Set a device to work, a process whose value is its record; if it drops out, it is interrupted then."""
         begins = self._env.timeout(task.start_compute_s - self._env.now)
-        return self._begin(task, begins, self._presence()[1][task.device])
+        return self._begin(task, begins, self._presence.changes_s()[task.device])
 
     def _begin(self, task: Task, begins: simpy.Event, drops_s: float) -> simpy.Process:
         device = self._devices[task.device]
@@ -157,11 +148,3 @@ class Cohort:
         if len(candidates) <= count:
             return candidates
         return np.sort(self._selection.permutation(candidates)[:count])
-
-    def next_change_s(self) -> float:
-        """When anyone next comes or goes; ``inf`` where nobody does."""
-        if not self._can_leave:
-            return math.inf
-        _, changes_s = self._presence()
-        left = zip(self._devices, changes_s, strict=True)
-        return min([change_s for device, change_s in left if not device.battery.is_empty], default=math.inf)

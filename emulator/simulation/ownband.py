@@ -65,6 +65,7 @@ class OwnBands:
         self._env = env
         self._channel = channel
         self._noise_psd_w_hz = noise_psd_w_hz
+        self._noises_w_hz: list[float] = noise_psd_w_hz.tolist()
         self._foreseen: dict[int, Foreseen] = {}
         self._devices, self._own_hz = np.arange(0), np.empty(0)
         self._uploads = Uploads(channel, self._devices, 0.0, self._own_hz, self._own_hz)
@@ -103,7 +104,7 @@ class OwnBands:
         booked: Booking,
     ) -> Passing:
         """As `Carrier` says."""
-        env, link = self._env, (power_w, own_hz, float(self._noise_psd_w_hz[device]))
+        env, link = self._env, (power_w, own_hz, self._noises_w_hz[device])
         since_s = env.now
         start_s, end_s, delivered = self._foreseen.pop(device, NOT_FORESEEN)
         if start_s != since_s:
