@@ -60,7 +60,9 @@ def population(clients: int) -> str:
     return f"from benchmarks.population import run; run({clients})"
 
 
-TINY = command("sweep small.toml --vary budget.delay_s=2,4 --policies uniform,joint --seeds 75 --jobs 2 -q --out tiny")
+SWEEP = "sweep small.toml --vary budget.delay_s=2,4 --policies uniform,joint --seeds 75 --jobs 2 -q --out tiny"
+
+TINY = command(SWEEP)
 
 BARE = """
 import time

@@ -193,7 +193,11 @@ def workers(jobs: int, scheduler: str | None = None, modules: Sequence[str] = ()
         return Dask(scheduler)
     if not 1 <= jobs <= MOST_JOBS:
         raise InputError(f"jobs = {jobs}: must be from 1 to {MOST_JOBS}")
-    return Serial() if jobs == 1 else Processes(jobs, (execute.__module__, *dict.fromkeys(modules), *SELDOM_SPARED))
+    return (
+        Serial()
+        if jobs == 1
+        else Processes(jobs, ("prefine.garbage", execute.__module__, *dict.fromkeys(modules), *SELDOM_SPARED))
+    )
 
 
 def report(

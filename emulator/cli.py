@@ -1,7 +1,7 @@
 """The command line: ``prefine compare``, ``run``, ``plan``, ``sweep``, ``report`` and their helpers.
 
 What a command does is in `prefine.emulator.terminal.work`, which is imported when the command is run: help and version
-need none of the libraries.
+need none of the libraries. What the commands that run take is in `prefine.emulator.terminal.running`.
 """
 
 import sys
@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from prefine.emulator.errors import InputError
-from prefine.emulator.options import DEFAULT, DeviceRows, FigureWidth, TableFormat, TrackFormat
+from prefine.emulator.options import DEFAULT
+from prefine.emulator.terminal import running
+from prefine.emulator.terminal.arguments import Figures, NeededScenario, ScenarioArgument, Set, TablesOption, Width
 from prefine.emulator.terminal.ending import status_of
 from prefine.traces.commands import app as trace_app
 from prefine.traces.commands import devices as device_tables
@@ -24,60 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(trace_app, name="trace")
-
-
-def _scenarios(incomplete: str) -> list[str]:
-    """The bundled scenarios and the TOML files here that begin with ``incomplete``, for the shell's Tab."""
-    from importlib import resources
-
-    bundled = (path.name.removesuffix(".toml") for path in resources.files("prefine.scenarios").iterdir())
-    own = (str(path) for path in Path().glob("*.toml"))
-    return sorted(name for name in (*bundled, *own) if name.startswith(incomplete) and not name.startswith("__"))
-
-
-ScenarioArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[SCENARIO]", help="A TOML file, or the name of a bundled scenario.", autocompletion=_scenarios
-    ),
-]
-NeededScenario = Annotated[
-    str,
-    typer.Argument(metavar="SCENARIO", help="A TOML file, or a bundled scenario's name.", autocompletion=_scenarios),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any scenario key, such as budget.delay_s=20."),
-]
-Policies = Annotated[
-    str | None, typer.Option(metavar="A,B", help="Policies, by comma; names, or file.py:ClassName for your own.")
-]
-Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...")]
-Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME].")]
-OutOfRun = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME-run].")]
-OutOfSweep = Annotated[Path | None, typer.Option(metavar="DIR", help=r"Output folder \[default: out/NAME-sweep].")]
-Reference = Annotated[str | None, typer.Option(help="The policy that the others are compared with.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
-TablesOption = Annotated[
-    TableFormat, typer.Option(help="Also write Parquet beside CSV, or the comparison for a paper.")
-]
-Figures = Annotated[str, typer.Option(metavar="svg,pdf", help="Also write the plots as files of these formats.")]
-Width = Annotated[
-    FigureWidth, typer.Option(help="Draw those files 3.5 in (column) or 7.16 in (page) wide, as a paper prints them.")
-]
-Hindsight = Annotated[
-    bool, typer.Option("--hindsight", help="Also run the best share of pre-training in hindsight, and show the regret.")
-]
-DevicesOption = Annotated[
-    DeviceRows | None,
-    typer.Option("--devices", help="Whose rounds devices.csv has: all, of a sample of 100 devices, or none."),
-]
-Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
-
-Track = Annotated[
-    TrackFormat | None, typer.Option(help="Also tell each finished run to a tracker, below the output folder.")
-]
 
 
 def main() -> None:
@@ -118,105 +66,9 @@ def _options(
     """
 
 
-@app.command(epilog="Example: prefine compare both-stages --policies joint,joint-ft,uniform --seeds 5 --jobs 2")
-def compare(
-    scenario: ScenarioArgument = None,
-    policies: Policies = None,
-    seeds: Seeds = None,
-    reference: Reference = None,
-    jobs: Jobs = 1,
-    scheduler: Scheduler = None,
-    out: Out = None,
-    overrides: Set = None,
-    devices: DevicesOption = None,
-    tables: TablesOption = "csv",
-    figures: Figures = "",
-    width: Width = "page",
-    hindsight: Hindsight = False,
-    track: Track = None,
-    quiet: Quiet = False,
-) -> None:
-    """Compare policies on identical channels, batches and faults; write tables and report.html."""
-    from prefine.emulator.terminal import work
-
-    work.compare(
-        scenario,
-        _overrides(overrides, devices),
-        out,
-        quiet,
-        policies=_names(policies),
-        seeds=seeds,
-        reference=reference,
-        jobs=jobs,
-        scheduler=scheduler,
-        tables=tables,
-        figures=work.formats(figures, width),
-        width=width,
-        hindsight=hindsight,
-        track=track,
-    )
-
-
-@app.command(epilog="Example: prefine run default --policy joint-ft --seed 3 --out out/one")
-def run(
-    scenario: NeededScenario,
-    policy: Annotated[str, typer.Option(help="A policy's name, or file.py:ClassName.")],
-    seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
-    out: OutOfRun = None,
-    overrides: Set = None,
-    devices: DevicesOption = None,
-    quiet: Quiet = False,
-) -> None:
-    """Emulate one policy with one seed."""
-    from prefine.emulator.terminal import work
-
-    work.compare(scenario, _overrides(overrides, devices), out, quiet, suffix="-run", policies=[policy], seeds=[seed])
-
-
-@app.command(
-    epilog="Example: prefine sweep default --vary budget.delay_s=16,32,64 --policies joint-ft,uniform --jobs 2"
-)
-def sweep(
-    scenario: NeededScenario,
-    vary: Annotated[list[str], typer.Option(metavar="KEY=V1,V2,...", help="A scenario key and its values.")],
-    pairs: Annotated[bool, typer.Option("--zip", help="Vary all keys together instead of as a grid.")] = False,
-    policies: Policies = None,
-    seeds: Seeds = None,
-    reference: Reference = None,
-    jobs: Jobs = 1,
-    scheduler: Scheduler = None,
-    out: OutOfSweep = None,
-    overrides: Set = None,
-    devices: DevicesOption = None,
-    tables: TablesOption = "csv",
-    figures: Figures = "",
-    width: Width = "page",
-    hindsight: Hindsight = False,
-    track: Track = None,
-    quiet: Quiet = False,
-) -> None:
-    """Compare policies over a grid of scenarios; the same command resumes after an interruption."""
-    from prefine.emulator.terminal import work
-
-    work.compare(
-        scenario,
-        _overrides(overrides, devices),
-        out,
-        quiet,
-        suffix="-sweep",
-        vary=vary,
-        pairs=pairs,
-        policies=_names(policies),
-        seeds=seeds,
-        reference=reference,
-        jobs=jobs,
-        scheduler=scheduler,
-        tables=tables,
-        figures=work.formats(figures, width),
-        width=width,
-        hindsight=hindsight,
-        track=track,
-    )
+app.command(epilog=running.COMPARE)(running.compare)
+app.command(epilog=running.RUN)(running.run)
+app.command(epilog=running.SWEEP)(running.sweep)
 
 
 @app.command(epilog="Example: prefine plan default --policy joint-ft; prefine plan --problem problem.json --json")
@@ -324,14 +176,6 @@ def scenarios() -> None:
 
 
 app.command("devices")(device_tables)
-
-
-def _overrides(overrides: list[str] | None, devices: DeviceRows | None) -> list[str]:
-    return [*(overrides or ()), *([] if devices is None else [f'compare.devices="{devices}"'])]
-
-
-def _names(policies: str | None) -> list[str] | None:
-    return None if policies is None else [name.strip() for name in policies.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from prefine.emulator.experiment.store import Store
 from prefine.emulator.experiment.sweep import check_parameters, check_policies
 from prefine.emulator.identity import address
 from prefine.emulator.plugins import POLICY, Part, calling, make_policy, part, rehearses
-from prefine.emulator.problem_file import parse_problem, plan_document
 from prefine.emulator.scenario.scenario import Overrides, overridden
 from prefine.emulator.scenario.source import Source, read_source
 from prefine.emulator.simulation.aggregation import Asynchronous
@@ -47,6 +46,8 @@ class Solution:
 
     def document(self) -> dict[str, object]:
         """The JSON object of ``prefine plan --json``."""
+        from prefine.emulator.problem_file import plan_document  # its tables are made when it is imported
+
         document = plan_document(
             self.policy, self.problem, self.plan, self.predicted, self.solve_s, self.integer_lower_bound
         )
@@ -184,6 +185,8 @@ def calibration_cost(world: World, work: CalibrationWork) -> dict[str, object]:
 
 
 def _read_problem(path: Path) -> Problem:
+    from prefine.emulator.problem_file import parse_problem
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ one line too.
 """
 
 import sys
+from importlib import import_module
 
 from prefine.emulator.terminal.ending import status_of
 
@@ -15,6 +16,7 @@ def main() -> None:
 
 
 def _command() -> int:
+    import_module("prefine.garbage")
     from prefine.emulator.cli import command
 
     return command()

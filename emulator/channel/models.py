@@ -5,10 +5,10 @@ To add a model: a class here or in a file of its own, and a line for it in `Chan
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import RootModel, Tag, ValidationError, model_validator
+from pydantic import ConfigDict, RootModel, Tag, ValidationError, model_validator
 
 from prefine.emulator.channel import powerlaw
 from prefine.emulator.channel.base import Channel, Process, StaticChannel
@@ -177,13 +177,18 @@ ChannelModel = Annotated[
 """``[channel]``: the class of its model; `is_own` names a class of the user's."""
 
 
-class _Table(RootModel[ChannelModel]):
+class _Table(RootModel[Any]):
     """A ``[channel]`` table on its own."""
+
+    model_config = ConfigDict(defer_build=True)  # commands on traces alone need it
+
+    root: ChannelModel
 
 
 def channel_model(keys: Mapping[str, object]) -> ChannelModel:
     """The section with plain ``keys``, as on a command line. Raises InputError with the first thing that is wrong."""
     try:
-        return _Table.model_validate(dict(keys)).root
+        table = _Table.model_validate(dict(keys))
     except ValidationError as error:
         raise InputError(complaint(error, _Table, "channel")) from None
+    return table.root

@@ -51,7 +51,25 @@ def test_the_package_itself_loads_nothing() -> None:
 
 def test_what_can_be_asked_for_loads_neither_pictures_nor_training() -> None:
     loaded = loaded_by(f"import json, sys, prefine.emulator.api, prefine.emulator.terminal.work; {PRINTED}")
-    assert loaded & {"torch", "matplotlib", "sklearn", "scipy.stats", "scipy.optimize", "jinja2"} == set()
+    assert loaded & {"torch", "matplotlib", "pandas", "sklearn", "scipy.stats", "scipy.optimize", "jinja2"} == set()
+
+
+def test_a_worker_loads_no_tables() -> None:
+    """What its server imports for a policy, and then whatever a run loads."""
+    code = f"""
+import json, sys
+from importlib import import_module
+from prefine.emulator import api
+from prefine.emulator.experiment.sweep import jobs_of
+source, parts = api.read_source(sys.argv[1]), api.policy_parts("uniform")
+for name in api.workers(2, None, [*source.modules, *parts[0].modules]).modules: import_module(name)
+before = set(sys.modules)
+assert api.execute(jobs_of(source, [], parts, [0])[0]).run.status == "done"
+added = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+assert added & {{"scipy", "torch", "prefine", "simpy"}} == set(), added
+{PRINTED}
+"""
+    assert loaded_by(code, SMALL) & {"pandas", "matplotlib", "jinja2", "rich"} == set()
 
 
 def test_a_comparison_without_a_folder_loads_no_pictures() -> None:
