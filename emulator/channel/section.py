@@ -164,7 +164,9 @@ class ChannelSection(Section):
             antenna_gain_db=self.antenna_gain_db,
             min_distance_m=self.min_distance_m,
         )
-        return process if self.mobility != "fixed" else at_start(process, len(site))
+        if self.mobility != "fixed":
+            return process
+        return StaticChannel(process.gain(site.position_m)) if process.is_plain else at_start(process, len(site))
 
     def allowed_move_m(self) -> float:
         """How far a device may move before its large-scale gain is taken anew."""
