@@ -87,9 +87,17 @@ class LargeScale:
     antenna_gain_db: float = 0.0
     min_distance_m: float = 1.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the distance alone counts: nothing varies from place to place, so all go at once."""
+        return all(isinstance(field, ConstantField) for field in (self.sight, *self.shadowing.field))
+
     def sample(self, device: int, grid: Grid) -> FloatArray:
         """Linear power gain at the instants of ``grid``."""
-        position_m = self.mobility.positions(device, grid.times())
+        return self.gain(self.mobility.positions(device, grid.times()))
+
+    def gain(self, position_m: FloatArray) -> FloatArray:
+        """Linear power gain at each of ``position_m`` (n, 2), shape (n,)."""
         distance_m = np.maximum(np.hypot(position_m[:, 0], position_m[:, 1]), self.min_distance_m)
         sight = (scipy.special.ndtr(self.sight.at(position_m)) < self.path_loss.sight_probability(distance_m)).astype(
             np.float64

@@ -5,6 +5,7 @@ At rest, on a straight line, or between random waypoints.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,7 @@ class Site:
     def __len__(self) -> int:
         return len(self.location_m)
 
-    @property
+    @cached_property
     def position_m(self) -> FloatArray:
         """Positions (K, 2); of devices given by their distance, in random directions."""
         if self.location_m.ndim == 1:

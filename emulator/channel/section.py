@@ -156,7 +156,7 @@ class ChannelSection(Section):
         if self.gain_db is not None:
             return StaticChannel(10.0 ** (self.per_device("gain_db", len(site)) / 10.0))
         if self.mobility == "fixed":
-            return site.still(self, lambda: at_start(self._large_scale(site), len(site)))
+            return site.still(self, lambda: self._at_rest(site))
         return self._large_scale(site)
 
     def _large_scale(self, site: Site) -> LargeScale:
@@ -169,6 +169,10 @@ class ChannelSection(Section):
             antenna_gain_db=self.antenna_gain_db,
             min_distance_m=self.min_distance_m,
         )
+
+    def _at_rest(self, site: Site) -> StaticChannel:
+        process = self._large_scale(site)
+        return StaticChannel(process.gain(site.position_m)) if process.is_plain else at_start(process, len(site))
 
     def allowed_move_m(self) -> float:
         """How far a device may move before its large-scale gain is taken anew."""

@@ -161,6 +161,7 @@ def _check_server(name: str, problem: Problem, plan: ServerPlan) -> None:
 
 def _check_devices(name: str, problem: Problem, plan: DevicesPlan, participants: FloatArray | None = None) -> None:
     devices = problem.devices
+    least_power_w = devices.least_power_w
     for k in range(len(devices)):
         place = f"[{k}]"
         _check_range(
@@ -173,7 +174,7 @@ def _check_devices(name: str, problem: Problem, plan: DevicesPlan, participants:
             devices.min_frequency_hz[k],
             devices.max_frequency_hz[k],
         )
-        least_w = devices.least_power_w[k]
+        least_w = least_power_w[k]
         _check_range(
             name,
             "devices.power_w" + place,

@@ -116,3 +116,13 @@ def test_devices_nearer_than_the_minimum_are_reckoned_at_it() -> None:
     of = Static(min_distance_m=35.0).build(Site(np.array([1.0, 35.0]), 0), 0)
     assert of.gain(0, 0.0) == pytest.approx(of.gain(1, 0.0))
     assert Grid(1.0, 0.5, 3).times().tolist() == [1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("keys", [{}, {"path_loss": "uma", "line_of_sight": "always"}, {"path_loss": "umi"}])
+def test_devices_at_rest_have_at_once_what_each_has_alone(keys: dict[str, object]) -> None:
+    site = Site(np.random.default_rng(2).uniform(5.0, 3000.0, 301), 3)
+    section = channel_model({"model": "static", **keys})
+    moving = section.model_copy(update={"mobility": "constant-velocity"}).large_scale(site)
+    alone = [moving.sample(k, Grid(0.0, 1.0, 1))[0] for k in range(len(site))]
+    together = section.large_scale(site)
+    assert [together.sample(k, Grid(0.0, 1.0, 1))[0] for k in range(len(site))] == alone

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from prefine.emulator.analysis import writing
 from prefine.emulator.analysis.comparison import comparison
 from prefine.emulator.analysis.entries import FILES, Entry
-from prefine.emulator.analysis.lines import frame_lines
+from prefine.emulator.analysis.lines import cells, frame_lines
 from prefine.emulator.analysis.reading import read_table, write_parquet
 from prefine.emulator.analysis.tables import VALIDATED, runs_table, table, varied_keys
 from prefine.emulator.analysis.writing import write_tables
@@ -26,6 +27,7 @@ from tests.emulator.experiment.synthetic import SyntheticJob, execute
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=20)
 
+MANY_FLOATS = st.lists(ANY_FLOAT | st.floats(-1e6, 1e6) | st.integers(-9, 9).map(float), min_size=1)
 ANY = st.none() | st.booleans() | ANY_FLOAT | WORDS
 
 
@@ -62,6 +64,16 @@ def test_lines_are_those_that_pandas_writes(rows: list[tuple[object, ...]]) -> N
     frame = pd.DataFrame(rows, columns=["a", 'b "', "c,", "d"])
     frame = frame.astype({"a": "float64", "c,": "str", "d": "object"})
     assert "".join(frame_lines(frame)) == frame.to_csv(index=False, lineterminator="\n")
+
+
+@settings(max_examples=200, deadline=None)
+@given(MANY_FLOATS)
+def test_decimals_are_pythons_with_pyarrow_and_without(values: list[float]) -> None:
+    expected = ["" if math.isnan(value) else repr(value) for value in values]
+    assert cells(np.array(values)) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        assert cells(np.array(values)) == expected
 
 
 def test_columns_are_the_records_field_names(tmp_path: Path) -> None:
