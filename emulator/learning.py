@@ -43,6 +43,19 @@ class Learner(Protocol):
 
 
 @runtime_checkable
+class LookingLearner(Learner, Protocol):
+    """A learner that can be looked at now and asked later what was seen: many looks may be worked out as one."""
+
+    def look(self) -> None:
+        """What `evaluate` would answer now will be asked for."""
+        ...
+
+    def seen(self) -> list[Evaluation]:
+        """What `evaluate` would have answered at each `look` since this was asked last, in their order."""
+        ...
+
+
+@runtime_checkable
 class RepeatingLearner(Learner, Protocol):
     """A learner that can be told of several rounds at once, and makes of them what they make one after another."""
 

@@ -13,10 +13,14 @@ from prefine.models.algorithms.fedsgd import FedSGD
 from prefine.models.algorithms.round import FusedRound, Round
 from prefine.models.fairness import losses_of, scores_of
 from prefine.models.federation import Federation
+from prefine.models.looks import Snapshot, evaluations
 from prefine.models.objective import Objective, evenly, one_thread
 from prefine.models.recipe import KeepLatest, LastIterate, Step, TailAverage
 from prefine.models.sampling import Drawing, Draws
 from prefine.models.tuning import Tuning
+
+MOST_UNSEEN = 16
+"""Models that are put by, at most, before they are evaluated."""
 
 PERSONAL_BATCH = 16
 """Samples of a step by which a device makes the model its own."""
@@ -55,6 +59,8 @@ class Learner:
         nothing = np.full(len(self._devices), np.nan)
         self._reported, self._unread = Reports(nothing, nothing.copy()), np.zeros(0, dtype=np.int64)
         self._chance_accuracy = objective.constant_score(federation.test)
+        self._unseen: list[Snapshot] = []
+        self._seen: list[Evaluation] = []
 
     def pretrain(self, batch: int) -> None:
         """One step of mini-batch SGD on ``batch`` samples of the general data, drawn with replacement."""
@@ -75,6 +81,7 @@ class Learner:
         The step's velocity goes along where everything is tuned; adapters and parts begin at rest.
         """
         if self._round is None:
+            self._work_out()
             tuned = self._tuning.begin(self.objective, self._seed)
             if tuned is not self.objective:
                 self._step = self._step.anew(tuned.weights)
@@ -133,23 +140,33 @@ class Learner:
 
         The two models differ only under tail averaging, and where the best is kept; the bound speaks of the iterates.
         """
-        with one_thread():
-            loss = self.objective.full_gradient(self._data.task)
-            grad_norm_sq = float(self.objective.gradient.double().square().sum())
-            latest = self._average.kept(self.objective.weights)
-            if latest is self.objective.weights:
-                return self._choice.evaluated(latest, self._scored(loss, grad_norm_sq))
-            with self.objective.at(latest):
-                return self._choice.evaluated(latest, self._scored(self.objective.loss(self._data.task), grad_norm_sq))
+        self.look()
+        self._work_out()
+        return self._seen.pop()
 
-    def _scored(self, loss: float, grad_norm_sq: float) -> Evaluation:
-        found = Evaluation(loss, self.objective.score(self._data.test), grad_norm_sq, self._chance_accuracy)
-        held = self._data.validation
-        if held is None:
-            return found
-        return found._replace(validation_loss=self.objective.loss(held), validation_accuracy=self.objective.score(held))
+    def look(self) -> None:
+        """What `evaluate` would answer now will be asked for; the model is put by."""
+        own = self.objective.weights.clone()
+        kept = self._average.kept(self.objective.weights)
+        self._unseen.append(Snapshot(own, own if kept is self.objective.weights else kept))
+        if len(self._unseen) == MOST_UNSEEN:
+            self._work_out()
+
+    def seen(self) -> list[Evaluation]:
+        """What `evaluate` would have answered at each `look` since this was asked last, in their order."""
+        self._work_out()
+        seen, self._seen = self._seen, []
+        return seen
+
+    def _work_out(self) -> None:
+        unseen, self._unseen = self._unseen, []
+        with one_thread():
+            for snapshot, found in zip(unseen, evaluations(self.objective, self._data, unseen), strict=True):
+                known = found._replace(chance_accuracy=self._chance_accuracy)
+                self._seen.append(self._choice.evaluated(snapshot.kept, known))
 
     def _kept(self) -> Tensor:
+        self._work_out()
         return self._choice.kept(self._average.kept(self.objective.weights))
 
     def client_results(self) -> ClientResults:

@@ -128,8 +128,13 @@ class Objective:
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """F over ``batch`` at the present weights."""
-        total = sum(float(losses_of(self._answers(part), part.y, self.kind) @ part.share) for part in batch.chunks())
-        return total + self.penalty(float(batch.share.sum()))
+        return self.loss_of(self.losses_of_each(batch), batch)
+
+    def loss_of(self, losses: Tensor, batch: Batch) -> float:
+        """F over ``batch`` at the present weights, where its samples have ``losses`` (n,) without weight decay."""
+        parts = zip(torch.split(losses, [len(part) for part in batch.chunks()]), batch.chunks(), strict=True)
+        total_share = float(batch.share.sum())
+        return sum(float(some @ part.share) for some, part in parts) + self.penalty(total_share)
 
     @torch.no_grad()
     def losses_of_each(self, batch: Batch) -> Tensor:
@@ -147,7 +152,10 @@ class Objective:
     @torch.no_grad()
     def score(self, batch: Batch) -> float:
         """Share of right classes, or the coefficient of determination 1 - residual / total sum of squares."""
-        predicted = self.predict(batch)
+        return self.score_of(self.predict(batch), batch)
+
+    def score_of(self, predicted: Tensor, batch: Batch) -> float:
+        """`score`, where the network's answers are ``predicted`` (n, outputs)."""
         if self.kind == "classification":
             return float((predicted.argmax(dim=1) == batch.y).double().mean())
         residual = (predicted[:, 0] - batch.y).double().square().sum()
@@ -177,11 +185,9 @@ class Objective:
 
     def full_gradient(self, batch: Batch) -> float:
         """F over ``batch`` and, left in ``self.gradient``, its gradient; in chunks, so memory stays bounded."""
-        found = self._pull_back(batch.chunks())
-        loss = sum(float(losses @ part.share) for losses, part in zip(found, batch.chunks(), strict=True))
-        total_share = float(batch.share.sum())
-        self.regularise(total_share)
-        return loss + self.penalty(total_share)
+        losses = joined(self._pull_back(batch.chunks()))
+        self.regularise(float(batch.share.sum()))
+        return self.loss_of(losses, batch)
 
     def _pull_back(self, parts: Iterable[Batch]) -> list[Tensor]:
         """Put the gradient of the data part of F over ``parts`` in ``self.gradient``; the losses (n,) of each part."""

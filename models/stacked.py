@@ -38,14 +38,24 @@ class Stacked:
 
         ``weights`` (k, P), or (P,), the same for all; the samples of ``batch`` are (k, n, ...), their shares (k, n).
         """
+        gradients, losses = self.data_gradients(weights, batch)
+        decay = self._weight_decay * batch.share.sum(dim=1, keepdim=True)
+        return gradients.add_(weights.expand_as(gradients) * decay), losses
+
+    def data_gradients(self, weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `gradients`, of the data part of the losses alone."""
         everyone = weights.expand(len(batch.x), -1)
         gradients = everyone.new_empty(everyone.shape)
         answered = self._models.at(everyone, gradients).answer(batch.x)
         answers = answered.answers
         losses, slopes = losses_and_slopes(answers.flatten(0, 1), batch.y.flatten(), batch.share.flatten(), self._kind)
         answered.back(slopes.view_as(answers))
-        decay = self._weight_decay * batch.share.sum(dim=1, keepdim=True)
-        return gradients.add_(everyone * decay), losses.view_as(batch.share)
+        return gradients, losses.view_as(batch.share)
+
+    @torch.no_grad()
+    def answers(self, weights: Tensor, batch: Batch) -> Tensor:
+        """(k, n, outputs) of the models at ``weights`` (k, P), for the samples of ``batch`` (k, n, ...)."""
+        return self._models.at(weights, torch.empty_like(weights)).answer(batch.x).answers
 
 
 class Mapped:

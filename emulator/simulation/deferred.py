@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from prefine.emulator.simulation.aggregation import Synchronous
+from prefine.emulator.simulation.curve import AtOnce
 from prefine.emulator.simulation.spec import RunSpec
 from prefine.emulator.types import (
     ClientLearner,
@@ -18,6 +19,7 @@ from prefine.emulator.types import (
     FloatArray,
     IntArray,
     Learner,
+    LookingLearner,
     PopulationLearner,
     RepeatingLearner,
     ReportingLearner,
@@ -57,6 +59,7 @@ class _Deferred:
     def __init__(self, learner: _Whole) -> None:
         self._learner = learner
         self._rounds: RepeatingLearner = learner if isinstance(learner, RepeatingLearner) else _OneByOne(learner)
+        self._looks: LookingLearner = learner if isinstance(learner, LookingLearner) else AtOnce(learner)
         self._due: list[_Alike] = []
         self._count = 0
 
@@ -72,6 +75,19 @@ class _Deferred:
     def evaluate(self) -> Evaluation:
         """See `Learner`."""
         return self._up_to_date().evaluate()
+
+    def look(self) -> None:
+        """See `LookingLearner`."""
+        self._put_off(("look",), self._look)
+
+    def seen(self) -> list[Evaluation]:
+        """See `LookingLearner`."""
+        self._up_to_date()
+        return self._looks.seen()
+
+    def _look(self, times: int) -> None:
+        for _ in range(times):
+            self._looks.look()
 
     def reports(self) -> Reports:
         """See `ReportingLearner`."""

@@ -11,6 +11,7 @@ from prefine.emulator.bound import NO_ROUND
 from prefine.emulator.physics import compute_energy, compute_time
 from prefine.emulator.records import RoundRecord
 from prefine.emulator.simulation.cohort import Cohort
+from prefine.emulator.simulation.curve import Curve
 from prefine.emulator.simulation.energy import EnergyAccount, EnergyExhaustedError
 from prefine.emulator.simulation.finetuning import Finetuning
 from prefine.emulator.simulation.history import History
@@ -48,9 +49,14 @@ class EdgeServer:
         self._history = History(len(spec.problem.devices), spec.learner)
         self.rounds: list[RoundRecord] = []
         self.rounds_done: dict[Stage, int] = {"pretrain": 0, "finetune": 0}
-        self.untrained = self.evaluation = self._learner.evaluate()
-        self._evaluated = True
+        self._curve = Curve(spec.learner, spec.evaluate_every)
+        self.untrained = self._curve.untrained
         self.process = env.process(self.train())
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What the model was when it was looked at last."""
+        return self._curve.latest
 
     def stop(self, reason: str) -> None:
         """End the run at this instant; whatever is under way is lost."""
@@ -71,7 +77,7 @@ class EdgeServer:
                     yield from self._pretrain_round(decision.server)
                 else:
                     yield from self._finetune(decision)
-                if self._spec.goal.is_reached(self.evaluation):
+                if self._spec.goal.is_set and self._spec.goal.is_reached(self.evaluation):
                     reason = "target"
                     break
         except EnergyExhaustedError:
@@ -80,7 +86,8 @@ class EdgeServer:
             reason, cause = str(interrupt.cause), "budget"
         self._stopping = True
         yield from self.finetuning.stop(cause)
-        self._close_evaluation()
+        self._curve.close(len(self.rounds))
+        self.rounds = self._curve.written(self.rounds)
         return reason
 
     def _pretrain_round(self, plan: ServerPlan) -> Generator[simpy.Event, Any, None]:
@@ -117,10 +124,6 @@ class EdgeServer:
         server_frequency_hz: float = math.nan,
     ) -> None:
         self.rounds_done[stage] += 1
-        before = self.evaluation if self._evaluated else _UNKNOWN
-        self._evaluated = (len(self.rounds) + 1) % self._spec.evaluate_every == 0
-        after = self._learner.evaluate() if self._evaluated else _UNKNOWN
-        self.evaluation = after if self._evaluated else self.evaluation
         self.rounds.append(
             RoundRecord(
                 stage,
@@ -128,28 +131,15 @@ class EdgeServer:
                 start_s,
                 self._env.now,
                 energy_j,
-                after.train_loss,
-                after.test_accuracy,
-                before.grad_norm_sq,
+                math.nan,
+                math.nan,
+                math.nan,
                 participants,
                 server_batch,
                 server_frequency_hz,
-                after.validation_loss,
-                after.validation_accuracy,
             )
         )
-
-    def _close_evaluation(self) -> None:
-        """The final model is always evaluated."""
-        if not self._evaluated:
-            self.evaluation = self._learner.evaluate()
-            found = self.evaluation
-            self.rounds[-1] = self.rounds[-1]._replace(
-                train_loss=found.train_loss,
-                test_accuracy=found.test_accuracy,
-                validation_loss=found.validation_loss,
-                validation_accuracy=found.validation_accuracy,
-            )
+        self._curve.close_round(len(self.rounds))
 
     def _observe(self) -> Observation:
         spec, budget, now_s = self._spec, self._problem.budget, self._env.now
@@ -170,6 +160,3 @@ class EdgeServer:
             self._history.facts(gain),
             spec.policy_seed,
         )
-
-
-_UNKNOWN = Evaluation(math.nan, math.nan, math.nan)

@@ -37,6 +37,11 @@ class Goal:
     accuracy: float | None = None
     loss: float | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self != Goal()
+
     def is_reached(self, found: Evaluation) -> bool:
         """Whether the evaluated model is good enough; what is not known never is."""
         scores = self.accuracy is not None and found.validation_accuracy >= self.accuracy
@@ -44,7 +49,7 @@ class Goal:
 
     def check(self, found: Evaluation) -> None:
         """Raises InputError where there is a goal but, in ``found``, no validation."""
-        if self != Goal() and math.isnan(found.validation_loss) and math.isnan(found.validation_accuracy):
+        if self.is_set and math.isnan(found.validation_loss) and math.isnan(found.validation_accuracy):
             raise InputError("training.until_accuracy, training.until_loss: the workload validates nothing")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefine.models.learner import Learner
+from prefine.models.learner import MOST_UNSEEN, Learner
 from prefine.models.workload import Workload
 
 Make = Callable[..., Workload]
@@ -126,6 +126,39 @@ def test_evaluation_looks_and_does_not_touch(workload: Make) -> None:
         watched.evaluate()
         alone.pretrain(8)
     assert torch.equal(model(watched), model(alone))
+
+
+@pytest.mark.parametrize(
+    ("task", "recipe"),
+    [
+        ({}, {}),
+        ({"validation": 10}, {"keep": "best", "preset": "practice"}),
+        ({"validation": 10}, {"average_last": 0.5}),
+        ({"finetune": "last"}, {}),
+        ({"model": "cnn"}, {}),
+    ],
+)
+def test_what_was_looked_at_is_what_would_have_been_evaluated(
+    task: dict[str, object], recipe: dict[str, object], workload: Make
+) -> None:
+    """More looks than are put by, over the hand-over, some of them asked for in between."""
+    looked, evaluated = (workload(training=recipe, **task).learner(0, 0.1) for _ in range(2))
+    seen, found = [], []
+    for number in range(MOST_UNSEEN + 4):
+        for learner in (looked, evaluated):
+            if number < 7:
+                learner.pretrain(8)
+            else:
+                learner.finetune(np.array([1, 2, 3, 8]), WEIGHTS)
+        looked.look()
+        found.append(evaluated.evaluate())
+        if number == 3:
+            seen += looked.seen()
+    seen += looked.seen()
+    assert looked.seen() == []
+    assert np.allclose(np.array(seen), np.array(found), rtol=1e-6, equal_nan=True)
+    assert [each.test_accuracy for each in seen] == [each.test_accuracy for each in found]
+    assert looked.evaluate() == pytest.approx(evaluated.evaluate(), rel=1e-6, nan_ok=True)
 
 
 def test_momentum_is_carried_over_the_hand_over(workload: Make) -> None:

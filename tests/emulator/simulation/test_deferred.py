@@ -104,6 +104,12 @@ class Telling(Noting):
     def finetune_rounds(self, batches: IntArray, weights: FloatArray, rounds: int) -> None:
         self.told.append(rounds)
 
+    def look(self) -> None:
+        self.told.append(0)
+
+    def seen(self) -> list[Evaluation]:
+        return []
+
 
 def test_rounds_that_are_alike_are_told_together() -> None:
     telling = Telling()
@@ -119,6 +125,12 @@ def test_rounds_that_are_alike_are_told_together() -> None:
     for _ in range(MOST + 1):
         learner.pretrain(4)
     assert telling.told[6:] == [MOST]
+    learner.look()
+    learner.look()
+    learner.pretrain(4)
+    assert telling.told[7:] == []
+    learner.seen()
+    assert telling.told[7:] == [1, 0, 0, 1]
 
 
 def test_the_trained_learner_makes_the_same_of_rounds_told_together() -> None:
