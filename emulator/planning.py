@@ -137,6 +137,8 @@ def validate(scenario: Scenario = None, *, overrides: Overrides = (), measure: b
 def calibrate(scenario: Scenario = None, *, overrides: Overrides = ()) -> dict[str, Any]:
     """The measured constants of the bound, by name: ``value``, ``spread``, ``least``, ``most``, ``definition`` each.
 
+    Where one is not to be relied on it has a ``warning`` too.
+
     One more key, ``cost``: how many runs and rounds measuring them takes, what time and energy that would be in this
     world (None where a device cannot be reached), and what the runs see. Raises InputError where the scenario is wrong.
     """
