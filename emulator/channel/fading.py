@@ -110,36 +110,32 @@ class Rician:
 
     def rows(self, devices: IntArray, start_s: FloatArray, step_s: float, which: IntArray, row: IntArray) -> FloatArray:
         """As `sample`: the products and sums are the same, in the same order."""
-        start, coarse, fine, at = self._turned(devices, start_s, step_s, which)
         power = np.empty((len(row), ROW))
+        if self._shift.size > MOST_KEPT:
+            order = np.argsort(which, kind="stable")  # a device's rows together: its turns are worked out once
+            for first in range(0, len(row), AT_ONCE):
+                some = order[first : first + AT_ONCE]
+                few, at = np.unique(which[some], return_inverse=True)
+                turns = self._tables(self._shift[devices[few]], step_s)
+                power[some] = _power(self._begun(devices[few], start_s[few]), *turns, at, row[some])
+            return power
+        kept = self._up_to_date(devices, start_s, step_s)
         for first in range(0, len(row), AT_ONCE):
-            some = slice(first, first + AT_ONCE)
-            of = at[some]
-            h = np.einsum("pn,pcn->pc", coarse[of, row[some]] * start[of], fine[of])
-            power[some] = h.real**2 + h.imag**2
+            part = slice(first, first + AT_ONCE)
+            power[part] = _power(kept.start, kept.coarse, kept.fine, devices[which[part]], row[part])
         return power
 
-    def _turned(
-        self, devices: IntArray, start_s: FloatArray, step_s: float, which: IntArray
-    ) -> tuple[ComplexArray, ComplexArray, ComplexArray, IntArray]:
-        """Waves at the start, turns from row to row and from instant to instant; and where ``devices[which]`` are.
-
-        What is kept of a device is worked out anew only where it is asked for with another start.
-        """
-        if self._shift.size > MOST_KEPT:
-            some, at = np.unique(which, return_inverse=True)
-            return self._begun(devices[some], start_s[some]), *self._tables(self._shift[devices[some]], step_s), at
+    def _up_to_date(self, devices: IntArray, start_s: FloatArray, step_s: float) -> "_Kept":
+        """What is kept of all; of those of ``devices`` that were last asked for with another start, worked out anew."""
         kept = self._kept
         if kept is None or kept.step_s != step_s:
-            never = np.full(len(self._shift), np.nan)
-            kept = self._kept = _Kept(
-                step_s, never, np.empty_like(self._phase, np.complex128), *self._tables(self._shift, step_s)
-            )
+            never, start = np.full(len(self._shift), np.nan), np.empty_like(self._phase, np.complex128)
+            kept = self._kept = _Kept(step_s, never, start, *self._tables(self._shift, step_s))
         other = np.flatnonzero(kept.start_s[devices] != start_s)
         if len(other):
             kept.start[devices[other]] = self._begun(devices[other], start_s[other])
             kept.start_s[devices[other]] = start_s[other]
-        return kept.start, kept.coarse, kept.fine, devices[which]
+        return kept
 
     def _begun(self, devices: IntArray, start_s: FloatArray) -> ComplexArray:
         """The waves (n, sinusoids) of ``devices`` (n,), each at its ``start_s`` (n,)."""
@@ -160,6 +156,13 @@ class _Kept(NamedTuple):
     start: ComplexArray
     coarse: ComplexArray
     fine: ComplexArray
+
+
+def _power(start: ComplexArray, coarse: ComplexArray, fine: ComplexArray, of: IntArray, row: IntArray) -> FloatArray:
+    """|h|^2 (m, `ROW`) in row ``row`` of each of the devices ``of``, both (m,), from all waves and turns."""
+    h = np.einsum("pn,pcn->pc", coarse[of, row] * start[of], fine[of])
+    power: FloatArray = h.real**2 + h.imag**2
+    return power
 
 
 def _turns(count: int, angle: FloatArray) -> ComplexArray:
