@@ -40,9 +40,10 @@ def transfer_end(
 ) -> float:
     """When in seconds the integral of W log2(1 + p g(t)/(N0 W)) from ``start_s`` reaches ``bits``.
 
-    ``inf`` where it never does, or not before ``horizon_s`` (needed for traces that repeat without signal).
+    ``inf`` where it never does, or not before ``horizon_s`` (needed for traces that repeat without signal), or never
+    begins.
     """
-    if bits <= 0.0:
+    if bits <= 0.0 or start_s == math.inf:
         return start_s
     speed, until_s = first_step(channel, device, start_s, power_w, bandwidth_hz, noise_psd_w_hz)
     if speed * (until_s - start_s) >= bits:

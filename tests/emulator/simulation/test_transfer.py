@@ -11,6 +11,7 @@ from prefine.emulator.channel.base import Channel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
 from prefine.emulator.physics import rate
+from prefine.emulator.simulation.downlink import Unicast
 from prefine.emulator.simulation.transfer import delivered_bits, transfer_end
 from prefine.emulator.simulation.uploads import Uploads
 from tests.emulator.simulation.worlds import StepChannel
@@ -141,6 +142,14 @@ def test_what_comes_after_the_horizon_is_not_looked_for() -> None:
 
 def test_no_signal_has_no_end() -> None:
     assert transfer_end(StepChannel((), (0.0,)), 0, 1.0, 1e3, POWER_W, BAND_HZ, NOISE) == math.inf
+
+
+def test_what_never_begins_never_ends() -> None:
+    """As where copies of a model go out one after the other, and one before does not arrive."""
+    fading = Rayleigh().build(Site(np.full(2, 200.0), 1), 3)
+    late = Unicast(payload_bits=1e6).deliver(fading, [0, 1], 1.0, NOISE, 1.01)
+    assert late.end_s == (math.inf, math.inf)
+    assert late.energy_j == pytest.approx(0.01)
 
 
 def test_silence_that_repeats_ends_at_the_horizon() -> None:
