@@ -104,9 +104,8 @@ def test_rounds_worked_out_together_are_what_each_is_alone() -> None:
         allocator, devices = BatchAllocator(stages, 1e-2, None), stages.devices
         soonest_s = devices.at_batches(allocator.least).soonest_s
         finish_s = soonest_s * np.exp(generator.uniform(-0.05, 1.5, 9))
-        batches = np.clip(
-            allocator.least * generator.integers(1, 4, (9, 6)), None, np.floor(stages.problem.devices.max_batch)
-        )
+        samples = allocator.least * generator.integers(1, 4, (9, 6)).astype(np.float64)
+        batches: FloatArray = np.minimum(samples, np.floor(stages.problem.devices.max_batch))
         exact = [devices.at_batches(row).finish_by(by_s, 1.0) for by_s, row in zip(finish_s, batches, strict=True)]
         late = np.array([each.late for each in exact])
         energy_j = np.array([each.energy_j for each in exact])
