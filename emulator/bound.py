@@ -177,6 +177,8 @@ def _curvature(measured: Curvature | None, smoothness: float) -> Curvature | flo
 
 def _per_round(total: Any, rounds: Any) -> Any:
     """``total`` (> 0) over ``rounds`` (>= 0); infinite where there are none."""
+    if isinstance(total, float) and isinstance(rounds, float | int):
+        return total / rounds if rounds else math.inf
     with np.errstate(divide="ignore"):
         return np.divide(total, rounds)
 

@@ -88,8 +88,8 @@ class BatchAllocator:
         self.least, self._most = np.ceil(devices.min_batch), np.floor(devices.max_batch)
 
     @cached_property
-    def _rounds(self) -> Rounds:
-        """Asked for only where every device is reachable."""
+    def rounds(self) -> Rounds:
+        """Rounds of the devices, any batches; asked for only where every device is reachable."""
         devices = self._stages.devices
         if not isinstance(devices, DeviceStage):
             return Sharing(devices, self._state)
@@ -140,14 +140,14 @@ class BatchAllocator:
 
     def _fill_up(self, fillings: list[_Filling]) -> None:
         """One sample more, again and again, for whoever can have one with what is left of the energy."""
-        apart = isinstance(self._rounds, Apart)
+        apart = isinstance(self.rounds, Apart)
         some = [filling for filling in fillings if not (apart and filling.full)]
         for _ in count() if apart else range(_DIVISIONS):
             if not some:
                 break
             by_s, batch = _finish_s(some), np.array([filling.batch for filling in some])
             window = self._window(batch)
-            least = self._rounds.divided_for(by_s, batch).least(by_s, window)
+            least = self.rounds.divided_for(by_s, batch).least(by_s, window)
             for row, filling in enumerate(some):
                 filled, _, filling.full = self._filled(window[:, row], _row(least, row), filling.energy_j)
                 filling.over, filling.batch = np.array_equal(filled, batch[row]), filled
@@ -170,11 +170,11 @@ class BatchAllocator:
 
     def given_each(self, finish_s: FloatArray, batch: FloatArray) -> Rounded:
         """For each barrier in ``finish_s`` (n,): its ``batch`` (n, K) at the least energy."""
-        return Rounded(batch, self._rounds.least(finish_s, batch).energy_j.sum(axis=1))
+        return Rounded(batch, self.rounds.least(finish_s, batch).energy_j.sum(axis=1))
 
     def soonest_each_s(self, batch: FloatArray) -> FloatArray:
         """The soonest in s (n,) that everyone can be done with each row of ``batch`` (n, K)."""
-        return self._rounds.soonest_s(batch)
+        return self.rounds.soonest_s(batch)
 
     def rounded(self, finish_s: float, energy_price: float) -> BatchAllocation:
         """That of `rounded_each` for one barrier, worked out."""
@@ -196,12 +196,12 @@ class BatchAllocator:
 
     def _below(self, finish_s: FloatArray, energy_price: FloatArray) -> tuple[FloatArray, Rounds]:
         """The whole batches (n, K) just below the real ones at ``energy_price`` (n,)."""
-        real, rounds = self._rounds.real(finish_s, energy_price)
+        real, rounds = self.rounds.real(finish_s, energy_price)
         return np.clip(np.floor(real), self.least, self._most), rounds
 
     def _window(self, batch: FloatArray) -> FloatArray:
         """``batch`` (n, K) and what is one sample more, two where that is cheap to know; shape (w, n, K)."""
-        cheap = len(self.least) <= _FEW_DEVICES and isinstance(self._rounds, Apart)
+        cheap = len(self.least) <= _FEW_DEVICES and isinstance(self.rounds, Apart)
         more = np.arange(3.0 if cheap else 2.0)
         window: FloatArray = np.minimum(batch + more[:, np.newaxis, np.newaxis], self._most)
         return window

@@ -139,7 +139,8 @@ class PricedDevices:
             sample_price = cycles * (cycle_price + compute_energy(1.0, 1.0, frequency, capacitance))
             wanted = np.sqrt(self.noise / (energy_price * sample_price))
             batch = between(wanted, batch, self.most_batch)
-            compute_slope += np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
+            slower = np.where(batch == wanted, 0.5 * cycles * cycle_price / sample_price, 0.0)
+            compute_slope = compute_slope + slower
         compute_s = compute_time(batch, cycles, frequency)
         finish_s = compute_s + upload_s
         finish_slope = (upload_s * upload_slope + compute_s * compute_slope * share_slope) / finish_s
@@ -164,8 +165,8 @@ class PricedDevices:
         shares = [2.0 * self.capacitance * limit**3 for limit in ends]
         shares += [frequency * (worth / limit**2 - cycle_j) for limit in (self.most_batch, self.least_batch)]
         shares += self.uplink.limits()
-        states = [self.uplink.state_of(np.maximum(share, np.finfo(float).tiny)) for share in shares]
-        past, before = np.array(states) * (1.0 + _BESIDE), np.array(states) * (1.0 - _BESIDE)
+        states = self.uplink.state_of(np.maximum(shares, np.finfo(float).tiny))
+        past, before = states * (1.0 + _BESIDE), states * (1.0 - _BESIDE)
         above = np.min(np.where(past > low, past, np.inf), axis=0)
         below = np.max(np.where(before < high, before, 0.0), axis=0)
         nearest: FloatArray = np.where(faster, np.minimum(above, high), np.maximum(below, low))

@@ -33,12 +33,15 @@ def energy_floor(
 ) -> EnergyFloor:
     """The least energies of ``batch`` (..., n, K) by ``finish_s`` (n,) after the broadcast.
 
-    The search begins at ``state``, which broadcasts with ``batch``; ``tolerance`` is relative, in the finishing time.
+    The search begins at ``state``, (K,) or (n, K); ``tolerance`` is relative, in the finishing time.
     """
     shape = batch.shape
-    by_s = np.broadcast_to(finish_s[:, np.newaxis], (*shape[:-1], 1)).reshape(-1, 1)
-    fixed = stage.at_batches(batch.reshape(-1, shape[-1]))
-    _, response = fixed.states_at(by_s, 1.0, np.broadcast_to(state, shape).reshape(-1, shape[-1]), tolerance)
+    rows = batch.reshape(-1, shape[-1])
+    times = len(rows) // len(finish_s)
+    by_s = np.concatenate([finish_s] * times)[:, np.newaxis]
+    state = state if state.ndim == 1 else np.concatenate([state] * times)
+    fixed = stage.at_batches(rows)
+    _, response = fixed.states_at(by_s, 1.0, state, tolerance)
     priced, frequency = fixed.priced, response.frequency_hz
     share = np.minimum(response.share, stage.priced.most_share)  # beyond, nothing changes but how loose the line is
     cycles = priced.cycles_per_sample

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prefine.emulator.physics import Mixed
 from prefine.emulator.types import FloatArray
 from prefine.policies.device_response import PricedDevices, Response, blocks
-from prefine.policies.uplinks import Index, between
+from prefine.policies.uplinks import Index, between, part
 
 TOLERANCE = 1e-12
 """Relative error left in the barrier and in the sum of the shares: larger saves passes and loosens the certificate."""
@@ -20,6 +20,10 @@ FLATTEST = 1e-9
 
 _QUICK_PASSES = 8
 """Newton passes without brackets at most: mostly 4 are needed, and who makes no headway is left out sooner."""
+
+_MORE, _WORTH_A_PASS = 8, 1000
+"""Devices beside each that is left, and beside all, for whom a pass of everyone is not worth it: larger goes on longer
+for all because of a few."""
 
 _LONGEST_QUICK_STEP = 3.0
 """Longest of their steps in the logarithm of a state: longer arrives sooner, but overshoots breakpoints further."""
@@ -38,39 +42,38 @@ class FinishingSearch:
     """The states at which every device finishes at its ``finish_s``, or as near as it can, and what it does there.
 
     ``finish_s`` and ``energy_price`` are one for all or broadcast with ``state`` (K,) or (n, K), where the search
-    begins; ``state`` and ``response`` have the shape of all together. ``passes`` is how often all were asked.
+    begins; the attributes ``state`` and ``response`` have the shape of all together, ``passes`` counts responses.
     """
 
     def __init__(
         self, devices: PricedDevices, finish_s: Mixed, energy_price: Mixed, state: FloatArray, tolerance: float
     ) -> None:
         self._devices, self._tolerance = devices, tolerance
-        shape = np.broadcast_shapes(np.shape(finish_s), devices.least_batch.shape, state.shape)
-        self._energy_price = np.broadcast_to(energy_price, shape)
-        self._log_finish = np.broadcast_to(np.log(finish_s), shape)
-        self._pressed = np.broadcast_to(devices.soonest_each_s >= finish_s * (1.0 - TOLERANCE), shape)
-        self.state, self.response = np.array(np.broadcast_to(state, shape)), Response.empty(shape)
-        if self._pressed.any():
-            pressed = np.nonzero(self._pressed)
-            self.state[pressed] = devices.part(pressed).ceiling(self._energy_price[pressed])
+        shape = np.broadcast(finish_s, devices.least_batch, state).shape
+        self._energy_price, self._log_finish = np.asarray(energy_price), np.log(finish_s)
+        self._pressed = np.asarray(devices.soonest_each_s >= finish_s * (1.0 - TOLERANCE))
+        self.state, self.response = np.empty(shape), Response.empty(shape)
         self._left = np.zeros(shape, dtype=np.bool_)
         self.passes = 0
-        for index, part in devices.blocks(shape):
-            self._quickly(index, part)
+        for index, some in devices.blocks(shape):
+            self._quickly(index, some, part(state, index))
+        if self._pressed.any():
+            self._press(np.nonzero(self._pressed))
         if self._left.any():
             self._within_brackets()
 
-    def _quickly(self, block: Index, devices: PricedDevices) -> None:
+    def _quickly(self, block: Index, devices: PricedDevices, state: FloatArray) -> None:
         """Newton's method for ``devices``; whom it has not brought there is left for `_within_brackets`."""
-        state, price, log_finish = self.state[block], self._energy_price[block], self._log_finish[block]
-        eager, before = ~self._pressed[block], np.array(np.inf)
+        price, log_finish = part(self._energy_price, block), part(self._log_finish, block)
+        eager, before = ~part(self._pressed, block), np.array(np.inf)
         for passes in range(1, _QUICK_PASSES + 1):
             response = devices.respond(state, price)
             error = np.log(response.finish_s) - log_finish
             distance = np.abs(error)
             off: NDArray[np.bool_] = (distance > self._tolerance) & eager
             moves = off & (response.finish_slope > FLATTEST) & (distance < before)
-            if passes == _QUICK_PASSES or not moves.any():
+            left = np.count_nonzero(moves)
+            if passes == _QUICK_PASSES or not left or _MORE * left + _WORTH_A_PASS < moves.size:
                 break
             step = np.where(moves, error / np.maximum(response.finish_slope, FLATTEST), 0.0)
             state = state * np.exp(between(step, -_LONGEST_QUICK_STEP, _LONGEST_QUICK_STEP))
@@ -78,6 +81,12 @@ class FinishingSearch:
         self.passes = max(self.passes, passes)
         self._left[block] = off
         self._keep(block, state, response)
+
+    def _press(self, who: Index) -> None:
+        """Who cannot be any sooner does all it can."""
+        devices, energy_price = self._devices.part(who), part(self._energy_price, who)
+        ceiling = devices.ceiling(energy_price)
+        self._keep(who, ceiling, devices.respond(ceiling, energy_price))
 
     def _keep(self, index: Index, state: FloatArray, response: Response) -> None:
         self.state[index] = state
@@ -91,7 +100,8 @@ class FinishingSearch:
         self.passes += most
 
     def _bracketed(self, who: Index) -> int:
-        devices, energy_price, log_finish = self._devices.part(who), self._energy_price[who], self._log_finish[who]
+        devices, energy_price = self._devices.part(who), part(self._energy_price, who)
+        log_finish = part(self._log_finish, who)
         high = devices.ceiling(energy_price)
         low = high * _NEGLIGIBLE_STATE
         state, before = between(self.state[who], low, high), np.full(len(high), np.inf)
@@ -109,8 +119,9 @@ class FinishingSearch:
             state = np.where(there, state, np.where(trusted, newton, np.sqrt(low * high)))
             flat = np.nonzero((response.finish_slope <= FLATTEST) & ~there)
             if len(flat[0]):
+                before[flat] = np.inf
                 state[flat] = devices.part(flat).next_breakpoints(
-                    response.frequency_hz[flat], error[flat] > 0.0, low[flat], high[flat], energy_price[flat]
+                    response.frequency_hz[flat], error[flat] > 0.0, low[flat], high[flat], part(energy_price, flat)
                 )
         self._keep(who, state, response)
         return passes

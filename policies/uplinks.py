@@ -5,7 +5,7 @@ explicit; `prefine.policies.device_barrier` searches over states. Source: docs/t
 """
 
 from copy import copy
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,23 @@ from prefine.emulator.types import Devices, FloatArray, Radio
 _SMALL_SNR = 0.03
 """Below it psi is summed as a series: larger needs more terms for the same accuracy, smaller cancels more digits."""
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 Index = tuple[slice | NDArray[np.intp], ...]
-"""Some entries of arrays whose last axis is the devices; one that lacks the first axes ignores these."""
+"""Some entries of arrays whose last axis is the devices, by slices or by numbers on every axis."""
 
 
-def part(values: FloatArray, index: Index) -> FloatArray:
-    """The entries ``index`` of ``values``."""
-    chosen: FloatArray = values[index[-values.ndim :]]
-    return chosen
+def part(values: NDArray[Scalar], index: Index) -> NDArray[Scalar]:
+    """The entries ``index`` of ``values``; an axis that is missing or of length 1 stands for one of any length."""
+    chosen = index[-values.ndim :] if values.ndim else ()
+    if 1 in values.shape:
+        chosen = tuple(_first(each) if length == 1 else each for each, length in zip(chosen, values.shape, strict=True))
+    some: NDArray[Scalar] = values[chosen]
+    return some
+
+
+def _first(index: slice | NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    return slice(0, 1) if isinstance(index, slice) else np.zeros_like(index)
 
 
 class Sent(NamedTuple):

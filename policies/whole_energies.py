@@ -20,7 +20,7 @@ _ROUGH = 1e-8
 """Relative error in the finishing times of real batches, which are rounded: larger rounds those astray whose uploads
 take nearly all of the time."""
 
-_CLOSE = 1e-7
+_CLOSE = 1e-8
 """The same for whole batches: energies err by the square of it. Smaller costs a pass more."""
 
 

@@ -134,15 +134,15 @@ class AllRounds(MeanOverAllRounds):
         N rounds do so where A + D(N) + N alpha0 / b0 + M noise < reached (N + M), D(N) is at least N times its first
         slope, and N b0 at most the samples that fit.
         """
-        terms, one = stages.terms, np.ones((1, 1))
-        gains = terms.shift - terms.relief * terms.relief_rate + terms.server_noise / batches - reached
-        best = float(np.min(gains / batches))
+        terms = stages.terms
+        noiseless = terms.shift - terms.relief * terms.relief_rate - reached
+        best = 0.0 if noiseless >= 0.0 else float(np.min((noiseless + terms.server_noise / batches) / batches))
         if best >= 0.0:
             return batches[:0]
         counts = finetune_counts(budget, finetuning.cost)
         if not math.isfinite(reached):
             return counts
-        samples = real_rounds_beside(counts, stages.problem.server, budget, one, finetuning.cost)[0]
+        samples = real_rounds_beside(counts, stages.problem.server, budget, np.ones((1, 1)), finetuning.cost)[0]
         least = terms.start + counts * (finetuning.noise - reached) + samples * best
         worth: FloatArray = counts[least < _ROUNDING * terms.start]
         return worth

@@ -6,10 +6,13 @@ from itertools import product
 import numpy as np
 import pytest
 
+from benchmarks.fleet import macro_cell
 from prefine.emulator.types import FloatArray, Problem
+from prefine.policies import device_response
 from prefine.policies.batch_rounding import BatchAllocator
+from prefine.policies.device_barrier import DeviceStage
 from prefine.policies.subproblems import Stages
-from tests.policies.instances import load
+from tests.policies.instances import load, odd_problem
 
 MOST = 7
 
@@ -91,6 +94,47 @@ def test_rounding_at_a_price_is_the_best_of_every_batch(seed: int) -> None:
         assert found.batch.tolist() == expected.tolist()
         kinds.update(found.batch.tolist())
     assert len(kinds) > 2
+
+
+def test_rounds_worked_out_together_are_what_each_is_alone() -> None:
+    """Rows of one search against searches of one round, for odd devices; what they take against the exact answer."""
+    generator = np.random.default_rng(0)
+    for seed in range(12):
+        stages = Stages(odd_problem(seed, 6))
+        allocator, devices = BatchAllocator(stages, 1e-2, None), stages.devices
+        soonest_s = devices.at_batches(allocator.least).soonest_s
+        finish_s = soonest_s * np.exp(generator.uniform(-0.05, 1.5, 9))
+        samples = allocator.least * generator.integers(1, 4, (9, 6)).astype(np.float64)
+        batches: FloatArray = np.minimum(samples, np.floor(stages.problem.devices.max_batch))
+        exact = [devices.at_batches(row).finish_by(by_s, 1.0) for by_s, row in zip(finish_s, batches, strict=True)]
+        late = np.array([each.late for each in exact])
+        energy_j = np.array([each.energy_j for each in exact])
+        least = allocator.rounds.least(finish_s, batches)
+        assert np.array_equal(least.late, late)
+        np.testing.assert_allclose(least.energy_j[~late], energy_j[~late], rtol=1e-11)
+        budgets = energy_j.sum(axis=1) * generator.uniform(0.5, 2.0, 9)
+        together, rounded = allocator.best_each(finish_s, budgets), allocator.rounded_each(finish_s, 1e-2).batch
+        for row, (by_s, budget_j) in enumerate(zip(finish_s.tolist(), budgets.tolist(), strict=True)):
+            alone = allocator.best(by_s, budget_j)
+            batch = together[row]
+            assert (alone is None) == (batch is None)
+            assert alone is None or batch is None or np.array_equal(alone.batch, batch)
+            assert np.array_equal(allocator.rounded(by_s, 1e-2).batch, rounded[row])
+
+
+@pytest.mark.parametrize(("count", "rows"), [(3, 3_000), (9_000, 2)])
+def test_searches_in_blocks_are_searches_of_all(count: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More entries than a block has: whole rows, and pieces of rows."""
+    stage = Stages(macro_cell(count)).devices
+    assert isinstance(stage, DeviceStage)
+    finish_s = stage.soonest_s * np.geomspace(0.9, 3.0, rows)[:, np.newaxis]
+    start = stage.priced.ceiling(1e-3)
+    found = []
+    for block in (8192, 10**6):
+        monkeypatch.setattr(device_response, "_BLOCK", block)
+        found.append(stage.states_at(finish_s, 1e-3, start)[1])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
 def test_neighbours_differ_by_one_sample_of_one_device() -> None:
