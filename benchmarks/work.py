@@ -86,8 +86,10 @@ def over(out: str | None) -> str:
 import time
 import torch
 began = time.process_time()
-import prefine.models.workload
-from prefine.emulator import api
+import prefine
+prefine.compare
+from prefine.emulator import api, plugins
+plugins.find(plugins.WORKLOAD, api.read_source("small.toml").scenario.task.workload)
 imported_s = time.process_time() - began
 inside_s, execute = [], api.execute
 def timed(job):

@@ -25,6 +25,7 @@ from prefine.emulator.experiment.runs import SILENT, Listener, run_many
 from prefine.emulator.experiment.sweep import check_feasible, jobs_of, reference_of, seeds_of
 from prefine.emulator.experiment.tracking import tracked
 from prefine.emulator.files import write_bytes
+from prefine.emulator.garbage import importing
 from prefine.emulator.loading import installed
 from prefine.emulator.options import FigureFormat, FigureWidth, TableFormat, TrackFormat
 from prefine.emulator.planning import Scenario, Solution, calibrate, measured_of, plan, validate
@@ -159,7 +160,8 @@ def compare(
 
 def _load(drawing: bool) -> None:
     """Import now what tables, and where wanted figures, are made with, for this process has nothing else to do."""
-    import_module("prefine.emulator.report.page" if drawing else "prefine.emulator.report.drawable")
+    with importing():
+        import_module("prefine.emulator.report.page" if drawing else "prefine.emulator.report.drawable")
 
 
 def _tables(folder: Path) -> "Tables":

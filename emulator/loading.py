@@ -21,6 +21,7 @@ from typing import Any
 from prefine.emulator.dependencies import OURS, Sources, neighbours, sources_of_file, sources_of_module
 from prefine.emulator.errors import InputError, PrefineError, one_line
 from prefine.emulator.files import is_there
+from prefine.emulator.garbage import importing
 from prefine.emulator.text import did_you_mean
 
 FILE = ".py:"
@@ -75,7 +76,7 @@ def find(spec: str, group: str, noun: str, folder: Path = Path()) -> object:
             raise InputError(f"no {noun} is installed; install the project first: pip install -e .")
         also = f", or path/to/file.py:Name{did_you_mean(spec, names)}"
         raise InputError(f"{noun} {spec!r} is unknown, allowed: {', '.join(names)}{also}")
-    with foreign(f"{noun} {spec!r}", "when it was loaded"):
+    with foreign(f"{noun} {spec!r}", "when it was loaded"), importing():
         loaded: object = found[0].load()
     return loaded
 

@@ -11,6 +11,8 @@ this package are reached through it: ``prefine.emulator``, ``prefine.models``, `
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from prefine.emulator.garbage import importing
+
 if TYPE_CHECKING:
     from prefine.emulator.api import (
         Solution,
@@ -71,7 +73,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'prefine' has no attribute {name!r}")
     module, _, attribute = _ELSEWHERE.get(name, f"prefine.emulator.api:{name}").partition(":")
-    found: object = getattr(import_module(module), attribute)
+    with importing():
+        found: object = getattr(import_module(module), attribute)
     return found
 
 

@@ -87,6 +87,7 @@ STOREYS = (
         "access",
         "randomness",
         "files",
+        "garbage",
         "text",
         "options",
         "records",
