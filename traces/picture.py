@@ -1,8 +1,5 @@
 """A trace as a picture: the gain of every device over time."""
 
-from pathlib import Path
-from typing import get_args
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -10,8 +7,6 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from prefine.emulator.channel.trace import Trace
-from prefine.emulator.errors import InputError
-from prefine.emulator.options import FigureFormat
 from prefine.emulator.report.figure import COLOURS, Figure
 from prefine.emulator.report.shape import Shape
 from prefine.emulator.types import FloatArray
@@ -20,14 +15,6 @@ MOST_PANELS = 12
 """Devices that have a panel each; more share a map of colours."""
 PIXELS = 600
 _PANEL_IN, _ROW_IN, _MARGIN_IN, _TALLEST_IN = 0.75, 0.12, 0.8, 9.0
-
-
-def figure_format(path: Path) -> FigureFormat:
-    """The format by the name's ending; raises InputError where it is none."""
-    for kind in get_args(FigureFormat):
-        if path.suffix.lower() == f".{kind}":
-            return kind  # type: ignore[no-any-return]  # one of the literal's own words
-    raise InputError(f"--figure {path}: must end in {', '.join(f'.{kind}' for kind in get_args(FigureFormat))}")
 
 
 def picture(trace: Trace, name: str) -> Figure:

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -16,10 +17,10 @@ from prefine.emulator.channel.trace import Trace
 from prefine.emulator.channel.tracefile import format_trace, write_trace
 from prefine.emulator.errors import InputError, one_line
 from prefine.emulator.files import write_bytes
+from prefine.emulator.options import FigureFormat
 from prefine.emulator.units import dbm_to_watt, to_db
 from prefine.traces.formats import Reading, import_trace, joined
 from prefine.traces.options import Format, Gaps, Unit
-from prefine.traces.picture import figure_format, picture
 from prefine.traces.screen import plot, table
 from prefine.traces.series import GapRule, Link
 from prefine.traces.synthesize import record
@@ -34,7 +35,7 @@ def inspect(file: Path, device: int, reading: Reading, link: Link, max_gap_s: fl
 
     ``figure`` is where a picture of all devices goes.
     """
-    kind = None if figure is None else figure_format(figure)
+    kind = figure_format(figure) if figure is not None else None
     found = import_trace(read_bytes(file), str(file), reading, link, _gap_rule("hold", max_gap_s))
     if device >= len(found.trace):
         raise InputError(
@@ -50,8 +51,18 @@ def inspect(file: Path, device: int, reading: Reading, link: Link, max_gap_s: fl
     for line in plot(found.trace, device):
         console.print(line, highlight=False, markup=False, no_wrap=True)
     if figure is not None and kind is not None:
+        from prefine.traces.picture import picture  # loads matplotlib
+
         write_bytes(figure, picture(found.trace, file.name).render(kind))
         _say(console, f"{figure}: {len(found.trace)} device(s)")
+
+
+def figure_format(path: Path) -> FigureFormat:
+    """The format by the name's ending; raises InputError where it is none."""
+    for kind in get_args(FigureFormat):
+        if path.suffix.lower() == f".{kind}":
+            return kind  # type: ignore[no-any-return]  # one of the literal's own words
+    raise InputError(f"--figure {path}: must end in {', '.join(f'.{kind}' for kind in get_args(FigureFormat))}")
 
 
 def convert(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from prefine.emulator.channel.mobility import Site
@@ -14,6 +16,7 @@ from prefine.emulator.channel.trace import TraceChannel
 from prefine.emulator.channel.tracefile import read_trace
 from prefine.emulator.errors import InputError
 from prefine.traces.commands import app
+from prefine.traces.summary import QUANTILES, quantiles_of_many
 
 BUNDLED = Path(__file__).parents[2] / "traces"
 
@@ -152,3 +155,14 @@ def test_wrong_words_are_one_clear_line(tmp_path: Path) -> None:
     assert "channel.model" in refused("synthesize", "--model", "awgn")
     assert "--model is trace" in refused("synthesize", "--model", "trace")
     assert "cannot be written" in str(prefine("convert", good, "--out", tmp_path).exception)
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.integers(0, 5) | st.floats(0.0, 1e9)), min_size=1, max_size=40))
+def test_quantiles_of_many_have_their_share_of_the_time_on_either_side(rows: list[tuple[float, float]]) -> None:
+    duration_s, rate = np.array(rows, dtype=np.float64).T
+    wanted = np.array(QUANTILES)
+    found = quantiles_of_many(duration_s, rate, wanted)
+    below, up_to = (np.array([duration_s[of(rate, value)].sum() for value in found]) for of in (np.less, np.less_equal))
+    assert np.isin(found, rate).all()
+    assert (below <= (wanted + 1e-9) * duration_s.sum()).all()
+    assert (up_to >= (wanted - 1e-9) * duration_s.sum()).all()
