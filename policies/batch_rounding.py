@@ -130,7 +130,7 @@ class BatchAllocator:
             return
         if needed_j <= filling.energy_j:
             batch, everyone, full = self._filled(window, least, filling.energy_j)
-            noise = self._noise(batch)
+            noise = float(self._stages.terms.round_noise(batch))
             if noise < filling.noise:
                 filling.batch, filling.noise, filling.full = batch, noise, full
             if not everyone:
@@ -190,9 +190,6 @@ class BatchAllocator:
         near = np.concatenate([batch + one, batch - one])
         allowed: FloatArray = near[np.all((near >= self.least) & (near <= self._most), axis=1)]
         return allowed
-
-    def _noise(self, batch: FloatArray) -> float:
-        return float(self._stages.terms.round_noise(batch))
 
     def _below(self, finish_s: FloatArray, energy_price: FloatArray) -> tuple[FloatArray, Rounds]:
         """The whole batches (n, K) just below the real ones at ``energy_price`` (n,)."""
