@@ -23,6 +23,7 @@ from benchmarks.engine import world
 from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.scenario.study import CompareSettings
 from prefine.emulator.simulation.control import FollowPlan
+from prefine.emulator.simulation.deferred import MOST
 from prefine.emulator.simulation.run import run
 
 WEIGHTS = np.full(DEVICES, 1.0 / DEVICES)
@@ -75,13 +76,13 @@ def device_by_device(model: str, batch: int) -> Loop:
 
 
 def learner(model: str, batch: int, **training: object) -> Loop:
-    """`prefine.models.learner.Learner`, without a clock."""
+    """`prefine.models.learner.Learner`, without a clock, told of as many rounds at once as a run puts off."""
     trained = workload(model, **training).learner(0, RATE)
     batches = np.full(DEVICES, batch)
 
     def loop(rounds: int) -> None:
-        for _ in range(rounds):
-            trained.finetune(batches, WEIGHTS)
+        for done in range(0, rounds, MOST):
+            trained.finetune_rounds(batches, WEIGHTS, min(MOST, rounds - done))
 
     return loop
 
@@ -145,6 +146,8 @@ def main() -> None:
         for name, spent in times.items():
             median = float(np.median(spent))
             print(f"{model:>8} {name:>30} {options.rounds / median:10.0f} {floor / median:13.2f}")
+        share = workload(model).evaluation_samples / (DEVICES * options.batch)
+        print(f"{model:>8} {'':>30} an evaluation has the arithmetic of {share:.1f} rounds")
         if FLOWER:
             print_flower(model, options.batch, floor / options.rounds)
     if not FLOWER:
