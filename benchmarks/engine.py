@@ -2,8 +2,9 @@
 
 The floor does the same events with nothing inside: per device and round a download, a computation and an upload of
 known lengths, and a barrier. Rounds in which nothing goes wrong and no battery ends take the fast path
-(`emulator/simulation/fastpath.py`), which can take less than the floor. In the rows "lived" a device leaves long after
-the end, so that every device's process lives through every round. Run it as: python -m benchmarks.engine
+(`emulator/simulation/fastpath.py`), which can take less than the floor; so do rounds before a device leaves. In the
+rows "lived" a round ends with so many arrivals, which happen to be all: so every device's process lives through every
+round. Run it as: python -m benchmarks.engine
 """
 
 import argparse
@@ -22,6 +23,7 @@ from prefine.emulator.bound import predict
 from prefine.emulator.channel.base import Channel, StaticChannel
 from prefine.emulator.channel.mobility import Site
 from prefine.emulator.channel.models import Rayleigh
+from prefine.emulator.simulation.aggregation import SemiSynchronous
 from prefine.emulator.simulation.availability import Switches
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.downlink import FixedDownlink
@@ -131,14 +133,17 @@ def ratios(devices: int, repeats: int) -> tuple[float, dict[str, float]]:
     still = StaticChannel(gain)
     fading = Rayleigh().build(Site(np.linspace(50.0, 500.0, devices), layout_seed=0), seed=0)
     leaving: dict[str, Any] = {"availability": Switches((True,) * devices, ((1e8,), *[()] * (devices - 1)))}
+    living: dict[str, Any] = {"aggregation": SemiSynchronous(buffer=devices)}
     batteries: dict[str, Any] = {"faults": Faults(battery_j=1e9)}
     worlds: dict[str, tuple[Channel, dict[str, Any]]] = {
         "static": (still, {}),
         "Rayleigh": (fading, {}),
         "static, batteries": (still, batteries),
         "Rayleigh, batteries": (fading, batteries),
-        "static, lived": (still, batteries | leaving),
-        "Rayleigh, lived": (fading, batteries | leaving),
+        "static, leaving": (still, batteries | leaving),
+        "Rayleigh, leaving": (fading, batteries | leaving),
+        "static, lived": (still, batteries | living),
+        "Rayleigh, lived": (fading, batteries | living),
     }
 
     bare = partial(floor, devices, rounds)

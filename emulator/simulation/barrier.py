@@ -47,7 +47,7 @@ class Rounds:
         start_s, before_j = self._env.now, self._account.total_j
         orders = self._orders_of(decision.devices, members)
         computed = self._fast_path.round(orders, number, start_s)
-        if computed is not None and self._is_powered(computed, members):
+        if computed is not None and self._is_undisturbed(computed, members):
             yield self._env.timeout(computed.end_s - start_s)
             self._book(computed, members)
             arrived = members
@@ -70,8 +70,10 @@ class Rounds:
         yield from self._cohort.recall(self._busy, cause)
         self._collect(self._orders.devices)
 
-    def _is_powered(self, computed: ComputedRound, members: IntArray) -> bool:
-        return self._account.covers(computed.energy_j) and self._cohort.can_power(members, computed.each_j)
+    def _is_undisturbed(self, computed: ComputedRound, members: IntArray) -> bool:
+        """Whether budget and batteries last, and nobody leaves before it is over."""
+        cohort, covered = self._cohort, self._account.covers(computed.energy_j)
+        return covered and computed.end_s < cohort.leaves_s(members) and cohort.can_power(members, computed.each_j)
 
     def _book(self, computed: ComputedRound, members: IntArray) -> None:
         """Book what the computed round used, which has passed in one event."""

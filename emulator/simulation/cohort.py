@@ -87,6 +87,14 @@ class Cohort:
                 yield self._env.event()
             there = self.available()
 
+    def leaves_s(self, devices: IntArray) -> float:
+        """When the first of ``devices`` (n,), all of whom are there, goes; ``inf`` where none does."""
+        if not self._spec.availability.can_change:
+            return math.inf
+        changes_s = self._presence.changes_s()
+        first_s: float = min([changes_s[device] for device in devices.tolist()])
+        return first_s
+
     def can_power(self, devices: IntArray, energy_j: FloatArray) -> bool:
         """Whether no battery of ``devices`` (n,) comes near its end with ``energy_j`` (n,) more."""
         if not self._on_batteries:

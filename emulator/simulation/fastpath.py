@@ -70,4 +70,4 @@ class IndependentDevices:
 
 def fast_path(spec: RunSpec) -> FastPath:
     """The fast path of ``spec``'s run, if it has one."""
-    return IndependentDevices(spec) if spec.is_predictable else NoFastPath()
+    return IndependentDevices(spec) if spec.is_foreseeable else NoFastPath()

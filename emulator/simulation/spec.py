@@ -122,3 +122,9 @@ class RunSpec:
         surprises = (self.faults.can_disturb, self.availability.can_change, self.load.can_steal)
         plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
         return not any(surprises) and plain and self.access.is_separate
+
+    @property
+    def is_foreseeable(self) -> bool:
+        """Whether a round is known when it begins, unless somebody leaves or is late: that is known as well."""
+        plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
+        return plain and self.access.is_separate and not self.load.can_steal and not self.faults.upload_faults

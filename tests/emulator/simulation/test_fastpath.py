@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from prefine.emulator.channel.base import StaticChannel
 from prefine.emulator.channel.trace import Trace, TraceChannel
+from prefine.emulator.randomness import stream
 from prefine.emulator.records import RunResult
 from prefine.emulator.simulation import barrier, run
-from prefine.emulator.simulation.availability import Switches
+from prefine.emulator.simulation.availability import AlwaysOn, ExponentialOnOff, Switches
 from prefine.emulator.simulation.control import FollowPlan
 from prefine.emulator.simulation.course import ComputedRound
 from prefine.emulator.simulation.downlink import Broadcast, FixedDownlink, FreeDownlink, Unicast
 from prefine.emulator.simulation.energy import BUDGET_SLACK
 from prefine.emulator.simulation.fastpath import IndependentDevices, NoFastPath, fast_path
-from prefine.emulator.simulation.faults import Faults
+from prefine.emulator.simulation.faults import Faults, Outage
 from prefine.emulator.simulation.orders import Assignment
 from prefine.emulator.simulation.ownband import OwnBands
 from prefine.emulator.simulation.processor import OnOffLoad, ProcessorModel
@@ -80,7 +81,7 @@ def assert_same(one: RunResult, other: RunResult) -> None:
 
 @st.composite
 def quiet_worlds(draw: Any) -> RunSpec:
-    """Worlds in which nothing but a budget or a battery ends, under any channel, downlink and power control."""
+    """Worlds in which what goes wrong is known before: devices leave, are late, and budgets and batteries end."""
     world = problem(
         draw(st.integers(1, 5)),
         draw(st.integers(0, 1000)),
@@ -90,6 +91,7 @@ def quiet_worlds(draw: Any) -> RunSpec:
     ends = np.cumsum(draw(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=30)))
     gains = draw(st.lists(st.sampled_from([0.0, 1e-12, 1e-11, 1e-9]), min_size=len(ends), max_size=len(ends)))
     channel = StepChannel(tuple(float(end) for end in ends), (*gains, draw(st.sampled_from([0.0, 1e-11]))))
+    leaving = ExponentialOnOff(3.0, 0.5, lambda k: stream(k, "dropout"))
     downlinks = [FreeDownlink(), FixedDownlink(delay_s=0.01, energy_j=0.02)]
     base = draw(st.sampled_from(["held", "sent"]))
     shared = [kind(payload_bits=1e5, power_w=0.5, base=base) for kind in (Broadcast, Unicast)]
@@ -101,8 +103,11 @@ def quiet_worlds(draw: Any) -> RunSpec:
         downlink=draw(st.sampled_from([*downlinks, *shared])),
         processor=ProcessorModel(static_power_w=draw(st.sampled_from([0.0, 0.05]))),
         faults=Faults(
-            min_participants=draw(st.sampled_from([1, 2])), battery_j=draw(st.sampled_from([None, None, 0.3, 1.0, 5.0]))
+            min_participants=draw(st.sampled_from([1, 2])),
+            battery_j=draw(st.sampled_from([None, None, 0.3, 1.0, 5.0])),
+            round_deadline_s=draw(st.sampled_from([None, None, 0.6, 2.0])),
         ),
+        availability=draw(st.sampled_from([AlwaysOn(), leaving])),
         power_control=draw(st.sampled_from([FixedPower(), TargetPower()])),
         participation=draw(st.sampled_from([0.5, 1.0])),
         stop_at_budget=draw(st.booleans()),
@@ -120,9 +125,9 @@ def test_computed_rounds_are_the_simulated_ones(world: RunSpec) -> None:
         patch.setattr(OwnBands, "foresee", lambda *_: None)
         alone = run.run(fresh(world), "p", 0)
     assert (alone.devices, alone.rounds[-1:]) == (simulated.devices, simulated.rounds[-1:])
-    emptied = {record.round for record in fast.devices if record.outcome == "battery"}
-    assert watched.asked - watched.computed_rounds <= len(emptied) + (fast.run.stop_reason != "plan")
-    if fast.run.stop_reason == "plan" and not emptied:
+    hindered = {record.round for record in fast.devices if record.outcome != "delivered"}
+    assert watched.asked - watched.computed_rounds <= len(hindered) + (fast.run.stop_reason != "plan")
+    if fast.run.stop_reason == "plan" and not hindered:
         assert watched.computed_rounds == world.plan.finetune_rounds
 
 
@@ -212,8 +217,7 @@ def test_a_trace_that_ends_after_the_energy_did_is_no_error() -> None:
     "change",
     [
         {"access": Ofdma(problem(3).devices.bandwidth_hz)},
-        {"faults": Faults(round_deadline_s=1e9, min_participants=3)},
-        {"availability": Switches((True,) * 3, ((1e8,), (), ()))},
+        {"faults": Faults(outage=Outage(snr_threshold_db=-100.0))},
         {"load": OnOffLoad(Switches((False,) * 3, ((1e8,), (), ())), 0.5)},
         {"processor": ProcessorModel(levels_hz=(1e9, 2e9))},
     ],
