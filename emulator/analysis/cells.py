@@ -10,11 +10,11 @@ FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-][^\d.])")
 
 
 def texts_mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    """A copy of ``frame`` in which ``change`` was applied to every cell of the columns that hold more than numbers.
+    """``frame``, but ``change`` was applied to every cell of the columns that hold more than numbers.
 
     A long column has few different texts, and mostly none to change.
     """
-    changed = frame.copy()
+    changed = frame.copy(deep=False)
     for name, column in frame.items():
         if column.dtype.kind not in "biufc" and any(change(value) is not value for value in _different(column)):
             changed[name] = column.map(change)

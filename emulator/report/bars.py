@@ -166,7 +166,7 @@ def _choices(tables: Tables) -> Iterator[Figure]:
         "device-choices",
         "Batch, frequency and power of the devices",
         "One mark per device: its mean over fine-tuning rounds and seeds.",
-        _mean_choices(tables, tables.with_run(tables.devices), "device", _DEVICES),
+        _mean_choices(tables, tables.with_run(tables.devices[["run_id", "device", *_DEVICES]]), "device", _DEVICES),
         _DEVICES,
     )
 

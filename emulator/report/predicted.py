@@ -62,10 +62,12 @@ def bound_table(tables: Tables) -> pd.DataFrame:
     at = [case[mine] for case in cells(done, tables.keys) for mine in places(policy[case]).values()]
     first = done.iloc[[each[0] for each in at]].reset_index(drop=True)[[*tables.keys, "policy"]]
     values = done[list(columns)].to_numpy(float)
-    means = {name: [mean(values[each, index]) for each in at] for index, name in enumerate(columns)}
+    means = {name: np.array([mean(values[each, index]) for each in at]) for index, name in enumerate(columns)}
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing was learnt, so any bound is infinitely loose
+        looseness = means["bound"] / means[REALISED]
     return first.assign(
         **means,
-        looseness=np.divide(means["bound"], means[REALISED]),
+        looseness=looseness,
         holds=[_holds(values[each, 0], values[each, 2]) for each in at],
     )
 

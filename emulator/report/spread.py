@@ -70,7 +70,7 @@ def draw_curves(
             )  # fmt: skip
             if curve.seeds == FEW - 1:
                 _points(axes, curve, own, slice(*every[:1], None, mark_every))
-        if log:
+        if log and any((curve.mean > 0.0).any() for curve in panel):
             logarithmic(axes.yaxis)
     _bands(grid, curves, look, of_accuracy=of_accuracy)
     return same
