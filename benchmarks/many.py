@@ -74,8 +74,7 @@ class Twenty:
 
 
 def run(devices: int, rows: str) -> None:
-    """Run it and write its folder, with the report, here."""
+    """Run it and write its folder, with the report, here, as ``prefine run`` does."""
     scenario = SCENARIO.format(devices=devices, bandwidth_hz=2e4 * devices)
     chosen = {"compare.devices": rows}
     prefine.run(scenario, Twenty, workload=NoLearning, overrides=chosen, out=Path("many"))
-    prefine.report(Path("many"))

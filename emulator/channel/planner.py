@@ -51,12 +51,11 @@ def planning_gain(
     devices = len(power_w)
     horizon = np.broadcast_to(np.asarray(horizon_s, dtype=np.float64), (devices,))
     noise_psd = np.broadcast_to(np.asarray(noise_psd_w_hz, dtype=np.float64), (devices,))
-    gain = np.empty(devices)
-    for k in range(devices):
-        first = channel.steps(k, 0.0, 1)
-        if np.isinf(first.end_s[0]):
-            gain[k] = first.gain[0]
-        elif statistic == "upload-time":
+    first = channel.ahead(np.arange(devices), np.zeros(devices), 1)
+    gain, lasts = np.array(first.gain[:, 0]), np.isinf(first.end_s[:, 0])
+    _refuse_silence(np.where(lasts, gain, np.inf), statistic)
+    for k in np.flatnonzero(~lasts).tolist():
+        if statistic == "upload-time":
             upload_s = _mean_upload_s(channel, k, bits, power_w[k], bandwidth_hz[k], noise_psd[k], horizon[k])
             gain[k] = gain_for_rate(bits / upload_s, bandwidth_hz[k], power_w[k], noise_psd[k])
         else:
@@ -66,7 +65,7 @@ def planning_gain(
                 if statistic == "mean"
                 else time_quantile(duration_s, gains, quantile)
             )
-        _refuse_silence(gain[: k + 1], statistic)
+    _refuse_silence(gain, statistic)
     return gain
 
 
