@@ -1,9 +1,9 @@
 """The fast path: rounds in which no event can change what another device meets are computed, not simulated.
 
-Where every device has its own band, its own idle and cool processor and nothing goes wrong, a round is known when it
+Where every device has its own band, its own idle and cool processor and no upload goes wrong, a round is known when it
 begins. Its records are what the devices' own processes would have written (tests hold the two against each other), for
-the price of a few array operations. A round that would meet the end of a budget or of a battery is left to the
-processes.
+the price of a few array operations. A round that would meet the end of a budget or of a battery, in which somebody
+leaves, or is late for its deadline, is left to the processes.
 
 As long as the orders stay the same, the next rounds are known as well: some are worked out together, each from the
 instant at which the one before ends. That is a guess at what will be asked for, and at when; where something else is,

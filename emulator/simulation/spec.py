@@ -114,17 +114,15 @@ class RunSpec:
         return self.problem.budget.delay_s * (1.0 + BUDGET_SLACK) if self.stop_at_budget else self.patience_s
 
     @property
-    def is_predictable(self) -> bool:
-        """Whether a round is known when it begins, if its budgets and batteries last.
-
-        Nothing goes wrong, and devices do not change what others meet.
-        """
-        surprises = (self.faults.can_disturb, self.availability.can_change, self.load.can_steal)
-        plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
-        return not any(surprises) and plain and self.access.is_separate
-
-    @property
     def is_foreseeable(self) -> bool:
-        """Whether a round is known when it begins, unless somebody leaves or is late: that is known as well."""
+        """Whether a round is known when it begins, unless somebody leaves or is late: that is known as well.
+
+        Devices do not change what others meet, and no upload goes wrong.
+        """
         plain = self.processor.is_plain and isinstance(self.aggregation, Synchronous)
         return plain and self.access.is_separate and not self.load.can_steal and not self.faults.upload_faults
+
+    @property
+    def is_predictable(self) -> bool:
+        """Whether a round is known when it begins, if its budgets and batteries last: nobody leaves, nobody is late."""
+        return self.is_foreseeable and not self.faults.can_disturb and not self.availability.can_change
